@@ -1,0 +1,1 @@
+//! The load kit: simulated provider, load generator, reports. Shared by `weir demo`, the tests and the measurements.

@@ -1,0 +1,3 @@
+//! The `weir-loadtest` program.
+
+fn main() {}

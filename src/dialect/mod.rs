@@ -1,0 +1,1 @@
+//! The API formats: paths and operations, error bodies, usage rules. Pure.

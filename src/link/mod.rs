@@ -1,0 +1,1 @@
+//! The two doors between the planes.

@@ -1,0 +1,6 @@
+//! The `weir` program: see `weir --help`.
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The only unsafe code, and the only place that knows the runtime.

@@ -1,0 +1,1 @@
+//! Codecs, sans-io: HTTP/1.1 heads and framing, server-sent events, JSON scanning.
