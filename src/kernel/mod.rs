@@ -1,1 +1,22 @@
-//! Shared, pure: ids, money, usage, pricing, policy, limits, faults, snapshots, records. No I/O, no clock, no async.
+//! What every part of weir shares: ids, money, usage, pricing, policy, limits, faults, snapshots, records.
+//!
+//! Invariants: pure. No I/O, no clock, no async, no global state; time comes in as an argument. `account` holds atomics,
+//! since a budget account is shared by all shards, but every function on it is a plain computation.
+//! Deliberately absent: anything that knows a wire format (that is `dialect` and `wire`) or a runtime (`sys`).
+
+pub mod account;
+pub mod fault;
+pub mod ids;
+pub mod keys;
+pub mod limits;
+pub mod models;
+pub mod money;
+pub mod names;
+pub mod policy;
+pub mod pricing;
+pub mod record;
+pub mod secret;
+pub mod snapshot;
+pub mod time;
+pub mod usage;
+pub mod window;

@@ -1,0 +1,323 @@
+//! A budget account: one cap for one scope in one window, shared by all shards without a lock.
+//!
+//! Money is in three places: `free` (nobody's), `held` by each shard (its lease and its running reservations), and spent
+//! (what has left both). A shard moves money between `free` and its own `held` in slices; a settled cost just leaves `held`.
+//! So `spent = amount - free - sum(held)`, to the nano-dollar, whenever no move is under way; `spent()` says when one is.
+
+use super::{money::Nanos, window::Period, window::Window};
+use std::{
+    fmt,
+    sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst},
+};
+
+/// Whom a budget limits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Everybody.
+    Org,
+    /// One team.
+    Team(String),
+    /// One project.
+    Project(String),
+    /// One user.
+    User(String),
+    /// One key.
+    Key(String),
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Org => f.write_str("org"),
+            Self::Team(id) => write!(f, "team:{id}"),
+            Self::Project(id) => write!(f, "project:{id}"),
+            Self::User(id) => write!(f, "user:{id}"),
+            Self::Key(id) => write!(f, "key:{id}"),
+        }
+    }
+}
+
+impl Scope {
+    /// Is this principal limited by it?
+    pub fn covers(&self, principal: &super::keys::Principal) -> bool {
+        match self {
+            Self::Org => true,
+            Self::Team(id) => *id == principal.team,
+            Self::Project(id) => *id == principal.project,
+            Self::User(id) => *id == principal.user,
+            Self::Key(id) => *id == principal.key,
+        }
+    }
+}
+
+/// What happens at the cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Refuse.
+    Hard,
+    /// Only tell.
+    Soft,
+}
+
+impl Mode {
+    /// The name in the configuration and in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hard => "hard",
+            Self::Soft => "soft",
+        }
+    }
+}
+
+/// Number of an account, dense, unique for the life of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AccountId(pub u32);
+
+/// What one shard holds of an account. Written by that shard alone, read by the control plane; on a line of its own.
+#[derive(Default)]
+#[repr(align(128))]
+struct Holding {
+    held: AtomicI64,
+    reserved: AtomicI64,
+}
+
+/// The last refusal on an account, with its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// When, Unix milliseconds.
+    pub at_ms: i64,
+    /// What the request could have cost at most.
+    pub needed: Nanos,
+    /// What was spent at that moment.
+    pub spent: Nanos,
+}
+
+/// One cap for one scope in one window.
+pub struct Account {
+    /// Its number.
+    pub id: AccountId,
+    /// Whom it limits.
+    pub scope: Scope,
+    /// How often it starts anew.
+    pub period: Period,
+    /// The span of time whose spending it counts.
+    pub window: Window,
+    amount: AtomicI64,
+    free: AtomicI64,
+    moves_begun: AtomicU64,
+    moves_done: AtomicU64,
+    serial: AtomicU64,
+    recall: AtomicU64,
+    holdings: Box<[Holding]>,
+    denied_at: AtomicI64,
+    denied_needed: AtomicI64,
+    denied_spent: AtomicI64,
+}
+
+impl Account {
+    /// Opens an account of which `spent` is already gone.
+    pub fn new(
+        id: AccountId,
+        scope: Scope,
+        period: Period,
+        window: Window,
+        amount: Nanos,
+        spent: Nanos,
+        shards: usize,
+    ) -> Self {
+        Self {
+            id,
+            scope,
+            period,
+            window,
+            amount: AtomicI64::new(amount.0),
+            free: AtomicI64::new(amount.minus(spent).0),
+            moves_begun: AtomicU64::new(0),
+            moves_done: AtomicU64::new(0),
+            serial: AtomicU64::new(0),
+            recall: AtomicU64::new(0),
+            holdings: (0..shards).map(|_| Holding::default()).collect(),
+            denied_at: AtomicI64::new(0),
+            denied_needed: AtomicI64::new(0),
+            denied_spent: AtomicI64::new(0),
+        }
+    }
+
+    /// The cap.
+    pub fn amount(&self) -> Nanos {
+        Nanos(self.amount.load(SeqCst))
+    }
+
+    /// Raises or lowers the cap; the room changes by the difference, and may become negative.
+    pub fn set_amount(&self, amount: Nanos) {
+        self.moving(|| {
+            let before = self.amount.swap(amount.0, SeqCst);
+            self.free.fetch_add(amount.0 - before, SeqCst);
+        });
+    }
+
+    /// Money nobody holds; may be negative after an overrun.
+    pub fn free(&self) -> Nanos {
+        Nanos(self.free.load(SeqCst))
+    }
+
+    /// Moves up to `want` from `free` to a shard, and returns what it got. Never takes what is not there.
+    pub fn draw(&self, shard: usize, want: Nanos) -> Nanos {
+        let Some(holding) = self.holdings.get(shard) else { return Nanos::ZERO };
+        if want.0 <= 0 || self.free.load(SeqCst) <= 0 {
+            return Nanos::ZERO;
+        }
+        let mut got = 0;
+        self.moving(|| {
+            let taken = self.free.fetch_update(SeqCst, SeqCst, |free| (free > 0).then(|| free - want.0.min(free)));
+            if let Ok(before) = taken {
+                got = want.0.min(before);
+                holding.held.fetch_add(got, SeqCst);
+            }
+        });
+        Nanos(got)
+    }
+
+    /// Gives money a shard does not need back to `free`. A negative amount books an overrun.
+    pub fn give_back(&self, shard: usize, amount: Nanos) {
+        let Some(holding) = self.holdings.get(shard) else { return };
+        if amount.0 != 0 {
+            self.moving(|| {
+                self.free.fetch_add(amount.0, SeqCst);
+                holding.held.fetch_sub(amount.0, SeqCst);
+            });
+        }
+    }
+
+    /// Money really spent leaves a shard's holding.
+    pub fn settle(&self, shard: usize, cost: Nanos) {
+        if let Some(holding) = self.holdings.get(shard) {
+            holding.held.fetch_sub(cost.0, SeqCst);
+        }
+    }
+
+    /// Publishes what a shard has reserved for running requests, for the operator's eyes.
+    pub fn publish_reserved(&self, shard: usize, reserved: Nanos) {
+        if let Some(holding) = self.holdings.get(shard) {
+            holding.reserved.store(reserved.0, SeqCst);
+        }
+    }
+
+    /// What has been spent; `None` while money is being moved between shards, then ask again.
+    pub fn spent(&self) -> Option<Nanos> {
+        let done = self.moves_done.load(SeqCst);
+        if self.moves_begun.load(SeqCst) != done {
+            return None;
+        }
+        let room: i64 = self.free.load(SeqCst) + self.holdings.iter().map(|h| h.held.load(SeqCst)).sum::<i64>();
+        let spent = self.amount.load(SeqCst) - room;
+        (self.moves_begun.load(SeqCst) == done).then_some(Nanos(spent))
+    }
+
+    /// What all shards have reserved for running requests.
+    pub fn reserved(&self) -> Nanos {
+        Nanos(self.holdings.iter().map(|h| h.reserved.load(SeqCst)).sum())
+    }
+
+    /// What all shards hold, reservations included.
+    pub fn held(&self) -> Nanos {
+        Nanos(self.holdings.iter().map(|h| h.held.load(SeqCst)).sum())
+    }
+
+    /// Asks every shard to give back what it has not reserved, at its next tick.
+    pub fn recall(&self, until_ms: u64) {
+        self.recall.fetch_max(until_ms, SeqCst);
+    }
+
+    /// Is a recall under way?
+    pub fn recalled(&self, now_ms: u64) -> bool {
+        self.recall.load(SeqCst) > now_ms
+    }
+
+    /// Takes the one place that exists when the room is smaller than a request's bound. `token` is not 0.
+    pub fn enter_serial(&self, token: u64) -> bool {
+        token != 0 && self.serial.compare_exchange(0, token, SeqCst, SeqCst).is_ok()
+    }
+
+    /// Leaves that place.
+    pub fn leave_serial(&self, token: u64) {
+        let _not_ours = self.serial.compare_exchange(token, 0, SeqCst, SeqCst);
+    }
+
+    /// Notes a refusal.
+    pub fn note_denial(&self, denial: Denial) {
+        self.denied_needed.store(denial.needed.0, SeqCst);
+        self.denied_spent.store(denial.spent.0, SeqCst);
+        self.denied_at.store(denial.at_ms, SeqCst);
+    }
+
+    /// The last refusal, if there was one.
+    pub fn last_denial(&self) -> Option<Denial> {
+        let at_ms = self.denied_at.load(SeqCst);
+        (at_ms != 0).then(|| Denial {
+            at_ms,
+            needed: Nanos(self.denied_needed.load(SeqCst)),
+            spent: Nanos(self.denied_spent.load(SeqCst)),
+        })
+    }
+
+    fn moving(&self, change: impl FnOnce()) {
+        self.moves_begun.fetch_add(1, SeqCst);
+        change();
+        self.moves_done.fetch_add(1, SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(amount: i64, shards: usize) -> Account {
+        Account::new(AccountId(0), Scope::Org, Period::Monthly, Window::ALWAYS, Nanos(amount), Nanos::ZERO, shards)
+    }
+
+    #[test]
+    fn no_more_is_drawn_than_there_is() {
+        let a = account(100, 2);
+        assert_eq!(a.draw(0, Nanos(70)), Nanos(70));
+        assert_eq!(a.draw(1, Nanos(70)), Nanos(30));
+        assert_eq!(a.draw(1, Nanos(1)), Nanos::ZERO);
+        assert_eq!(a.spent(), Some(Nanos::ZERO));
+        a.settle(0, Nanos(50));
+        assert_eq!(a.spent(), Some(Nanos(50)));
+        a.give_back(0, Nanos(20));
+        a.set_amount(Nanos(10));
+        assert_eq!((a.free(), a.spent()), (Nanos(-70), Some(Nanos(50))));
+    }
+
+    #[test]
+    fn shards_racing_for_leases_never_take_a_nano_dollar_too_much() {
+        let a = account(1_000_000, 4);
+        let total: i64 = std::thread::scope(|s| {
+            let threads: Vec<_> = (0..4)
+                .map(|shard| {
+                    let a = &a;
+                    s.spawn(move || {
+                        let mut spent = 0;
+                        loop {
+                            let got = a.draw(shard, Nanos(37)).0;
+                            if got == 0 {
+                                return spent;
+                            }
+                            a.settle(shard, Nanos(got / 2));
+                            a.give_back(shard, Nanos(got - got / 2));
+                            spent += got / 2;
+                            if got < 2 {
+                                a.draw(shard, Nanos(got));
+                                return spent;
+                            }
+                        }
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|t| t.join().unwrap()).sum()
+        });
+        assert_eq!(a.spent(), Some(Nanos(total)));
+        assert!(total <= 1_000_000);
+    }
+}

@@ -1,0 +1,128 @@
+//! Every cap has a name and a unit, here. Relations between caps are checked at compile time; what the operator sets is
+//! checked when the configuration is read.
+
+use std::time::Duration;
+
+/// First read of a client's request, and every read of an upstream's answer until it proves to be bulk. Bytes.
+pub const SMALL_BUFFER_BYTES: usize = 4096;
+/// The posted read on a client whose answer is streaming. Bytes.
+pub const WATCH_BUFFER_BYTES: usize = 1024;
+/// Reads of large bodies. Bytes.
+pub const BULK_BUFFER_BYTES: usize = 64 * 1024;
+/// Space kept free in front of an upstream's answer, so that our head can stand right before its body. Bytes.
+pub const HEAD_ROOM_BYTES: usize = 1024;
+/// A client's head, at most. Bytes (contract.md §1.5 needs less; nginx and node allow as much).
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// The request target, at most. Bytes.
+pub const TARGET_BYTES_MAX: usize = 16 * 1024;
+/// Headers in a head, at most.
+pub const HEADERS_MAX: usize = 128;
+/// An upstream's head, at most. Bytes.
+pub const UPSTREAM_HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Informational answers (1xx) relayed for one request, at most.
+pub const INTERIM_ANSWERS_MAX: u32 = 8;
+/// Extensions of one chunk. Bytes.
+pub const CHUNK_EXTENSION_BYTES_MAX: usize = 256;
+/// Trailers of a chunked body. Bytes.
+pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
+/// Request body waiting between the client's read and the upstream's write, per request. Bytes.
+pub const PIPE_BYTES_MAX: usize = 256 * 1024;
+/// Request bodies kept for a retry, per shard. Bytes. Beyond it requests cut through and are not retried.
+pub const REPLAY_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Idle bulk buffers kept by a shard for the next request. Bytes.
+pub const IDLE_BUFFER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// A captured usage object or event. Bytes.
+pub const USAGE_CAPTURE_BYTES_MAX: usize = 64 * 1024;
+/// A model id, at most. Bytes (botocore allows 2,048 for ARNs; records keep this much).
+pub const MODEL_BYTES_MAX: usize = 512;
+/// Idle upstream connections a shard keeps per upstream.
+pub const IDLE_UPSTREAM_CONNECTIONS_MAX: usize = 512;
+/// How long an idle upstream connection is kept.
+pub const IDLE_UPSTREAM_TIMEOUT: Duration = Duration::from_secs(50);
+/// How many attempts one request may make.
+pub const ATTEMPTS_MAX: usize = 4;
+/// Entries in a shard's ring to the journal.
+pub const JOURNAL_RING_ENTRIES: usize = 16 * 1024;
+/// Ring entries that only records of refusals may use, so that shedding load is still recorded.
+pub const JOURNAL_RING_SPARE: usize = 1024;
+/// How often a shard looks at snapshots, deadlines and leases.
+pub const TICK: Duration = Duration::from_millis(20);
+/// How long a request waits for room in a nearly spent budget before it is asked to come back.
+pub const BUDGET_WAIT: Duration = Duration::from_secs(5);
+/// How much request body is read and thrown away after an early answer, so that the connection can be kept. Bytes.
+pub const DISCARD_BYTES_MAX: u64 = 1024 * 1024;
+/// Pairs of key and model whose usual cost a shard remembers.
+pub const EXPECTATIONS_MAX: usize = 4096;
+
+const _: () = assert!(WATCH_BUFFER_BYTES <= SMALL_BUFFER_BYTES && SMALL_BUFFER_BYTES < BULK_BUFFER_BYTES);
+const _: () = assert!(HEAD_BYTES_MAX <= BULK_BUFFER_BYTES && UPSTREAM_HEAD_BYTES_MAX <= BULK_BUFFER_BYTES);
+const _: () = assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX);
+const _: () = assert!(PIPE_BYTES_MAX >= 2 * BULK_BUFFER_BYTES && PIPE_BYTES_MAX <= REPLAY_BYTES_MAX);
+const _: () = assert!(JOURNAL_RING_SPARE * 4 <= JOURNAL_RING_ENTRIES);
+const _: () = assert!(HEADERS_MAX <= 128, "the parser's own table has 128 places");
+
+/// What the operator may set (`[limits]`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Request body. Bytes.
+    pub body_bytes_max: u64,
+    /// Request head. Bytes.
+    pub head_bytes_max: usize,
+    /// From the first byte of a head to its last; also the TLS handshake.
+    pub head_timeout: Duration,
+    /// The whole request body.
+    pub body_timeout: Duration,
+    /// Between requests on a kept connection.
+    pub keep_alive_timeout: Duration,
+    /// TCP and TLS to the upstream.
+    pub connect_timeout: Duration,
+    /// From the request being sent to the first byte of the answer.
+    pub first_byte_timeout: Duration,
+    /// No byte in either direction while an answer streams.
+    pub idle_timeout: Duration,
+    /// A whole exchange.
+    pub stream_max_timeout: Duration,
+    /// Client connections per shard.
+    pub connections_max: usize,
+    /// Running requests per shard.
+    pub streams_max: usize,
+    /// How long a drain waits for running streams.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 32 * 1024 * 1024,
+            head_bytes_max: HEAD_BYTES_MAX,
+            head_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(300),
+            keep_alive_timeout: Duration::from_secs(120),
+            connect_timeout: Duration::from_secs(10),
+            first_byte_timeout: Duration::from_secs(600),
+            idle_timeout: Duration::from_secs(300),
+            stream_max_timeout: Duration::from_secs(3600),
+            connections_max: 16 * 1024,
+            streams_max: 8 * 1024,
+            drain_timeout: Duration::from_secs(600),
+        }
+    }
+}
+
+/// The most a shard's buffers can take, in bytes: each owner has its line.
+pub fn shard_bytes_max(limits: &Limits) -> u64 {
+    let mut sum: u64 = 0;
+    // Every connection: the head, or the watch.
+    sum += limits.connections_max as u64 * SMALL_BUFFER_BYTES as u64;
+    // A head that outgrew its first buffer; such connections are few, but all could.
+    sum += limits.streams_max as u64 * limits.head_bytes_max as u64;
+    // Per running request: the pipe from client to upstream, one bulk buffer for the answer, our own head.
+    sum += limits.streams_max as u64 * (PIPE_BYTES_MAX + BULK_BUFFER_BYTES + SMALL_BUFFER_BYTES) as u64;
+    // Bodies kept for a retry.
+    sum += REPLAY_BYTES_MAX as u64;
+    // Idle upstream connections keep one watch each.
+    sum += (IDLE_UPSTREAM_CONNECTIONS_MAX * WATCH_BUFFER_BYTES) as u64;
+    // Buffers waiting for their next use.
+    sum += IDLE_BUFFER_BYTES_MAX as u64;
+    sum
+}

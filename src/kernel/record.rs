@@ -1,0 +1,255 @@
+//! The record: what is known of a request when it is over, and the opening note written before it went upstream.
+//!
+//! Both are plain values of fixed size, so that a shard hands them over with one copy and no allocation. Names are numbers
+//! here (`NameId`, `PrincipalId`); the control plane resolves them when it writes the journal.
+
+use super::{
+    ids::{PrincipalId, RequestId},
+    money::Nanos,
+    names::NameId,
+    time::UnixMs,
+    usage::{Usage, UsageSource},
+};
+use arrayvec::{ArrayString, ArrayVec};
+
+/// Ids and labels that clients or providers choose: cut at 64 bytes.
+pub type Label = ArrayString<64>;
+/// Model ids in records: cut at 96 bytes.
+pub type ModelLabel = ArrayString<96>;
+
+/// Cuts a text to what an inline string holds, at a character boundary; bytes that are no UTF-8 end it.
+pub fn inline<const N: usize>(bytes: &[u8]) -> ArrayString<N> {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or(""),
+    };
+    let mut end = text.len().min(N);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    ArrayString::from(&text[..end]).unwrap_or_default()
+}
+
+/// Which API format the client spoke.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// Anthropic Messages.
+    #[default]
+    Anthropic,
+    /// Bedrock InvokeModel.
+    Bedrock,
+    /// Vertex rawPredict.
+    Vertex,
+}
+
+impl Format {
+    /// The name in records and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Anthropic => "anthropic",
+            Self::Bedrock => "bedrock",
+            Self::Vertex => "vertex",
+        }
+    }
+}
+
+/// What the client asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// A message, streamed or not.
+    Messages,
+    /// Counting tokens.
+    CountTokens,
+    /// The list of models, or one of them.
+    Models,
+    /// A probe (`HEAD /`, `HEAD /api/hello`).
+    Probe,
+    /// Nothing weir knows.
+    #[default]
+    Unknown,
+}
+
+impl Operation {
+    /// The name in records and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Messages => "messages",
+            Self::CountTokens => "count_tokens",
+            Self::Models => "models",
+            Self::Probe => "probe",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The answer reached the client whole.
+    Completed,
+    /// The client went away.
+    ClientAborted,
+    /// The upstream could not be reached, or broke off.
+    UpstreamFailed,
+    /// weir refused it.
+    Refused,
+    /// weir failed.
+    #[default]
+    GatewayFailed,
+}
+
+impl Outcome {
+    /// The name in records and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::ClientAborted => "client_aborted",
+            Self::UpstreamFailed => "upstream_failed",
+            Self::Refused => "refused",
+            Self::GatewayFailed => "gateway_failed",
+        }
+    }
+}
+
+/// How one attempt at an upstream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AttemptResult {
+    /// It answered; the status says what.
+    Answered,
+    /// No connection.
+    Unreachable,
+    /// No answer in time.
+    TimedOut,
+    /// Closed, reset or not HTTP.
+    Broken,
+    /// Cancelled, because the client went away.
+    Cancelled,
+}
+
+impl AttemptResult {
+    /// The name in records and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Unreachable => "unreachable",
+            Self::TimedOut => "timed_out",
+            Self::Broken => "broken",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// One attempt at an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Which upstream.
+    pub upstream: NameId,
+    /// Status of its answer; 0 without one.
+    pub status: u16,
+    /// How it ended.
+    pub result: AttemptResult,
+    /// How long it took, microseconds.
+    pub duration_us: u64,
+}
+
+/// Written before the first byte goes upstream. If weir dies, this is what is left to close.
+#[derive(Clone, Copy, Debug)]
+pub struct Open {
+    /// Which request.
+    pub request_id: RequestId,
+    /// When its head was read.
+    pub started_at: UnixMs,
+    /// Whose it is.
+    pub principal: PrincipalId,
+    /// Claude Code session, as the client says.
+    pub session: Label,
+    /// API format.
+    pub format: Format,
+    /// What was asked.
+    pub operation: Operation,
+    /// The model asked for.
+    pub model_requested: ModelLabel,
+    /// The first upstream to be tried.
+    pub upstream: NameId,
+    /// Request body, as far as announced or read. Bytes.
+    pub request_bytes: u64,
+    /// What the budgets hold back for it.
+    pub reserved: Nanos,
+    /// What it will be booked with if nothing more is ever heard of it.
+    pub estimate: Usage,
+    /// The price of that.
+    pub estimate_cost: Nanos,
+}
+
+/// One request, over.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    /// Which request.
+    pub request_id: RequestId,
+    /// The provider's id for it.
+    pub upstream_request_id: Label,
+    /// When its head was read.
+    pub started_at: UnixMs,
+    /// When it was over.
+    pub ended_at: UnixMs,
+    /// Whose it is; none for a caller without a valid credential.
+    pub principal: Option<PrincipalId>,
+    /// Claude Code session, as the client says.
+    pub session: Label,
+    /// Claude Code agent, as the client says.
+    pub agent: Label,
+    /// Claude Code request class, as the client says.
+    pub request_class: Label,
+    /// API format.
+    pub format: Format,
+    /// What was asked.
+    pub operation: Operation,
+    /// The model asked for.
+    pub model_requested: ModelLabel,
+    /// The model that answered.
+    pub model_served: ModelLabel,
+    /// The upstream that answered.
+    pub upstream: Option<NameId>,
+    /// Status the client got; 0 if it got none.
+    pub status: u16,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The label of the fault that refused or ended it.
+    pub refused_by: Option<&'static str>,
+    /// The answer was a stream.
+    pub stream: bool,
+    /// Request body. Bytes.
+    pub request_bytes: u64,
+    /// Answer body sent to the client. Bytes.
+    pub response_bytes: u64,
+    /// What it used.
+    pub usage: Usage,
+    /// Who says so.
+    pub usage_source: UsageSource,
+    /// What it cost.
+    pub cost: Nanos,
+    /// What the budgets held back for it.
+    pub reserved: Nanos,
+    /// Which price table.
+    pub price_version: ArrayString<24>,
+    /// What was tried.
+    pub attempts: ArrayVec<Attempt, { super::limits::ATTEMPTS_MAX }>,
+    /// From the head being read to the first byte of the answer's body leaving, microseconds.
+    pub ttfb_us: u64,
+    /// From the head being read to the end, microseconds.
+    pub duration_us: u64,
+    /// Of that, spent in weir rather than waiting for others, microseconds.
+    pub gateway_us: u64,
+    /// SHA-256 of the request body, where the audit asks for it.
+    pub request_sha256: Option<[u8; 32]>,
+}
+
+/// What a shard sends up.
+#[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a ring slot has one size; boxing would allocate per request")]
+pub enum Entry {
+    /// A request is about to go upstream.
+    Open(Open),
+    /// A request is over.
+    Close(Record),
+}

@@ -1,0 +1,132 @@
+//! The immutable configuration a shard works by. A request keeps the one it began with to its end.
+
+use super::{
+    account::{Account, Mode},
+    ids::SnapshotVersion,
+    ids::UpstreamIx,
+    keys::KeyTable,
+    limits::Limits,
+    models::ModelTable,
+    names::NameId,
+    pricing::PriceBook,
+    secret::Secret,
+};
+use ipnet::IpNet;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+/// Position of a budget in one snapshot's list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BudgetIx(pub u32);
+
+/// How much an admission holds back (design.md §5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reserve {
+    /// What such requests have cost.
+    #[default]
+    Expected,
+    /// The most the request can cost.
+    Strict,
+}
+
+/// One budget of one scope.
+pub struct Budget {
+    /// What happens at the cap.
+    pub mode: Mode,
+    /// The operator's words at the cap.
+    pub blocked_message: Box<str>,
+    /// A pool of several callers.
+    pub pooled: bool,
+    /// The accounts of this window and the next, so that a rollover needs no new snapshot at midnight sharp.
+    pub accounts: Vec<Arc<Account>>,
+}
+
+impl Budget {
+    /// The account that counts at a moment.
+    pub fn account_at(&self, unix_seconds: i64) -> Option<&Arc<Account>> {
+        self.accounts.iter().find(|a| a.window.contains(unix_seconds))
+    }
+}
+
+/// Which API a provider speaks, and how it wants to be authenticated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Provider {
+    /// The Anthropic API, or anything that speaks it.
+    Anthropic,
+}
+
+/// The credential weir shows an upstream, as a header.
+pub struct UpstreamCredential {
+    /// Header name, lower case.
+    pub name: &'static str,
+    /// Header value.
+    pub value: Secret<Box<[u8]>>,
+}
+
+/// One upstream account.
+pub struct Upstream {
+    /// Its number in records.
+    pub name_id: NameId,
+    /// Its name in the configuration.
+    pub name: Box<str>,
+    /// Which API.
+    pub provider: Provider,
+    /// `Host` header: host, and port where it is not the scheme's.
+    pub authority: Box<str>,
+    /// Host alone, for TLS server names.
+    pub host: Box<str>,
+    /// Path in front of ours, without a slash at the end; usually empty.
+    pub base_path: Box<str>,
+    /// Where it is; empty while the name does not resolve.
+    pub addresses: Vec<SocketAddr>,
+    /// Trusted roots if TLS is spoken; `None` for plain HTTP.
+    pub tls_roots: Option<Arc<rustls::RootCertStore>>,
+    /// What we show it.
+    pub credential: Option<UpstreamCredential>,
+    /// Instead of the general limit.
+    pub connect_timeout: Option<Duration>,
+}
+
+/// How the client listener is guarded.
+#[derive(Default)]
+pub struct EdgePolicy {
+    /// TLS towards clients.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Peers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Who may connect at all; empty means everybody.
+    pub allow_from: Vec<IpNet>,
+}
+
+/// Everything a shard needs to serve.
+pub struct Snapshot {
+    /// Grows with every publication.
+    pub version: SnapshotVersion,
+    /// The listener's policy.
+    pub edge: EdgePolicy,
+    /// Who may call.
+    pub keys: KeyTable,
+    /// What they may ask for.
+    pub models: ModelTable,
+    /// Who serves it.
+    pub upstreams: Vec<Upstream>,
+    /// What it costs.
+    pub prices: PriceBook,
+    /// What may be spent.
+    pub budgets: Vec<Budget>,
+    /// How much an admission holds back.
+    pub reserve: Reserve,
+    /// The operator's limits.
+    pub limits: Limits,
+}
+
+impl Snapshot {
+    /// The upstream at a place.
+    pub fn upstream(&self, ix: UpstreamIx) -> Option<&Upstream> {
+        self.upstreams.get(usize::from(ix.0))
+    }
+
+    /// The budget at a place.
+    pub fn budget(&self, ix: BudgetIx) -> Option<&Budget> {
+        self.budgets.get(ix.0 as usize)
+    }
+}

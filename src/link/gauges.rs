@@ -1,0 +1,67 @@
+//! What a shard shows of itself: plain atomics that one side writes.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// One figure; its shard writes, anybody reads.
+#[derive(Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// Adds. A single writer needs no atomic read-modify-write.
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// Takes away.
+    pub fn sub(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_sub(n), Relaxed);
+    }
+
+    /// Replaces.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+
+    /// The figure.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// The figures of one shard, on cache lines of their own.
+#[derive(Default)]
+#[repr(align(128))]
+pub struct ShardGauges {
+    /// Client connections, now.
+    pub connections: Gauge,
+    /// Client connections, ever.
+    pub connections_accepted: Gauge,
+    /// Client connections turned away at the cap or by address.
+    pub connections_refused: Gauge,
+    /// Requests whose head has been read and whose record is still to come.
+    pub requests_running: Gauge,
+    /// Answers streaming, now.
+    pub streams: Gauge,
+    /// Idle upstream connections, now.
+    pub upstream_idle: Gauge,
+    /// Upstream connections made, ever.
+    pub upstream_dials: Gauge,
+    /// Upstream connections used again, ever.
+    pub upstream_reuses: Gauge,
+    /// Money held in leases, reservations included, nano-dollars.
+    pub leased_nanos: Gauge,
+    /// Bytes of request bodies kept for a retry, now.
+    pub replay_bytes: Gauge,
+    /// Buffers handed out, bytes, now.
+    pub buffer_bytes: Gauge,
+    /// Requests for which the ring to the journal had no slot, not even for a refusal.
+    pub records_lost: Gauge,
+    /// Connections ended by a panic.
+    pub panics: Gauge,
+    /// Metering given up on an odd answer.
+    pub meters_gave_up: Gauge,
+    /// Ticks since the start: a shard that hangs stops counting.
+    pub ticks: Gauge,
+    /// Shard CPU time of the thread, microseconds, as of the last tick second.
+    pub cpu_us: Gauge,
+}
