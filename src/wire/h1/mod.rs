@@ -3,7 +3,7 @@
 //! One framing decision per message: whatever two parties could read in two ways is refused here, so nothing behind
 //! this module has to ask again how long a message is.
 
-// mod chunked;
+mod chunked;
 mod error;
 mod framing;
 mod header;
@@ -12,7 +12,7 @@ mod request;
 mod response;
 mod span;
 
-// pub use chunked::{ChunkError, ChunkEvent, ChunkLimits, ChunkedScanner};
+pub use chunked::{ChunkError, ChunkEvent, ChunkLimits, ChunkedScanner};
 pub use error::HeadError;
 pub use header::{Header, Known, connection_names, header, header_all};
 pub use lines::{HEADERS_MAX, HeadLimits, Progress};

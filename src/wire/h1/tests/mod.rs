@@ -1,6 +1,7 @@
 //! Tests of the HTTP/1.1 codecs, named after the failure they prevent.
 
 mod attacks;
+mod chunked;
 mod known;
 mod request;
 mod response;
