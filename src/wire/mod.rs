@@ -4,5 +4,5 @@
 //! panics on bytes of a stranger. Every scanner gives the same answer however its input is split.
 
 pub mod h1;
-// pub mod json;
+pub mod json;
 // pub mod sse;
