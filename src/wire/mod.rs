@@ -5,4 +5,4 @@
 
 pub mod h1;
 pub mod json;
-// pub mod sse;
+pub mod sse;
