@@ -1,0 +1,345 @@
+//! The walk over the top level of one JSON object, resumable at any byte.
+
+use super::error::JsonError;
+use super::nesting::Nesting;
+use super::string::{closing_quote, unescape_into};
+
+/// A top-level member to look for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The key, unescaped.
+    pub key: &'static str,
+    /// How many bytes of the raw value to keep; 0 keeps its offsets only.
+    pub capture_bytes_max: usize,
+}
+
+/// The first value of a wanted key, complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Value<'a> {
+    /// Offset of the value's first byte from the start of the body; a string's quotes belong to it.
+    pub start: u64,
+    /// Offset behind its last byte.
+    pub end: u64,
+    /// The first bytes of the raw value, up to the cap.
+    pub raw: &'a [u8],
+    /// Whether `raw` is not the whole value.
+    pub truncated: bool,
+}
+
+/// What is known of one wanted key.
+#[derive(Clone, Debug, Default)]
+struct Slot {
+    seen: u32,
+    start: u64,
+    /// Set when the value is complete.
+    end: Option<u64>,
+    raw: Vec<u8>,
+}
+
+/// What the next byte belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    Start,
+    FirstKeyOrEnd,
+    NextKey,
+    Key,
+    Colon,
+    ValueStart,
+    String,
+    Scalar,
+    Container,
+    NestedString,
+    CommaOrEnd,
+    Done,
+}
+
+/// Finds wanted members of the top-level object in a body that arrives in pieces.
+///
+/// Checks the structure of the top level, strings and brackets; what else lies inside values is the upstream's matter.
+#[derive(Clone, Debug)]
+pub struct TopLevelScanner {
+    wanted: &'static [Wanted],
+    slots: Vec<Slot>,
+    at: At,
+    /// A backslash ended the last chunk.
+    escaped: bool,
+    nesting: Nesting,
+    /// The slot the current value fills.
+    filling: Option<usize>,
+    /// Where the current key or value, or what this chunk has of it, starts in the chunk.
+    part_start: usize,
+    /// What earlier chunks had of the current key, without its quote.
+    key: Vec<u8>,
+    /// A key longer than any spelling of a wanted one is not kept.
+    key_is_foreign: bool,
+    unescaped: Vec<u8>,
+    /// Bytes of all chunks before the current one.
+    offset: u64,
+    error: Option<JsonError>,
+}
+
+impl TopLevelScanner {
+    /// A scanner for one body. Value indices are those of `wanted`.
+    pub fn new(wanted: &'static [Wanted]) -> Self {
+        Self {
+            wanted,
+            slots: vec![Slot::default(); wanted.len()],
+            at: At::Start,
+            escaped: false,
+            nesting: Nesting::default(),
+            filling: None,
+            part_start: 0,
+            key: Vec::new(),
+            key_is_foreign: false,
+            unescaped: Vec::new(),
+            offset: 0,
+            error: None,
+        }
+    }
+
+    /// Makes ready for the next body, keeping what was allocated.
+    pub fn reset(&mut self) {
+        for slot in &mut self.slots {
+            let mut raw = std::mem::take(&mut slot.raw);
+            raw.clear();
+            *slot = Slot { raw, ..Slot::default() };
+        }
+        self.at = At::Start;
+        self.escaped = false;
+        self.nesting = Nesting::default();
+        self.filling = None;
+        self.key.clear();
+        self.key_is_foreign = false;
+        self.offset = 0;
+        self.error = None;
+    }
+
+    /// Walks the next bytes of the body.
+    ///
+    /// # Errors
+    /// [`JsonError`] when the body cannot be one JSON object; every later call returns it again. What was complete
+    /// before stays readable.
+    pub fn feed(&mut self, chunk: &[u8]) -> Result<(), JsonError> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        self.part_start = 0;
+        let mut at = 0;
+        while at < chunk.len() {
+            at = self.advance(chunk, at).inspect_err(|error| self.error = Some(*error))?;
+        }
+        match self.at {
+            At::Key => self.keep_key(chunk),
+            At::String | At::Scalar | At::Container | At::NestedString => self.keep_value(chunk, chunk.len()),
+            _ => {}
+        }
+        self.offset += chunk.len() as u64;
+        Ok(())
+    }
+
+    /// The first value of `wanted[wanted_index]`, once it is complete.
+    pub fn value(&self, wanted_index: usize) -> Option<Value<'_>> {
+        let slot = self.slots.get(wanted_index)?;
+        let end = slot.end?;
+        Some(Value { start: slot.start, end, raw: &slot.raw, truncated: (slot.raw.len() as u64) < end - slot.start })
+    }
+
+    /// How many times the key has been read so far: above 1 the body says two things.
+    pub fn seen(&self, wanted_index: usize) -> u32 {
+        self.slots.get(wanted_index).map_or(0, |slot| slot.seen)
+    }
+
+    /// Whether the object has closed, and nothing but white space followed so far.
+    pub fn is_complete(&self) -> bool {
+        self.at == At::Done && self.error.is_none()
+    }
+
+    /// Bytes of the body walked so far.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Takes the bytes of one token, or what the chunk has of it. Returns where to go on.
+    fn advance(&mut self, chunk: &[u8], at: usize) -> Result<usize, JsonError> {
+        match self.at {
+            At::Key => self.walk_key(chunk, at),
+            At::String => Ok(match closing_quote(chunk, at, &mut self.escaped) {
+                Some(quote) => self.end_value(chunk, quote + 1),
+                None => chunk.len(),
+            }),
+            At::Scalar => {
+                let rest = chunk.get(at..).unwrap_or_default();
+                let scalar = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+                match rest.iter().position(|byte| !scalar(byte)) {
+                    Some(len) => Ok(self.end_value(chunk, at + len)),
+                    None => Ok(chunk.len()),
+                }
+            }
+            At::Container => self.walk_container(chunk, at),
+            At::NestedString => Ok(match closing_quote(chunk, at, &mut self.escaped) {
+                Some(quote) => {
+                    self.at = At::Container;
+                    quote + 1
+                }
+                None => chunk.len(),
+            }),
+            _ => match chunk.get(at) {
+                Some(b' ' | b'\t' | b'\n' | b'\r') => Ok(at + 1),
+                Some(byte) => self.punctuation(*byte, at),
+                None => Ok(chunk.len()),
+            },
+        }
+    }
+
+    /// A byte between the tokens of the top level.
+    fn punctuation(&mut self, byte: u8, at: usize) -> Result<usize, JsonError> {
+        let offset = self.offset + at as u64;
+        self.at = match (self.at, byte) {
+            (At::Start, b'{') => At::FirstKeyOrEnd,
+            (At::Start, 0xef) => return Err(JsonError::ByteOrderMark),
+            (At::Start, _) => return Err(JsonError::NotAnObject { found: name_of(byte) }),
+            (At::FirstKeyOrEnd | At::NextKey, b'"') => {
+                self.part_start = at + 1;
+                self.key.clear();
+                self.key_is_foreign = false;
+                At::Key
+            }
+            (At::FirstKeyOrEnd | At::CommaOrEnd, b'}') => At::Done,
+            (At::Colon, b':') => At::ValueStart,
+            (At::CommaOrEnd, b',') => At::NextKey,
+            (At::ValueStart, _) => {
+                self.part_start = at;
+                if let Some(slot) = self.filling.and_then(|index| self.slots.get_mut(index)) {
+                    slot.start = offset;
+                }
+                match byte {
+                    b'"' => At::String,
+                    b'{' | b'[' => {
+                        self.nesting.open(byte == b'{').ok_or(JsonError::TooDeep { offset })?;
+                        At::Container
+                    }
+                    b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => At::Scalar,
+                    _ => return Err(JsonError::Unexpected { offset, expected: "a value" }),
+                }
+            }
+            (At::Done, _) => return Err(JsonError::Trailing { offset }),
+            (At::FirstKeyOrEnd, _) => return Err(JsonError::Unexpected { offset, expected: "a key or `}`" }),
+            (At::NextKey, _) => return Err(JsonError::Unexpected { offset, expected: "a key" }),
+            (At::Colon, _) => return Err(JsonError::Unexpected { offset, expected: "`:`" }),
+            (_, _) => return Err(JsonError::Unexpected { offset, expected: "`,` or `}`" }),
+        };
+        Ok(at + 1)
+    }
+
+    fn walk_key(&mut self, chunk: &[u8], at: usize) -> Result<usize, JsonError> {
+        let Some(quote) = closing_quote(chunk, at, &mut self.escaped) else { return Ok(chunk.len()) };
+        let found = if self.key.is_empty() && !self.key_is_foreign {
+            let whole = chunk.get(self.part_start..quote).unwrap_or_default();
+            find(self.wanted, whole, &mut self.unescaped)
+        } else {
+            self.keep_key(chunk.get(..quote).unwrap_or_default());
+            if self.key_is_foreign { Ok(None) } else { find(self.wanted, &self.key, &mut self.unescaped) }
+        };
+        let found = found.map_err(|BadEscape| JsonError::KeyEscape { offset: self.offset + quote as u64 })?;
+        self.filling = None;
+        if let Some((index, slot)) = found.and_then(|index| Some((index, self.slots.get_mut(index)?))) {
+            slot.seen = slot.seen.saturating_add(1);
+            if slot.seen == 1 {
+                self.filling = Some(index);
+            }
+        }
+        self.at = At::Colon;
+        Ok(quote + 1)
+    }
+
+    /// Skips to the end of the chunk or of the outermost container.
+    fn walk_container(&mut self, chunk: &[u8], from: usize) -> Result<usize, JsonError> {
+        let mut at = from;
+        while let Some(byte) = chunk.get(at) {
+            let here = at;
+            at += 1;
+            match byte {
+                b'"' => match closing_quote(chunk, at, &mut self.escaped) {
+                    Some(quote) => at = quote + 1,
+                    None => {
+                        self.at = At::NestedString;
+                        return Ok(chunk.len());
+                    }
+                },
+                b'{' | b'[' => {
+                    let too_deep = JsonError::TooDeep { offset: self.offset + here as u64 };
+                    self.nesting.open(*byte == b'{').ok_or(too_deep)?;
+                }
+                b'}' | b']' => {
+                    let mismatched = JsonError::Mismatched { offset: self.offset + here as u64 };
+                    self.nesting.close(*byte == b'}').ok_or(mismatched)?;
+                    if self.nesting.is_closed() {
+                        return Ok(self.end_value(chunk, at));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(at)
+    }
+
+    fn end_value(&mut self, chunk: &[u8], end: usize) -> usize {
+        self.keep_value(chunk, end);
+        if let Some(slot) = self.filling.take().and_then(|index| self.slots.get_mut(index)) {
+            slot.end = Some(self.offset + end as u64);
+        }
+        self.at = At::CommaOrEnd;
+        end
+    }
+
+    /// Copies what the chunk has of the current value, as far as it is wanted.
+    fn keep_value(&mut self, chunk: &[u8], end: usize) {
+        let Some(index) = self.filling else { return };
+        let (Some(slot), Some(wanted)) = (self.slots.get_mut(index), self.wanted.get(index)) else { return };
+        let part = chunk.get(self.part_start..end).unwrap_or_default();
+        let room = wanted.capture_bytes_max.saturating_sub(slot.raw.len());
+        slot.raw.extend_from_slice(part.get(..room).unwrap_or(part));
+    }
+
+    /// Copies what the chunk has of the current key.
+    fn keep_key(&mut self, chunk: &[u8]) {
+        let part = chunk.get(self.part_start..).unwrap_or_default();
+        if self.key.len() + part.len() > key_bytes_max(self.wanted) {
+            self.key_is_foreign = true;
+            self.key.clear();
+        } else if !self.key_is_foreign {
+            self.key.extend_from_slice(part);
+        }
+    }
+}
+
+/// A key with an escape that JSON does not have: readers disagree about such a key, so it must not get through.
+struct BadEscape;
+
+/// Which wanted key a raw key spells.
+fn find(wanted: &[Wanted], raw: &[u8], unescaped: &mut Vec<u8>) -> Result<Option<usize>, BadEscape> {
+    let index_of = |key: &[u8]| wanted.iter().position(|wanted| wanted.key.as_bytes() == key);
+    if memchr::memchr(b'\\', raw).is_none() || raw.len() > key_bytes_max(wanted) {
+        return Ok(index_of(raw));
+    }
+    unescaped.clear();
+    unescape_into(raw, unescaped).ok_or(BadEscape)?;
+    Ok(index_of(unescaped))
+}
+
+/// Longest spelling of a wanted key: `\uXXXX` for every byte.
+fn key_bytes_max(wanted: &[Wanted]) -> usize {
+    wanted.iter().map(|wanted| wanted.key.len() * 6).max().unwrap_or(0)
+}
+
+/// What a body that starts with `byte` is.
+fn name_of(byte: u8) -> &'static str {
+    match byte {
+        b'[' => "an array",
+        b'"' => "a string",
+        b'-' | b'0'..=b'9' => "a number",
+        b't' | b'f' => "a boolean",
+        b'n' => "null",
+        _ => "not JSON",
+    }
+}

@@ -1,0 +1,70 @@
+//! The kinds of events of a Messages stream.
+
+/// What an event is (contract.md §4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventClass {
+    /// `message_start`: model and first usage
+    MessageStart,
+    /// `message_delta`: stop reason and cumulative usage
+    MessageDelta,
+    /// `message_stop`: the answer is whole
+    MessageStop,
+    /// `content_block_start`
+    ContentBlockStart,
+    /// `content_block_delta`
+    ContentBlockDelta,
+    /// `content_block_stop`
+    ContentBlockStop,
+    /// `ping`
+    Ping,
+    /// `error`: ends the stream
+    Error,
+    /// Anything else; passes like the rest.
+    Other,
+}
+
+/// How far into its data the kind of an unnamed event is looked for.
+const TYPE_KEY_BYTES_MAX: usize = 64;
+/// How far into its data the type of a content block is looked for.
+const BLOCK_TYPE_BYTES_MAX: usize = 128;
+/// Bytes of data that suffice to classify any event.
+pub(super) const HEAD_BYTES_MAX: usize = 128;
+
+impl EventClass {
+    /// The kind an `event:` line names.
+    pub(super) fn of_name(name: &[u8]) -> Self {
+        match name {
+            b"content_block_delta" => Self::ContentBlockDelta,
+            b"message_start" => Self::MessageStart,
+            b"message_delta" => Self::MessageDelta,
+            b"message_stop" => Self::MessageStop,
+            b"content_block_start" => Self::ContentBlockStart,
+            b"content_block_stop" => Self::ContentBlockStop,
+            b"ping" => Self::Ping,
+            b"error" => Self::Error,
+            _ => Self::Other,
+        }
+    }
+
+    /// The kind an event without a name gives itself: the `type` member at the start of its data.
+    pub(super) fn of_data(data: &[u8]) -> Self {
+        let start = data.get(..TYPE_KEY_BYTES_MAX).unwrap_or(data);
+        let head = data.get(..HEAD_BYTES_MAX).unwrap_or(data);
+        memchr::memmem::find(start, b"\"type\"")
+            .and_then(|at| head.get(at + 6..)?.trim_ascii_start().strip_prefix(b":"))
+            .and_then(|rest| rest.trim_ascii_start().strip_prefix(b"\""))
+            .and_then(|rest| rest.get(..memchr::memchr(b'"', rest)?))
+            .map_or(Self::Other, Self::of_name)
+    }
+
+    /// Whether a visitor may need this kind's data.
+    pub(super) fn is_shown(self) -> bool {
+        matches!(self, Self::MessageStart | Self::MessageDelta | Self::Error | Self::ContentBlockStart)
+    }
+}
+
+/// Whether a content block's first bytes make it a `fallback` block: another model answers from here.
+pub(super) fn is_fallback_block(data: &[u8]) -> bool {
+    let head = data.get(..BLOCK_TYPE_BYTES_MAX).unwrap_or(data);
+    memchr::memmem::find(head, b"\"fallback\"").is_some()
+}

@@ -1,0 +1,13 @@
+//! Server-sent events, watched on their way through (contract.md §4.1).
+//!
+//! The scanner changes nothing and holds nothing up: it names each event that has passed, and shows the data of the few
+//! kinds that carry usage. It cannot fail, only overlook; what it overlooked it says.
+
+mod class;
+mod scanner;
+
+pub use class::EventClass;
+pub use scanner::{SseScanner, SseVisitor};
+
+#[cfg(test)]
+mod tests;
