@@ -5,6 +5,7 @@
 //! Deliberately absent: anything that knows a wire format (that is `dialect` and `wire`) or a runtime (`sys`).
 
 pub mod account;
+pub mod catalogue;
 pub mod fault;
 pub mod ids;
 pub mod keys;

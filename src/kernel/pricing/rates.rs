@@ -1,0 +1,177 @@
+//! The prices of one model, and the arithmetic on them.
+
+use super::super::{
+    money::{MoneyError, NANOS_PER_DOLLAR, Nanos},
+    usage::Usage,
+};
+use std::fmt;
+
+/// Prompt tokens above which a tiered model's whole request moves to its higher row (contract.md §7.2).
+pub(super) const TIER_TOKENS: u64 = 100_000;
+/// One web search: ten dollars a thousand (contract.md §7.2).
+const WEB_SEARCH_NANOS: u128 = 10_000_000;
+/// The fast rate is twice the standard rate in every token category.
+const FAST_FACTOR: u128 = 2;
+/// Data residency adds a tenth.
+const GEO_TENTHS: u128 = 11;
+/// Millionths in one.
+const ONE: u32 = 1_000_000;
+/// Pico-dollars in a nano-dollar.
+const PICOS_PER_NANO: u128 = 1000;
+
+/// The price of a token, in pico-dollars (a dollar per million tokens is a million of them).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TokenPrice(pub u64);
+
+impl TokenPrice {
+    /// Reads US dollars per million tokens, such as `0.125`; at most six decimals, since a pico-dollar a token is the unit.
+    pub fn parse_per_million(text: &str) -> Result<Self, PriceError> {
+        let nanos = Nanos::parse_dollars(text).map_err(PriceError::Money)?;
+        if nanos.0 % 1000 != 0 {
+            return Err(PriceError::TooFine);
+        }
+        Ok(Self(nanos.0.unsigned_abs() / 1000))
+    }
+
+    /// This price times a fraction, rounded half up.
+    pub(super) fn times(self, over: u64, under: u64) -> Self {
+        let exact = u128::from(self.0) * u128::from(over) + u128::from(under) / 2;
+        Self(u64::try_from(exact / u128::from(under)).unwrap_or(u64::MAX))
+    }
+}
+
+/// Why a text is no price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PriceError {
+    /// No amount of money.
+    Money(MoneyError),
+    /// More than six decimals.
+    TooFine,
+    /// A multiplier above ten.
+    TooLarge,
+}
+
+impl fmt::Display for PriceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Money(error) => error.fmt(f),
+            Self::TooFine => f.write_str("has more than six decimals"),
+            Self::TooLarge => f.write_str("is larger than 10"),
+        }
+    }
+}
+
+impl std::error::Error for PriceError {}
+
+/// The contract multiplier on token prices, in millionths; from 0 to 10.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Multiplier(u32);
+
+impl Multiplier {
+    /// List price.
+    pub const ONE: Self = Self(ONE);
+    const LARGEST: u32 = 10 * ONE;
+
+    /// Reads a decimal such as `0.85`, at most six decimals.
+    pub fn parse(text: &str) -> Result<Self, PriceError> {
+        let nanos = Nanos::parse_dollars(text).map_err(PriceError::Money)?.0;
+        if nanos > i64::from(Self::LARGEST) * 1000 {
+            return Err(PriceError::TooLarge);
+        }
+        if nanos % 1000 != 0 {
+            return Err(PriceError::TooFine);
+        }
+        Ok(Self(u32::try_from(nanos / (NANOS_PER_DOLLAR / i64::from(ONE))).unwrap_or(Self::LARGEST)))
+    }
+
+    /// In millionths.
+    pub fn millionths(self) -> u32 {
+        self.0
+    }
+}
+
+/// One row of a price list: the price of a token in each category.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) input: TokenPrice,
+    pub(super) write_5m: TokenPrice,
+    pub(super) write_1h: TokenPrice,
+    pub(super) read: TokenPrice,
+    pub(super) output: TokenPrice,
+}
+
+impl Row {
+    fn picos(&self, usage: &Usage) -> u128 {
+        [
+            (usage.input, self.input),
+            (usage.cache_write_5m, self.write_5m),
+            (usage.cache_write_1h, self.write_1h),
+            (usage.cache_read, self.read),
+            (usage.output, self.output),
+        ]
+        .into_iter()
+        .fold(0, |sum: u128, (tokens, price)| sum.saturating_add(u128::from(tokens) * u128::from(price.0)))
+    }
+
+    fn dearest_input(&self) -> TokenPrice {
+        self.input.max(self.write_5m).max(self.write_1h).max(self.read)
+    }
+}
+
+/// The prices of one model at one upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rates {
+    pub(super) row: Row,
+    /// The row of requests with more than `TIER_TOKENS` prompt tokens; the same row for models without tiers.
+    pub(super) long: Row,
+    /// Has a fast mode.
+    pub(super) fast: bool,
+    /// Charges for data residency.
+    pub(super) geo: bool,
+    pub(super) output_tokens_max: u64,
+    pub(super) multiplier: Multiplier,
+}
+
+impl Rates {
+    /// What this usage costs, rounded half up to the nano-dollar. Saturates.
+    pub fn cost(&self, usage: &Usage) -> Nanos {
+        let row = if usage.prompt() > TIER_TOKENS { &self.long } else { &self.row };
+        let fast = usage.fast && self.fast;
+        // The provider does not combine the two; were it ever to say both, the dearer reading holds.
+        let batch = usage.batch && !fast;
+        let (over, under) = self.factors(fast, batch, usage.geo_us);
+        let search = u128::from(usage.web_search) * WEB_SEARCH_NANOS;
+        let exact = row.picos(usage).saturating_mul(over).saturating_add(search.saturating_mul(under));
+        nanos(exact.saturating_add(under / 2) / under)
+    }
+
+    /// The most a request can cost in tokens: every input token at the dearest input price of the dearest row, fast and
+    /// with data residency where the model has them; rounded up. Web searches are not in it: no request says how many
+    /// there will be.
+    pub fn bound(&self, input_tokens_max: u64, output_tokens_max: u64) -> Nanos {
+        let input = self.row.dearest_input().max(self.long.dearest_input());
+        let output = self.row.output.max(self.long.output);
+        let picos = u128::from(input_tokens_max) * u128::from(input.0);
+        let picos = picos.saturating_add(u128::from(output_tokens_max) * u128::from(output.0));
+        let (over, under) = self.factors(self.fast, false, true);
+        nanos(picos.saturating_mul(over).div_ceil(under))
+    }
+
+    /// The most output tokens the model gives in one answer.
+    pub fn output_tokens_max(&self) -> u64 {
+        self.output_tokens_max
+    }
+
+    /// All modifiers as one fraction, from pico-dollars to nano-dollars.
+    fn factors(&self, fast: bool, batch: bool, geo_us: bool) -> (u128, u128) {
+        let speed = if fast { FAST_FACTOR } else { 1 };
+        let halves = if batch { 1 } else { 2 };
+        let tenths = if geo_us && self.geo { GEO_TENTHS } else { 10 };
+        let over = speed * halves * tenths * u128::from(self.multiplier.millionths());
+        (over, 2 * 10 * u128::from(ONE) * PICOS_PER_NANO)
+    }
+}
+
+fn nanos(amount: u128) -> Nanos {
+    Nanos(i64::try_from(amount).unwrap_or(i64::MAX))
+}
