@@ -1,0 +1,198 @@
+//! A client's connection from accept to close: one request after the other, the intake beside the walk.
+
+use super::{
+    incoming::{ClientLink, Exchange},
+    intake::{self, NextBytes, Source},
+    pipe::BodyPipe,
+    signal::both,
+};
+use crate::{
+    data::{
+        shard::{
+            Shard,
+            deadlines::{Awaited, Deadlines},
+            serving::Serving,
+        },
+        walk,
+    },
+    kernel::{
+        fault::{Fault, FaultKind, Room},
+        limits::{BULK_BUFFER_BYTES, HEADERS_MAX, SMALL_BUFFER_BYTES, TARGET_BYTES_MAX},
+    },
+    link::down::Phase,
+    sys::{
+        buf::{Buf, Part},
+        clock,
+        socket::{Reader, Socket, Writer},
+        tls,
+    },
+    wire::h1::{HeadLimits, Progress, RequestHead, RequestParser},
+};
+use std::{net::SocketAddr, rc::Rc, time::Duration};
+
+/// How long a connection that is being closed may take to notice.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Serves a connection to its end.
+pub async fn serve(shard: Rc<Shard>, socket: Socket, peer: SocketAddr) {
+    let serving = shard.serving();
+    let Some((reader, writer, deadlines)) = open(&shard, &serving, socket).await else { return };
+    drop(serving);
+    let connection = Connection {
+        pipe: BodyPipe::new(shard.kept_bytes.clone()),
+        link: ClientLink::new(deadlines),
+        head: RequestHead::default(),
+        shard,
+        reader,
+        writer,
+        peer,
+    };
+    connection.serve().await;
+}
+
+async fn open(shard: &Shard, serving: &Serving, socket: Socket) -> Option<(Reader, Writer, Rc<Deadlines>)> {
+    let Some(config) = &serving.edge.tls else {
+        let (reader, writer, kill) = socket.split();
+        return Some((reader, writer, shard.sweeper.watch(kill)));
+    };
+    let handshaking = tls::accept(socket, config.clone()).ok()?;
+    let deadlines = shard.sweeper.watch(handshaking.kill.clone());
+    deadlines.arm(Awaited::Whole, shard.sweeper.in_(serving.limits.head_timeout));
+    let secured = match handshaking.finish().await {
+        Ok(secured) => secured,
+        Err(error) => {
+            tracing::debug!(shard = shard.id.0, %error, "TLS handshake failed");
+            return None;
+        }
+    };
+    deadlines.disarm(Awaited::Whole);
+    Some((secured.reader, secured.writer, deadlines))
+}
+
+struct Connection {
+    shard: Rc<Shard>,
+    reader: Reader,
+    writer: Writer,
+    link: ClientLink,
+    pipe: BodyPipe,
+    head: RequestHead,
+    peer: SocketAddr,
+}
+
+enum HeadRead {
+    Whole(Buf),
+    Bad(Buf, Fault),
+    Gone,
+}
+
+impl Connection {
+    async fn serve(mut self) {
+        let mut next = NextBytes::Bytes(Buf::small());
+        while let NextBytes::Bytes(begun) = next {
+            let serving = self.shard.serving();
+            let (buf, fault) = match self.read_head(begun, &serving).await {
+                HeadRead::Whole(buf) => (buf, None),
+                HeadRead::Bad(buf, fault) => (buf, Some(fault)),
+                HeadRead::Gone => return,
+            };
+            next = self.exchange(Rc::new(buf), &serving, fault).await;
+            if self.link.closing.get() || self.link.gone.get() || self.link.broken.get() {
+                return;
+            }
+        }
+    }
+
+    async fn read_head(&mut self, mut buf: Buf, serving: &Serving) -> HeadRead {
+        let limits = HeadLimits {
+            head_bytes_max: serving.limits.head_bytes_max,
+            target_bytes_max: TARGET_BYTES_MAX,
+            headers_max: HEADERS_MAX,
+        };
+        let mut parser = RequestParser::new(limits);
+        let deadlines = self.link.deadlines.clone();
+        let patience = if buf.is_empty() { serving.limits.keep_alive_timeout } else { serving.limits.head_timeout };
+        deadlines.arm(Awaited::Read, self.shard.sweeper.in_(patience));
+        loop {
+            if !buf.is_empty() {
+                match parser.parse(buf.filled(), &mut self.head) {
+                    Ok(Progress::Complete) => return HeadRead::Whole(buf),
+                    Ok(Progress::Partial) => {}
+                    Err(error) => {
+                        let kind = FaultKind::BadHead(error.status());
+                        return HeadRead::Bad(buf, Fault::new(Room::Edge, kind, error.reason()).closing());
+                    }
+                }
+            }
+            if buf.room() == 0 {
+                let larger = if buf.capacity() < SMALL_BUFFER_BYTES { SMALL_BUFFER_BYTES } else { BULK_BUFFER_BYTES };
+                let mut grown = Buf::of(larger.max(buf.len() + SMALL_BUFFER_BYTES));
+                grown.append(buf.filled());
+                buf = grown;
+            }
+            let first = buf.is_empty();
+            let (result, back) = self.reader.read(buf).await;
+            buf = back;
+            match result {
+                Ok(bytes) if bytes > 0 => {
+                    if first {
+                        deadlines.arm(Awaited::Read, self.shard.sweeper.in_(serving.limits.head_timeout));
+                    }
+                }
+                _ if deadlines.passed() == Some(Awaited::Read) && !buf.is_empty() => {
+                    let text = "the request head did not arrive in time";
+                    return HeadRead::Bad(buf, Fault::new(Room::Edge, FaultKind::ClientTimeout, text).closing());
+                }
+                _ => return HeadRead::Gone,
+            }
+        }
+    }
+
+    /// One request: the intake and the walk, side by side, both to their end.
+    async fn exchange(&mut self, buf: Rc<Buf>, serving: &Rc<Serving>, fault: Option<Fault>) -> NextBytes {
+        let Self { shard, reader, writer, link, pipe, head, peer } = self;
+        let bad = fault.is_some();
+        if bad {
+            // Nothing of it can be trusted; the walk only answers.
+            *head = RequestHead::default();
+        }
+        pipe.reset(!bad);
+        link.reset();
+        link.closing.set(bad || !head.keep_alive || shard.door.phase() != Phase::Serving);
+        link.deadlines.arm(Awaited::Read, shard.sweeper.in_(serving.limits.body_timeout));
+        let cx = Exchange {
+            shard,
+            serving,
+            head,
+            bytes: buf.filled(),
+            pipe,
+            link,
+            peer: peer.ip(),
+            id: shard.next_request_id(),
+            started: clock::mono(),
+        };
+        let source = Source {
+            framing: head.body,
+            first: Part::new(buf.clone(), if bad { buf.len() } else { head.head_len }..buf.len()),
+            bytes_max: serving.limits.body_bytes_max,
+        };
+        let walked = async {
+            walk::walk(&cx, writer, fault).await;
+            pipe.stop();
+            link.walking.set(false);
+            link.works_for(None);
+            link.deadlines.disarm(Awaited::Write);
+            if link.broken.get() {
+                let kill = link.deadlines.kill();
+                kill.reset_on_close();
+                kill.end_reading();
+            } else if link.closing.get() {
+                link.deadlines.arm(Awaited::Whole, shard.sweeper.in_(LINGER));
+                writer.finish().await;
+            } else {
+                link.deadlines.arm(Awaited::Read, shard.sweeper.in_(serving.limits.keep_alive_timeout));
+            }
+        };
+        let (next, ()) = both(intake::run(reader, source, pipe, link), walked).await;
+        next
+    }
+}

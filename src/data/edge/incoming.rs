@@ -1,0 +1,136 @@
+//! A request whose head has been read and found sound: what the edge hands to the gate.
+
+use super::pipe::BodyPipe;
+use crate::{
+    data::shard::{Shard, deadlines::Deadlines, serving::Serving},
+    dialect::Route,
+    kernel::{fault::Fault, ids::RequestId, time::MonoUs},
+    sys::socket::Kill,
+    wire::h1::{RequestHead, header},
+};
+use std::{
+    cell::{Cell, RefCell},
+    net::IpAddr,
+    rc::Rc,
+};
+
+/// What both sides of one exchange know of the client's connection.
+pub struct ClientLink {
+    /// Its deadlines and its switch.
+    pub deadlines: Rc<Deadlines>,
+    /// The client went away while its request was running.
+    pub gone: Cell<bool>,
+    /// The connection ends with this exchange.
+    pub closing: Cell<bool>,
+    /// The exchange is still running: an end of the client's bytes now means that it went away.
+    pub walking: Cell<bool>,
+    /// The answer broke off: the connection is to end with a reset, so that nobody takes it for whole.
+    pub broken: Cell<bool>,
+    upstream: RefCell<Option<Kill>>,
+}
+
+impl ClientLink {
+    /// A link to a connection.
+    pub fn new(deadlines: Rc<Deadlines>) -> Self {
+        Self {
+            deadlines,
+            gone: Cell::new(false),
+            closing: Cell::new(false),
+            walking: Cell::new(false),
+            broken: Cell::new(false),
+            upstream: RefCell::new(None),
+        }
+    }
+
+    /// Makes it ready for the next exchange.
+    pub fn reset(&self) {
+        self.gone.set(false);
+        self.walking.set(true);
+    }
+
+    /// The upstream that works for this client now; it is cancelled when the client goes away.
+    pub fn works_for(&self, upstream: Option<Kill>) {
+        *self.upstream.borrow_mut() = upstream;
+    }
+
+    /// The client went away: cancel the upstream at once.
+    pub fn leave(&self) {
+        if self.walking.get() {
+            self.gone.set(true);
+            if let Some(kill) = self.upstream.borrow_mut().take() {
+                kill.end();
+            }
+        }
+    }
+}
+
+/// Everything an exchange works with; lent to each room.
+pub struct Exchange<'c> {
+    /// The shard.
+    pub shard: &'c Rc<Shard>,
+    /// The configuration this request began with.
+    pub serving: &'c Serving,
+    /// The parsed head.
+    pub head: &'c RequestHead,
+    /// The head's bytes.
+    pub bytes: &'c [u8],
+    /// The body.
+    pub pipe: &'c BodyPipe,
+    /// The client's connection.
+    pub link: &'c ClientLink,
+    /// Who connected.
+    pub peer: IpAddr,
+    /// Which request.
+    pub id: RequestId,
+    /// When its head was read.
+    pub started: MonoUs,
+}
+
+impl<'c> Exchange<'c> {
+    /// The first header of that name.
+    pub fn header(&self, known: crate::wire::h1::Known) -> Option<&'c [u8]> {
+        header(self.bytes, &self.head.headers, known)
+    }
+
+    /// The client's path, raw.
+    pub fn path(&self) -> &'c [u8] {
+        self.head.path.of(self.bytes)
+    }
+}
+
+/// A request that is sound and leads somewhere.
+pub struct Incoming {
+    /// Where it leads.
+    pub route: Route,
+}
+
+impl Incoming {
+    /// Finds out where a request leads, and holds it to the limits its head already shows.
+    pub fn accept(cx: &Exchange<'_>) -> Result<Self, Fault> {
+        use crate::{
+            dialect::{NoRoute, anthropic::paths},
+            kernel::fault::{FaultKind, Room},
+            wire::h1::RequestBody,
+        };
+        let route = paths::route(cx.head.method, cx.path()).map_err(|no| match no {
+            NoRoute::Path => Fault::new(Room::Edge, FaultKind::NotFound, "no such path on this gateway"),
+            NoRoute::Method(allowed) => {
+                Fault::new(Room::Edge, FaultKind::MethodNotAllowed, format!("this path takes {allowed} only"))
+            }
+        })?;
+        let most = cx.serving.limits.body_bytes_max;
+        if let RequestBody::Length(bytes) = cx.head.body
+            && bytes > most
+        {
+            return Err(too_large(most));
+        }
+        Ok(Self { route })
+    }
+}
+
+/// The body is larger than the limit.
+pub fn too_large(most: u64) -> Fault {
+    use crate::kernel::fault::{FaultKind, Room};
+    let text = format!("the request body is larger than the limit of {} MiB", most / (1024 * 1024));
+    Fault::new(Room::Edge, FaultKind::BodyTooLarge, text)
+}

@@ -1,0 +1,183 @@
+//! The client's bytes: the body of the running request into the pipe, then the watch that notices a disconnect and catches
+//! the first bytes of the next request. It runs beside the walk, and is never dropped: to end it, reading is shut down.
+
+use super::{
+    incoming::ClientLink,
+    pipe::{BodyFailure, BodyPipe, wanted},
+};
+use crate::{
+    data::shard::deadlines::Awaited,
+    kernel::limits::{BULK_BUFFER_BYTES, CHUNK_EXTENSION_BYTES_MAX, SMALL_BUFFER_BYTES, TRAILER_BYTES_MAX},
+    sys::{
+        buf::{Buf, Part},
+        socket::Reader,
+    },
+    wire::h1::{ChunkEvent, ChunkLimits, ChunkedScanner, RequestBody},
+};
+use std::rc::Rc;
+
+/// What the client sent after its request.
+pub enum NextBytes {
+    /// The beginning of another one.
+    Bytes(Buf),
+    /// Nothing: the connection is over.
+    Gone,
+}
+
+/// The body to be taken in.
+pub struct Source {
+    /// How it is framed.
+    pub framing: RequestBody,
+    /// What came behind the head in the same read.
+    pub first: Part,
+    /// The most that is taken.
+    pub bytes_max: u64,
+}
+
+/// Takes in the body, then watches.
+pub async fn run(reader: &mut Reader, source: Source, pipe: &BodyPipe, link: &ClientLink) -> NextBytes {
+    let intake = Intake { reader, pipe, link, bytes_max: source.bytes_max };
+    match source.framing {
+        RequestBody::None => {
+            pipe.end();
+            intake.watch(source.first).await
+        }
+        RequestBody::Length(bytes) => intake.length(source.first, bytes).await,
+        RequestBody::Chunked => intake.chunked(source.first).await,
+    }
+}
+
+struct Intake<'a> {
+    reader: &'a mut Reader,
+    pipe: &'a BodyPipe,
+    link: &'a ClientLink,
+    bytes_max: u64,
+}
+
+impl Intake<'_> {
+    async fn length(mut self, first: Part, bytes: u64) -> NextBytes {
+        let mut left = bytes;
+        let here = (first.len() as u64).min(left) as usize;
+        left -= here as u64;
+        self.pipe.push(first.slice(0..here));
+        let mut rest = first.slice(here..first.len());
+        while left > 0 {
+            let Some(part) = self.read_more(left).await else { return NextBytes::Gone };
+            let here = (part.len() as u64).min(left) as usize;
+            left -= here as u64;
+            if !self.pipe.is_stopped() {
+                self.pipe.push(part.slice(0..here));
+            }
+            rest = part.slice(here..part.len());
+        }
+        self.pipe.end();
+        self.watch(rest).await
+    }
+
+    async fn chunked(mut self, first: Part) -> NextBytes {
+        let limits =
+            ChunkLimits { extension_bytes_max: CHUNK_EXTENSION_BYTES_MAX, trailer_bytes_max: TRAILER_BYTES_MAX };
+        let mut scanner = ChunkedScanner::new(limits);
+        let mut part = first;
+        loop {
+            let mut at = 0;
+            loop {
+                let step = scanner.step(&part.bytes()[at..]);
+                match step {
+                    Ok((taken, ChunkEvent::Data(range))) => {
+                        if !self.pipe.is_stopped() {
+                            self.pipe.push(part.slice(at + range.start..at + range.end));
+                        }
+                        at += taken;
+                    }
+                    Ok((taken, ChunkEvent::End)) => {
+                        self.pipe.end();
+                        let rest = part.slice(at + taken..part.len());
+                        return self.watch(rest).await;
+                    }
+                    Ok((_, ChunkEvent::NeedMore)) => break,
+                    Err(_) => {
+                        self.pipe.fail(BodyFailure::Malformed("the chunked body is not framed as HTTP says"));
+                        return self.linger().await;
+                    }
+                }
+            }
+            if self.pipe.received() > self.bytes_max {
+                self.pipe.fail(BodyFailure::TooLarge);
+                return self.linger().await;
+            }
+            match self.read_more(BULK_BUFFER_BYTES as u64).await {
+                Some(more) => part = more,
+                None => return NextBytes::Gone,
+            }
+        }
+    }
+
+    /// One read of body bytes; none if the body will not be whole.
+    async fn read_more(&mut self, expected: u64) -> Option<Part> {
+        self.pipe.room().await;
+        let bulk = expected > SMALL_BUFFER_BYTES as u64;
+        let (result, buf) = self.reader.read(if bulk { Buf::bulk() } else { Buf::small() }).await;
+        match result {
+            Ok(bytes) if bytes > 0 => {
+                // A nearly empty bulk buffer that may be kept for a retry would waste more than a copy costs.
+                let buf = if bulk && bytes * 2 < BULK_BUFFER_BYTES { Buf::copy_of(buf.filled()) } else { buf };
+                let len = buf.len();
+                Some(Part::new(Rc::new(buf), 0..len))
+            }
+            _ => {
+                let late = self.link.deadlines.passed() == Some(Awaited::Read);
+                if !late {
+                    self.link.leave();
+                }
+                self.pipe.fail(if late { BodyFailure::TimedOut } else { BodyFailure::Gone });
+                None
+            }
+        }
+    }
+
+    /// The body is whole: what comes now is the next request, or the end.
+    async fn watch(self, rest: Part) -> NextBytes {
+        if self.link.walking.get() {
+            self.link.deadlines.disarm(Awaited::Read);
+        }
+        if !rest.is_empty() {
+            return NextBytes::Bytes(Buf::copy_of(rest.bytes()));
+        }
+        // A stream is watched for long, with little memory; after a short answer the next request comes soon, in one read.
+        let streams = self.pipe.scanner().value(wanted::STREAM).is_some_and(|value| value.raw == b"true");
+        let buf = if streams { Buf::watch() } else { Buf::small() };
+        let (result, buf) = self.reader.read(buf).await;
+        match result {
+            Ok(bytes) if bytes > 0 => {
+                if self.link.closing.get() {
+                    drop(buf);
+                    return self.linger().await;
+                }
+                NextBytes::Bytes(buf)
+            }
+            _ => {
+                self.link.leave();
+                self.pipe.wake();
+                NextBytes::Gone
+            }
+        }
+    }
+
+    /// Reads and throws away until the client has seen our answer and leaves, or until the deadline.
+    async fn linger(self) -> NextBytes {
+        let mut buf = Buf::small();
+        loop {
+            buf.clear_with_head_room(0);
+            let (result, back) = self.reader.read(buf).await;
+            buf = back;
+            if !matches!(result, Ok(bytes) if bytes > 0) {
+                if !self.pipe.is_stopped() {
+                    self.link.leave();
+                    self.pipe.wake();
+                }
+                return NextBytes::Gone;
+            }
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! The request body between the client's read and the upstream's write.
+//!
+//! The intake pushes payload as it arrives; the gate looks into it through the scanner; an upload takes it out with a cursor
+//! of its own. While a retry is still possible the sent parts stay, within the shard's cap; then they go as they are sent.
+//! Bounded: at most `PIPE_BYTES_MAX` wait unsent, unless the gate needs to see further and the shard has room to keep it.
+
+use super::signal::Signal;
+use crate::{
+    kernel::limits::{MODEL_BYTES_MAX, PIPE_BYTES_MAX, REPLAY_BYTES_MAX},
+    sys::buf::Part,
+    wire::json::{JsonError, TopLevelScanner, Wanted},
+};
+use std::{
+    cell::{Cell, Ref, RefCell},
+    collections::VecDeque,
+    rc::Rc,
+};
+
+/// What the gate looks for in a body: places in the scanner's list.
+pub mod wanted {
+    /// `model`
+    pub const MODEL: usize = 0;
+    /// `max_tokens`
+    pub const MAX_TOKENS: usize = 1;
+    /// `stream`
+    pub const STREAM: usize = 2;
+}
+
+static WANTED: [Wanted; 3] = [
+    Wanted { key: "model", capture_bytes_max: MODEL_BYTES_MAX },
+    Wanted { key: "max_tokens", capture_bytes_max: 32 },
+    Wanted { key: "stream", capture_bytes_max: 8 },
+];
+
+/// Why a body will not be whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyFailure {
+    /// The client went away.
+    Gone,
+    /// The client was too slow.
+    TimedOut,
+    /// Larger than the limit.
+    TooLarge,
+    /// Not what its framing says, or ambiguous.
+    Malformed(&'static str),
+}
+
+/// How far an upload has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    part: u64,
+    /// Payload bytes before it.
+    pub offset: u64,
+}
+
+/// What an upload finds at its cursor.
+pub enum Next {
+    /// These bytes.
+    Part(Part),
+    /// Nothing more will come.
+    End,
+    /// The body failed.
+    Failed(BodyFailure),
+    /// The exchange is over; stop.
+    Stopped,
+}
+
+struct State {
+    parts: VecDeque<Part>,
+    first_part: u64,
+    received: u64,
+    sent: u64,
+    kept_footprint: usize,
+    keep: bool,
+    unsent_max: u64,
+    ended: bool,
+    failure: Option<BodyFailure>,
+    scanner: TopLevelScanner,
+    scan: bool,
+    scan_error: Option<JsonError>,
+    stopped: bool,
+}
+
+/// The pipe of one connection, used for one request after the other.
+pub struct BodyPipe {
+    state: RefCell<State>,
+    arrived: Signal,
+    taken: Signal,
+    shard_kept: Rc<Cell<usize>>,
+}
+
+impl BodyPipe {
+    /// An empty pipe. `shard_kept` counts the bytes that all pipes of the shard keep.
+    pub fn new(shard_kept: Rc<Cell<usize>>) -> Self {
+        let state = State {
+            parts: VecDeque::new(),
+            first_part: 0,
+            received: 0,
+            sent: 0,
+            kept_footprint: 0,
+            keep: true,
+            unsent_max: PIPE_BYTES_MAX as u64,
+            ended: false,
+            failure: None,
+            scanner: TopLevelScanner::new(&WANTED),
+            scan: true,
+            scan_error: None,
+            stopped: false,
+        };
+        Self { state: RefCell::new(state), arrived: Signal::default(), taken: Signal::default(), shard_kept }
+    }
+
+    /// Makes it ready for the next request. `scan`: the body is JSON that the gate wants to look into.
+    pub fn reset(&self, scan: bool) {
+        self.drop_parts();
+        let mut state = self.state.borrow_mut();
+        (state.received, state.sent, state.first_part) = (0, 0, 0);
+        (state.keep, state.ended, state.failure, state.stopped) = (true, false, None, false);
+        (state.unsent_max, state.scan, state.scan_error) = (PIPE_BYTES_MAX as u64, scan, None);
+        state.scanner.reset();
+    }
+
+    fn drop_parts(&self) {
+        let mut state = self.state.borrow_mut();
+        self.shard_kept.set(self.shard_kept.get().saturating_sub(state.kept_footprint));
+        state.kept_footprint = 0;
+        state.first_part += state.parts.len() as u64;
+        state.parts.clear();
+    }
+
+    /// Adds payload. A key that occurs twice where weir decides by it is refused: the provider might read the other one.
+    pub fn push(&self, part: Part) {
+        if part.is_empty() {
+            return;
+        }
+        {
+            let mut state = self.state.borrow_mut();
+            state.received += part.len() as u64;
+            if state.scan && state.scan_error.is_none() {
+                if let Err(error) = state.scanner.feed(part.bytes()) {
+                    state.scan_error = Some(error);
+                }
+                if (0..WANTED.len()).any(|key| state.scanner.seen(key) > 1) {
+                    state.failure = Some(BodyFailure::Malformed("model, max_tokens or stream is given twice"));
+                }
+            }
+            let footprint = part.len();
+            state.kept_footprint += footprint;
+            self.shard_kept.set(self.shard_kept.get() + footprint);
+            if state.keep && self.shard_kept.get() > REPLAY_BYTES_MAX {
+                state.keep = false;
+            }
+            state.parts.push_back(part);
+        }
+        self.forget_sent();
+        self.arrived.notify();
+    }
+
+    fn forget_sent(&self) {
+        let mut state = self.state.borrow_mut();
+        if state.keep {
+            return;
+        }
+        let mut offset: u64 = state.received - state.parts.iter().map(|p| p.len() as u64).sum::<u64>();
+        while let Some(front) = state.parts.front() {
+            let bytes = front.len();
+            if offset + bytes as u64 > state.sent {
+                break;
+            }
+            offset += bytes as u64;
+            state.parts.pop_front();
+            state.first_part += 1;
+            state.kept_footprint -= bytes;
+            self.shard_kept.set(self.shard_kept.get().saturating_sub(bytes));
+        }
+    }
+
+    /// The body is whole.
+    pub fn end(&self) {
+        self.state.borrow_mut().ended = true;
+        self.arrived.notify();
+    }
+
+    /// The body will not be whole.
+    pub fn fail(&self, failure: BodyFailure) {
+        let mut state = self.state.borrow_mut();
+        state.failure.get_or_insert(failure);
+        drop(state);
+        self.arrived.notify();
+        self.taken.notify();
+    }
+
+    /// The exchange is over: uploads stop, the intake throws away what still comes.
+    pub fn stop(&self) {
+        self.state.borrow_mut().stopped = true;
+        self.arrived.notify();
+        self.taken.notify();
+    }
+
+    /// Is the exchange over?
+    pub fn is_stopped(&self) -> bool {
+        self.state.borrow().stopped
+    }
+
+    /// Wakes whoever waits for bytes: the client is gone, or an upload is to stop.
+    pub fn wake(&self) {
+        self.arrived.notify();
+    }
+
+    /// Waits until more may be pushed, the exchange is over, or the body failed.
+    pub async fn room(&self) {
+        self.taken
+            .until(|| {
+                let state = self.state.borrow();
+                let unsent = state.received - state.sent.min(state.received);
+                (unsent < state.unsent_max || state.stopped || state.failure.is_some()).then_some(())
+            })
+            .await;
+    }
+
+    /// Lets the gate see further into the body than uploads would need. False if the shard keeps too much already.
+    pub fn look_further(&self) -> bool {
+        if self.shard_kept.get() >= REPLAY_BYTES_MAX {
+            return false;
+        }
+        self.state.borrow_mut().unsent_max = u64::MAX;
+        self.taken.notify();
+        true
+    }
+
+    /// What stands at a cursor. `over`: the upload's own reason to stop; whoever sets it calls `wake`.
+    pub async fn next(&self, cursor: Cursor, over: &Cell<bool>) -> Next {
+        self.arrived
+            .until(|| {
+                let state = self.state.borrow();
+                if state.stopped || over.get() {
+                    return Some(Next::Stopped);
+                }
+                if let Some(failure) = state.failure {
+                    return Some(Next::Failed(failure));
+                }
+                let place = cursor.part.checked_sub(state.first_part)?;
+                match state.parts.get(place as usize) {
+                    Some(part) => Some(Next::Part(part.clone())),
+                    None => state.ended.then_some(Next::End),
+                }
+            })
+            .await
+    }
+
+    /// Moves a cursor past a part that has been sent.
+    pub fn sent(&self, cursor: &mut Cursor, part: &Part) {
+        cursor.part += 1;
+        cursor.offset += part.len() as u64;
+        {
+            let mut state = self.state.borrow_mut();
+            state.sent = state.sent.max(cursor.offset);
+        }
+        self.forget_sent();
+        self.taken.notify();
+    }
+
+    /// No retry any more: sent parts go at once.
+    pub fn keep_no_longer(&self) {
+        self.state.borrow_mut().keep = false;
+        self.forget_sent();
+    }
+
+    /// Could the body be sent again from its beginning?
+    pub fn is_whole_so_far(&self) -> bool {
+        let state = self.state.borrow();
+        state.first_part == 0 && (state.keep || state.sent == 0)
+    }
+
+    /// Payload bytes received.
+    pub fn received(&self) -> u64 {
+        self.state.borrow().received
+    }
+
+    /// Has the whole body arrived?
+    pub fn is_ended(&self) -> bool {
+        self.state.borrow().ended
+    }
+
+    /// Why the body failed, if it did.
+    pub fn failure(&self) -> Option<BodyFailure> {
+        self.state.borrow().failure
+    }
+
+    /// What the scanner has seen.
+    pub fn scanner(&self) -> Ref<'_, TopLevelScanner> {
+        Ref::map(self.state.borrow(), |state| &state.scanner)
+    }
+
+    /// Why the body is not the JSON object it should be.
+    pub fn scan_error(&self) -> Option<JsonError> {
+        self.state.borrow().scan_error
+    }
+
+    /// Waits until `ready` gives a value; it is asked whenever bytes arrive, the body ends or fails.
+    pub async fn until<T>(&self, ready: impl FnMut() -> Option<T>) -> T {
+        self.arrived.until(ready).await
+    }
+}
+
+impl Drop for BodyPipe {
+    fn drop(&mut self) {
+        self.drop_parts();
+    }
+}
+
+#[cfg(test)]
+mod tests;

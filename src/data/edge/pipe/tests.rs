@@ -1,0 +1,93 @@
+use super::*;
+use crate::sys::buf::Buf;
+use std::{
+    future::Future,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+fn pipe() -> (BodyPipe, Rc<Cell<usize>>) {
+    let kept = Rc::new(Cell::new(0));
+    (BodyPipe::new(kept.clone()), kept)
+}
+
+fn part(bytes: &[u8]) -> Part {
+    Part::new(Rc::new(Buf::copy_of(bytes)), 0..bytes.len())
+}
+
+fn poll<T>(future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
+}
+
+fn take_all(pipe: &BodyPipe) -> Vec<u8> {
+    let (mut cursor, mut out, over) = (Cursor::default(), Vec::new(), Cell::new(false));
+    while let Some(Next::Part(part)) = poll(pipe.next(cursor, &over)) {
+        out.extend_from_slice(part.bytes());
+        pipe.sent(&mut cursor, &part);
+    }
+    out
+}
+
+#[test]
+fn a_body_can_be_sent_again_from_its_first_byte_while_it_is_kept() {
+    let (pipe, kept) = pipe();
+    pipe.push(part(b"{\"model\":"));
+    pipe.push(part(b"\"m\"}"));
+    pipe.end();
+    assert_eq!(take_all(&pipe), b"{\"model\":\"m\"}");
+    assert!(pipe.is_whole_so_far());
+    assert_eq!(take_all(&pipe), b"{\"model\":\"m\"}");
+    assert_eq!(kept.get(), 13);
+    pipe.keep_no_longer();
+    assert!(!pipe.is_whole_so_far());
+    assert_eq!(kept.get(), 0);
+}
+
+#[test]
+fn a_stuck_upstream_stops_the_client_at_the_cap() {
+    let (pipe, _) = pipe();
+    let big = vec![b' '; 64 * 1024];
+    let mut pushed = 0;
+    while poll(pipe.room()).is_some() {
+        pipe.push(part(&big));
+        pushed += big.len();
+        assert!(pushed <= PIPE_BYTES_MAX + big.len(), "no backpressure");
+    }
+    assert!(pipe.look_further());
+    assert!(poll(pipe.room()).is_some(), "the gate may look further");
+}
+
+#[test]
+fn a_key_that_decides_and_stands_twice_is_refused() {
+    let (pipe, _) = pipe();
+    pipe.push(part(br#"{"model":"cheap","x":{"model":"inner is fine"},"#));
+    assert_eq!(pipe.failure(), None);
+    pipe.push(part(br#""mod\u0065l":"dear"}"#));
+    assert!(matches!(pipe.failure(), Some(BodyFailure::Malformed(_))));
+}
+
+#[test]
+fn what_a_connection_kept_is_given_back_when_it_ends() {
+    let (pipe, kept) = pipe();
+    pipe.push(part(b"{}"));
+    assert_eq!(kept.get(), 2);
+    pipe.reset(true);
+    assert_eq!(kept.get(), 0);
+    pipe.push(part(b"{}"));
+    drop(pipe);
+    assert_eq!(kept.get(), 0);
+}
+
+#[test]
+fn an_upload_whose_exchange_is_over_stops_waiting() {
+    let (pipe, _) = pipe();
+    let over = Cell::new(true);
+    assert!(matches!(poll(pipe.next(Cursor::default(), &over)), Some(Next::Stopped)));
+    over.set(false);
+    assert!(poll(pipe.next(Cursor::default(), &over)).is_none());
+    pipe.stop();
+    assert!(matches!(poll(pipe.next(Cursor::default(), &over)), Some(Next::Stopped)));
+}

@@ -1,0 +1,63 @@
+//! A wake-up inside one task: one side waits for a condition, the other says that something changed. No thread, no queue.
+
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    task::{Poll, Waker},
+};
+
+/// One place to wait at, for one waiter.
+#[derive(Default)]
+pub struct Signal {
+    waiter: RefCell<Option<Waker>>,
+}
+
+impl Signal {
+    /// Something changed.
+    pub fn notify(&self) {
+        if let Some(waiter) = self.waiter.borrow_mut().take() {
+            waiter.wake();
+        }
+    }
+
+    /// Waits until `ready` gives a value. It is asked again whenever the task runs; dropping the wait loses nothing.
+    pub async fn until<T>(&self, mut ready: impl FnMut() -> Option<T>) -> T {
+        poll_fn(|cx| match ready() {
+            Some(value) => Poll::Ready(value),
+            None => {
+                let mut waiter = self.waiter.borrow_mut();
+                if !waiter.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+                    *waiter = Some(cx.waker().clone());
+                }
+                Poll::Pending
+            }
+        })
+        .await
+    }
+}
+
+/// Runs two futures side by side to the end of both; neither is ever dropped half way (law 10).
+pub async fn both<A, B>(first: impl Future<Output = A>, second: impl Future<Output = B>) -> (A, B) {
+    let (mut first, mut second) = (std::pin::pin!(first), std::pin::pin!(second));
+    let (mut one, mut two) = (None, None);
+    poll_fn(move |cx| {
+        if one.is_none()
+            && let Poll::Ready(value) = first.as_mut().poll(cx)
+        {
+            one = Some(value);
+        }
+        if two.is_none()
+            && let Poll::Ready(value) = second.as_mut().poll(cx)
+        {
+            two = Some(value);
+        }
+        match (one.take(), two.take()) {
+            (Some(a), Some(b)) => Poll::Ready((a, b)),
+            (a, b) => {
+                (one, two) = (a, b);
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}

@@ -1,0 +1,193 @@
+//! Budget admission: reserve on every account the request touches, all or none, and put the opening note on its way to the
+//! journal. What comes out is the permit that the pool and the relay ask for.
+
+use super::{
+    Routed,
+    leases::{Ask, BUDGETS_PER_REQUEST_MAX, Decision, Reservation, Touch},
+    route::body_fault,
+};
+use crate::{
+    data::{
+        edge::{incoming::Exchange, pipe::wanted},
+        settle::{Held, OpenRecord},
+    },
+    kernel::{
+        fault::{Fault, FaultKind, Room, SpentBudget},
+        limits::{BUDGET_WAIT, TICK},
+        pricing::Rates,
+        record::{Open, Operation, inline},
+        snapshot::Budget,
+        usage::Usage,
+    },
+    sys::{clock, runtime},
+    wire::h1::RequestBody,
+};
+use arrayvec::ArrayVec;
+
+/// Bytes of a prompt that make a token, roughly; for estimates, never for bounds.
+pub const BYTES_PER_TOKEN: u64 = 4;
+
+/// A request that may go upstream. Only `admit` makes one.
+pub struct Admitted<'c> {
+    /// What it asks for, and of whom.
+    pub routed: Routed<'c>,
+    _permit: Permit,
+}
+
+struct Permit(());
+
+/// Admits a request, or says why not.
+pub async fn admit<'c>(cx: &Exchange<'c>, routed: Routed<'c>, open: &mut OpenRecord) -> Result<Admitted<'c>, Fault> {
+    let rates = rates_of(cx, &routed);
+    let free = routed.identified.incoming.route.operation != Operation::Messages;
+    if !free {
+        let held = hold(cx, &routed, rates).await?;
+        open.hold(held);
+    }
+    let estimate = if free { Usage::default() } else { prompt_estimate(cx) };
+    let note = Open {
+        request_id: cx.id,
+        started_at: open.record.started_at,
+        principal: routed.identified.key.principal,
+        session: open.record.session,
+        format: open.record.format,
+        operation: open.record.operation,
+        model_requested: inline(routed.model.as_bytes()),
+        upstream: routed
+            .targets
+            .first()
+            .and_then(|t| cx.serving.upstream(t.upstream))
+            .map(|u| u.name_id)
+            .unwrap_or_default(),
+        request_bytes: announced_bytes(cx),
+        reserved: open.reserved(),
+        estimate,
+        estimate_cost: rates.cost(&estimate),
+    };
+    if !open.announce(note) {
+        return Err(Fault::new(Room::Gate, FaultKind::Internal, "the journal did not take the request"));
+    }
+    Ok(Admitted { routed, _permit: Permit(()) })
+}
+
+fn rates_of(cx: &Exchange<'_>, routed: &Routed<'_>) -> Rates {
+    let target = routed.targets.first();
+    let upstream = target.and_then(|t| cx.serving.upstream(t.upstream)).map_or("", |u| &u.name);
+    let model = target.and_then(|t| t.model.as_deref()).unwrap_or(&routed.model);
+    cx.serving.prices.rates(upstream, model, &routed.model)
+}
+
+/// What a prompt is booked with as long as nobody said better.
+pub fn prompt_estimate(cx: &Exchange<'_>) -> Usage {
+    Usage { input: announced_bytes(cx) / BYTES_PER_TOKEN, ..Usage::default() }
+}
+
+/// The body's size as announced, or as received so far.
+pub fn announced_bytes(cx: &Exchange<'_>) -> u64 {
+    match cx.head.body {
+        RequestBody::Length(bytes) => bytes,
+        _ => cx.pipe.received(),
+    }
+}
+
+/// The most a request can cost: every byte of it a token of input, and `max_tokens`, or what the model gives at most while
+/// that is not known.
+fn ask(cx: &Exchange<'_>, rates: &Rates, routed: &Routed<'_>) -> Ask {
+    let input = match cx.head.body {
+        RequestBody::Chunked if !cx.pipe.is_ended() => cx.serving.limits.body_bytes_max,
+        _ => announced_bytes(cx),
+    };
+    let most = rates.output_tokens_max();
+    let output = max_tokens(cx).map_or(most, |asked| asked.min(most));
+    let bound = rates.bound(input, output);
+    let expectations = cx.shard.expectations.borrow();
+    let kind = expectations.kind(routed.identified.key.principal, &routed.model);
+    Ask { bound, expected: expectations.expected(kind, bound) }
+}
+
+fn max_tokens(cx: &Exchange<'_>) -> Option<u64> {
+    let scanner = cx.pipe.scanner();
+    let value = scanner.value(wanted::MAX_TOKENS)?;
+    std::str::from_utf8(value.raw).ok()?.parse().ok()
+}
+
+async fn hold(cx: &Exchange<'_>, routed: &Routed<'_>, rates: Rates) -> Result<Held, Fault> {
+    let now = clock::unix().seconds();
+    let budgets: ArrayVec<&Budget, BUDGETS_PER_REQUEST_MAX> = routed
+        .identified
+        .key
+        .budgets
+        .iter()
+        .filter_map(|ix| cx.serving.budget(*ix))
+        .take(BUDGETS_PER_REQUEST_MAX)
+        .collect();
+    let touches: ArrayVec<(Touch<'_>, &Budget), BUDGETS_PER_REQUEST_MAX> =
+        budgets.iter().filter_map(|b| b.account_at(now).map(|account| (Touch { account, mode: b.mode }, *b))).collect();
+    let reservation = reserve(cx, routed, &rates, &touches).await?;
+    let asked = ask(cx, &rates, routed);
+    let kind = cx.shard.expectations.borrow().kind(routed.identified.key.principal, &routed.model);
+    Ok(Held { reservation, rates, kind, bound: asked.bound })
+}
+
+/// Reserves at once where there is room. Where there is little, the whole body is awaited, since `max_tokens` comes last and
+/// makes the bound tight; then the request waits its turn, for a bounded time.
+async fn reserve(
+    cx: &Exchange<'_>,
+    routed: &Routed<'_>,
+    rates: &Rates,
+    touches: &[(Touch<'_>, &Budget)],
+) -> Result<Reservation, Fault> {
+    if touches.is_empty() {
+        return Ok(Reservation::default());
+    }
+    let accounts: ArrayVec<Touch<'_>, BUDGETS_PER_REQUEST_MAX> =
+        touches.iter().map(|(touch, _)| touch.clone()).collect();
+    let deadline = clock::mono().after(BUDGET_WAIT);
+    let mut exact = false;
+    loop {
+        let asked = ask(cx, rates, routed);
+        let decision = cx.shard.leases.borrow_mut().admit(&accounts, asked, cx.serving.reserve, clock::unix());
+        match decision {
+            Decision::Admitted(reservation) => return Ok(reservation),
+            _ if !exact && !cx.pipe.is_ended() => {}
+            Decision::Spent(place) => return Err(spent(touches, place)),
+            Decision::Wait if clock::mono() >= deadline => {
+                let text = "this budget is nearly spent and other requests have its last room; try again shortly";
+                return Err(Fault::new(Room::Gate, FaultKind::BudgetBusy, text));
+            }
+            Decision::Wait => runtime::sleep(TICK).await,
+        }
+        if !exact {
+            whole_body(cx).await?;
+            exact = true;
+        }
+        if let Some(failure) = cx.pipe.failure() {
+            return Err(body_fault(cx, failure));
+        }
+        if cx.link.gone.get() {
+            return Err(Fault::new(Room::Gate, FaultKind::ClientGone, "the client went away"));
+        }
+    }
+}
+
+async fn whole_body(cx: &Exchange<'_>) -> Result<(), Fault> {
+    if !cx.pipe.look_further() {
+        return Err(Fault::new(Room::Gate, FaultKind::Overloaded, "too many large requests at once; try again"));
+    }
+    let failure = cx.pipe.until(|| cx.pipe.failure().map(Some).or(cx.pipe.is_ended().then_some(None))).await;
+    failure.map_or(Ok(()), |failure| Err(body_fault(cx, failure)))
+}
+
+fn spent(touches: &[(Touch<'_>, &Budget)], place: usize) -> Fault {
+    let Some((touch, budget)) = touches.get(place) else {
+        return Fault::new(Room::Gate, FaultKind::Internal, "a budget refused that nobody asked");
+    };
+    let spent = SpentBudget {
+        period: touch.account.period,
+        resets_at: touch.account.window.resets_at(),
+        pooled: budget.pooled,
+        message: budget.blocked_message.to_string(),
+        amount: touch.account.amount(),
+    };
+    Fault::new(Room::Gate, FaultKind::BudgetSpent(Box::new(spent)), format!("budget {} is spent", touch.account.scope))
+}

@@ -1,0 +1,81 @@
+//! Credential → principal (contract.md §2.1). Which header it came in does not matter, its value does; two different valid
+//! keys in one request are refused, never guessed between.
+
+use crate::{
+    data::edge::incoming::{Exchange, Incoming},
+    kernel::{
+        fault::{Fault, FaultKind, Room},
+        ids::KeyIx,
+        keys::Key,
+    },
+    sys::clock,
+    wire::h1::{Known, header_all},
+};
+
+/// A request whose caller is known.
+pub struct Identified<'c> {
+    /// Where it leads.
+    pub incoming: Incoming,
+    /// Who calls.
+    pub key: &'c Key,
+}
+
+/// Finds the caller.
+pub fn identify<'c>(cx: &Exchange<'c>, incoming: Incoming) -> Result<Identified<'c>, Fault> {
+    let mut found: Option<KeyIx> = None;
+    let mut shown = "";
+    for (known, name) in
+        [(Known::Authorization, "Authorization"), (Known::XApiKey, "x-api-key"), (Known::ApiKey, "api-key")]
+    {
+        for value in header_all(cx.bytes, &cx.head.headers, known) {
+            let Some(credential) = credential(known, value) else { continue };
+            shown = name;
+            let Some(key) = cx.serving.keys.find(credential) else { continue };
+            if found.is_some_and(|other| other != key) {
+                return Err(refuse(
+                    "two different gateway keys are given in Authorization and x-api-key; send one".to_owned(),
+                ));
+            }
+            found = Some(key);
+        }
+    }
+    let Some(key) = found.and_then(|ix| cx.serving.keys.get(ix)) else {
+        return Err(refuse(match shown {
+            "" => "no credential: send a gateway key as `Authorization: Bearer …` or `x-api-key: …`".to_owned(),
+            name => format!("the key in {name} is not a valid key of this gateway"),
+        }));
+    };
+    if key.expires.is_some_and(|at| at <= clock::unix().seconds()) {
+        return Err(refuse(format!("the gateway key in {shown} has expired; ask for a new one")));
+    }
+    Ok(Identified { incoming, key })
+}
+
+/// The credential in a header value; none for a scheme that weir does not issue keys for.
+fn credential(known: Known, value: &[u8]) -> Option<&[u8]> {
+    let value = value.trim_ascii();
+    if known != Known::Authorization {
+        return (!value.is_empty()).then_some(value);
+    }
+    let (scheme, token) = value.split_at_checked(7)?;
+    let token = token.trim_ascii();
+    (scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty()).then_some(token)
+}
+
+fn refuse(text: String) -> Fault {
+    Fault::new(Room::Gate, FaultKind::Unauthenticated, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bearer_scheme_counts_in_any_case_and_others_do_not() {
+        assert_eq!(credential(Known::Authorization, b"bEaReR  k "), Some(&b"k"[..]));
+        assert_eq!(credential(Known::Authorization, b"Basic abc"), None);
+        assert_eq!(credential(Known::Authorization, b"Bearer "), None);
+        assert_eq!(credential(Known::Authorization, b"Bea"), None);
+        assert_eq!(credential(Known::XApiKey, b" k "), Some(&b"k"[..]));
+    }
+}

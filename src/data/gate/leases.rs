@@ -1,0 +1,266 @@
+//! The shard's side of the budgets (design.md §5): leases drawn from the accounts, reservations made from the leases.
+//!
+//! Sans-io: accounts and `now` in, decisions out. Every decision is plain arithmetic on this shard's own numbers unless a
+//! lease runs dry; only then are the account's shared atomics touched. All accounts of a request are reserved, or none.
+
+use crate::kernel::{
+    account::{Account, AccountId, Denial, Mode},
+    money::Nanos,
+    snapshot::Reserve,
+    time::UnixMs,
+};
+use arrayvec::ArrayVec;
+use std::sync::Arc;
+
+/// Budgets that one request can touch, at most.
+pub const BUDGETS_PER_REQUEST_MAX: usize = 8;
+/// Ticks a lease lies unused before it flows back.
+const IDLE_TICKS: u64 = 10;
+/// How long a recall asks the other shards to give back, milliseconds.
+const RECALL_MS: u64 = 200;
+/// A lease is this share of the free room, so that slices shrink as the room does.
+const SLICE_SHARE: i64 = 8;
+
+/// What a request may cost, as seen at the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// At most.
+    pub bound: Nanos,
+    /// Usually.
+    pub expected: Nanos,
+}
+
+/// One account that a request touches.
+#[derive(Clone)]
+pub struct Touch<'a> {
+    /// The account.
+    pub account: &'a Arc<Account>,
+    /// What happens at its cap.
+    pub mode: Mode,
+}
+
+/// What is held back for one request. It goes back through `LeaseBook::settle`, exactly once.
+#[must_use = "a reservation that is not settled holds money for ever"]
+#[derive(Debug, Default)]
+pub struct Reservation {
+    holds: ArrayVec<Hold, BUDGETS_PER_REQUEST_MAX>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Hold {
+    slot: usize,
+    amount: i64,
+    serial: u64,
+}
+
+impl Reservation {
+    /// The largest amount held on one account.
+    pub fn amount(&self) -> Nanos {
+        Nanos(self.holds.iter().map(|h| h.amount).max().unwrap_or(0))
+    }
+}
+
+/// The decision on a request.
+#[derive(Debug)]
+pub enum Decision {
+    /// Go on.
+    Admitted(Reservation),
+    /// Not now: other shards are giving back, or another request has the last room. Ask again at the next tick.
+    Wait,
+    /// This account's cap is reached: the touch's place in the list.
+    Spent(usize),
+}
+
+struct Slot {
+    account: Arc<Account>,
+    lease: i64,
+    reserved: i64,
+    used_at: u64,
+    utilization: f64,
+}
+
+/// All leases of a shard.
+pub struct LeaseBook {
+    shard: usize,
+    shards: i64,
+    slots: Vec<Option<Slot>>,
+    places: Vec<Option<usize>>,
+    tick: u64,
+    next_token: u64,
+}
+
+impl LeaseBook {
+    /// An empty book.
+    pub fn new(shard: usize, shards: usize) -> Self {
+        Self {
+            shard,
+            shards: shards.max(1) as i64,
+            slots: Vec::new(),
+            places: Vec::new(),
+            tick: 0,
+            next_token: 1 + ((shard as u64) << 48),
+        }
+    }
+
+    fn place(&mut self, account: &Arc<Account>) -> usize {
+        let AccountId(id) = account.id;
+        let id = id as usize;
+        if self.places.len() <= id {
+            self.places.resize(id + 1, None);
+        }
+        if let Some(place) = self.places[id] {
+            return place;
+        }
+        let slot = Slot { account: account.clone(), lease: 0, reserved: 0, used_at: self.tick, utilization: 0.0 };
+        let place = self.slots.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.slots[place] = Some(slot);
+        self.places[id] = Some(place);
+        place
+    }
+
+    /// Decides on a request. Nothing is held unless the decision is `Admitted`.
+    pub fn admit(&mut self, touches: &[Touch<'_>], ask: Ask, reserve: Reserve, now: UnixMs) -> Decision {
+        let mut reservation = Reservation::default();
+        for (order, touch) in touches.iter().take(BUDGETS_PER_REQUEST_MAX).enumerate() {
+            let place = self.place(touch.account);
+            match self.hold(place, touch.mode, ask, reserve, now) {
+                Ok(hold) => reservation.holds.push(hold),
+                Err(refusal) => {
+                    self.undo(reservation);
+                    return match refusal {
+                        Refusal::Wait => Decision::Wait,
+                        Refusal::Spent => Decision::Spent(order),
+                    };
+                }
+            }
+        }
+        self.publish(&reservation);
+        Decision::Admitted(reservation)
+    }
+
+    /// Shows what is reserved, for the other shards' and the operator's eyes.
+    fn publish(&self, reservation: &Reservation) {
+        for hold in &reservation.holds {
+            if let Some(slot) = self.slots.get(hold.slot).and_then(Option::as_ref) {
+                slot.account.publish_reserved(self.shard, Nanos(slot.reserved));
+            }
+        }
+    }
+
+    fn hold(&mut self, place: usize, mode: Mode, ask: Ask, reserve: Reserve, now: UnixMs) -> Result<Hold, Refusal> {
+        let (shard, shards, tick) = (self.shard, self.shards, self.tick);
+        let token = self.next_token;
+        let Some(slot) = self.slots.get_mut(place).and_then(Option::as_mut) else { return Err(Refusal::Wait) };
+        slot.used_at = tick;
+        let bound = ask.bound.0.max(0);
+        let amount = match reserve {
+            Reserve::Strict => bound,
+            Reserve::Expected => ask.expected.0.clamp(0, bound),
+        };
+        let full = Hold { slot: place, amount, serial: 0 };
+        if slot.lease < bound {
+            let slice = slot.account.free().0 / (SLICE_SHARE * shards);
+            slot.lease += slot.account.draw(shard, Nanos((bound - slot.lease).max(slice))).0;
+        }
+        if slot.lease >= bound.max(1) || mode == Mode::Soft {
+            slot.take(full);
+            return Ok(full);
+        }
+        // The room at hand is smaller than what the request can cost. What is true of the account as a whole?
+        slot.account.recall(now.0 + RECALL_MS);
+        let Some(spent) = slot.account.spent() else { return Err(Refusal::Wait) };
+        let left = slot.account.amount().minus(spent);
+        if left.0 <= 0 || (reserve == Reserve::Strict && left.0 < bound) {
+            slot.account.note_denial(Denial { at_ms: now.0 as i64, needed: ask.bound, spent });
+            return Err(Refusal::Spent);
+        }
+        // Room that other shards hold unreserved flows back within a tick or two; room that is reserved may or may not.
+        let unreserved = left.minus(slot.account.reserved());
+        if unreserved.0 >= bound || reserve == Reserve::Strict || !slot.account.enter_serial(token) {
+            return Err(Refusal::Wait);
+        }
+        self.next_token += 1;
+        let last = Hold { slot: place, amount: amount.min(slot.lease.max(0)), serial: token };
+        slot.take(last);
+        Ok(last)
+    }
+
+    fn undo(&mut self, reservation: Reservation) {
+        for hold in reservation.holds {
+            self.release(hold, 0);
+        }
+    }
+
+    /// Settles a reservation with what the request really cost.
+    pub fn settle(&mut self, reservation: Reservation, cost: Nanos) {
+        for hold in reservation.holds {
+            self.release(hold, cost.0);
+        }
+    }
+
+    fn release(&mut self, hold: Hold, cost: i64) {
+        let shard = self.shard;
+        let Some(slot) = self.slots.get_mut(hold.slot).and_then(Option::as_mut) else { return };
+        slot.reserved -= hold.amount;
+        slot.lease += hold.amount - cost;
+        slot.account.settle(shard, Nanos(cost));
+        slot.account.publish_reserved(shard, Nanos(slot.reserved));
+        if slot.lease < 0 {
+            // An overrun is everybody's: book it where all shards see it, at once.
+            slot.account.give_back(shard, Nanos(slot.lease));
+            slot.lease = 0;
+        }
+        if hold.serial != 0 {
+            slot.account.leave_serial(hold.serial);
+        }
+    }
+
+    /// Lets idle and recalled leases flow back, refreshes what answers say about utilization, forgets closed accounts.
+    /// Returns what this shard holds in all.
+    pub fn tick(&mut self, now: UnixMs) -> Nanos {
+        self.tick += 1;
+        let (shard, tick) = (self.shard, self.tick);
+        let mut held = 0;
+        for place in &mut self.slots {
+            let Some(slot) = place else { continue };
+            if slot.lease != 0 && (slot.account.recalled(now.0) || tick - slot.used_at > IDLE_TICKS) {
+                slot.account.give_back(shard, Nanos(slot.lease));
+                slot.lease = 0;
+            }
+            if let Some(spent) = slot.account.spent() {
+                let amount = slot.account.amount().0.max(1);
+                slot.utilization = spent.0 as f64 / amount as f64;
+            }
+            held += slot.lease + slot.reserved;
+            if slot.reserved == 0 && slot.lease == 0 && !slot.account.window.contains(now.seconds()) {
+                self.places[slot.account.id.0 as usize] = None;
+                *place = None;
+            }
+        }
+        Nanos(held)
+    }
+
+    /// The share of an account that is spent, as of the last tick.
+    pub fn utilization(&mut self, account: &Arc<Account>) -> f64 {
+        let place = self.place(account);
+        self.slots.get(place).and_then(Option::as_ref).map_or(0.0, |slot| slot.utilization)
+    }
+}
+
+impl Slot {
+    fn take(&mut self, hold: Hold) {
+        self.lease -= hold.amount;
+        self.reserved += hold.amount;
+    }
+}
+
+enum Refusal {
+    Wait,
+    Spent,
+}
+
+#[cfg(test)]
+mod tests;

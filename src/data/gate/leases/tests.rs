@@ -1,0 +1,131 @@
+use super::*;
+use crate::kernel::{account::Scope, window::Period, window::Window};
+use proptest::prelude::*;
+
+const NOW: UnixMs = UnixMs(1_000_000);
+
+fn account(amount: i64, shards: usize) -> Arc<Account> {
+    Arc::new(Account::new(
+        AccountId(0),
+        Scope::Org,
+        Period::Monthly,
+        Window::ALWAYS,
+        Nanos(amount),
+        Nanos::ZERO,
+        shards,
+    ))
+}
+
+fn admit(book: &mut LeaseBook, account: &Arc<Account>, bound: i64, expected: i64) -> Decision {
+    let ask = Ask { bound: Nanos(bound), expected: Nanos(expected) };
+    book.admit(&[Touch { account, mode: Mode::Hard }], ask, Reserve::Expected, NOW)
+}
+
+fn admitted(decision: Decision) -> Reservation {
+    match decision {
+        Decision::Admitted(reservation) => reservation,
+        other => panic!("not admitted: {other:?}"),
+    }
+}
+
+#[test]
+fn a_spent_account_refuses_and_says_which() {
+    let (a, b) = (
+        account(100, 1),
+        Arc::new(Account::new(AccountId(1), Scope::Org, Period::Daily, Window::ALWAYS, Nanos(5), Nanos(5), 1)),
+    );
+    let mut book = LeaseBook::new(0, 1);
+    let touches = [Touch { account: &a, mode: Mode::Hard }, Touch { account: &b, mode: Mode::Hard }];
+    let ask = Ask { bound: Nanos(10), expected: Nanos(10) };
+    assert!(matches!(book.admit(&touches, ask, Reserve::Expected, NOW), Decision::Spent(1)));
+    assert_eq!(a.reserved(), Nanos::ZERO, "none is held where one refuses");
+    assert_eq!(b.last_denial().unwrap().needed, Nanos(10));
+}
+
+#[test]
+fn near_the_cap_requests_go_one_at_a_time_and_overrun_by_one_at_most() {
+    let a = account(100, 1);
+    let mut book = LeaseBook::new(0, 1);
+    let first = admitted(admit(&mut book, &a, 90, 90));
+    book.settle(first, Nanos(60));
+    let last = admitted(admit(&mut book, &a, 90, 90));
+    assert!(matches!(admit(&mut book, &a, 90, 90), Decision::Wait));
+    book.settle(last, Nanos(90));
+    assert!(matches!(admit(&mut book, &a, 90, 90), Decision::Spent(0)));
+    assert_eq!(a.spent(), Some(Nanos(150)));
+}
+
+#[test]
+fn nobody_is_refused_for_money_that_another_shard_only_holds() {
+    let a = account(1000, 2);
+    let (mut one, mut two) = (LeaseBook::new(0, 2), LeaseBook::new(1, 2));
+    let all = admitted(admit(&mut one, &a, 1000, 1000));
+    one.settle(all, Nanos(10));
+    assert!(matches!(admit(&mut two, &a, 500, 500), Decision::Wait));
+    one.tick(NOW);
+    let _held = admitted(admit(&mut two, &a, 500, 500));
+}
+
+#[test]
+fn strict_never_passes_the_cap() {
+    let a = account(100, 1);
+    let mut book = LeaseBook::new(0, 1);
+    let touches = [Touch { account: &a, mode: Mode::Hard }];
+    let ask = Ask { bound: Nanos(60), expected: Nanos(1) };
+    let held = admitted(book.admit(&touches, ask, Reserve::Strict, NOW));
+    assert!(matches!(book.admit(&touches, ask, Reserve::Strict, NOW), Decision::Wait));
+    book.settle(held, Nanos(60));
+    assert!(matches!(book.admit(&touches, ask, Reserve::Strict, NOW), Decision::Spent(0)));
+}
+
+#[test]
+fn a_soft_budget_only_counts() {
+    let a = account(1, 1);
+    let mut book = LeaseBook::new(0, 1);
+    let ask = Ask { bound: Nanos(60), expected: Nanos(60) };
+    for _ in 0..3 {
+        let held = admitted(book.admit(&[Touch { account: &a, mode: Mode::Soft }], ask, Reserve::Expected, NOW));
+        book.settle(held, Nanos(50));
+    }
+    assert_eq!(a.spent(), Some(Nanos(150)));
+}
+
+proptest! {
+    /// Whatever the order of requests and ticks on several shards: money is conserved to the nano-dollar, and the cap is
+    /// passed by at most one request's cost as long as a request costs no more than was expected of it.
+    #[test]
+    fn money_is_conserved_and_the_cap_holds(
+        steps in prop::collection::vec((0usize..3, 0u8..4, 1i64..60, 0i64..=100), 1..200),
+        cap in 1i64..500,
+    ) {
+        let a = account(cap, 3);
+        let mut books: Vec<_> = (0..3).map(|shard| LeaseBook::new(shard, 3)).collect();
+        let mut running: Vec<(usize, Reservation, i64)> = Vec::new();
+        let (mut spent, mut dearest) = (0, 0);
+        for (shard, what, bound, share) in steps {
+            match what {
+                0 | 1 => if let Decision::Admitted(r) = admit(&mut books[shard], &a, bound, bound) {
+                    running.push((shard, r, bound * share / 100));
+                },
+                2 => if !running.is_empty() {
+                    let (owner, r, cost) = running.swap_remove(bound as usize % running.len());
+                    spent += cost;
+                    dearest = dearest.max(cost);
+                    books[owner].settle(r, Nanos(cost));
+                },
+                _ => { books[shard].tick(NOW); }
+            }
+            prop_assert_eq!(a.spent(), Some(Nanos(spent)));
+        }
+        for (owner, r, cost) in running {
+            spent += cost;
+            dearest = dearest.max(cost);
+            books[owner].settle(r, Nanos(cost));
+        }
+        prop_assert!(spent <= cap + dearest, "spent {} of {} with requests of up to {}", spent, cap, dearest);
+        for book in &mut books {
+            for _ in 0..=IDLE_TICKS { book.tick(NOW); }
+        }
+        prop_assert_eq!(a.free(), Nanos(cap - spent));
+    }
+}

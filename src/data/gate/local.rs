@@ -1,0 +1,68 @@
+//! What weir answers from memory: probes and the model list.
+
+use super::Identified;
+use crate::{
+    data::edge::incoming::Exchange,
+    dialect::{
+        answer::Answer,
+        anthropic::models::{Listed, page},
+    },
+    kernel::{
+        catalogue,
+        fault::{Fault, FaultKind, Room},
+        keys::Key,
+    },
+};
+
+/// Context window and longest answer of a model that the catalogue does not know, tokens (contract.md §3.8).
+const UNKNOWN_WINDOW: (u64, u64) = (200_000, 64_000);
+
+/// Answers a probe.
+pub fn probe() -> Answer {
+    Answer::empty(200)
+}
+
+/// Answers `GET /v1/models` and `GET /v1/models/{id}`: what this key may use, and no more.
+pub fn models(cx: &Exchange<'_>, identified: &Identified<'_>) -> Result<Answer, Fault> {
+    let all = listed(cx, identified.key);
+    let resource = cx.path().get(identified.incoming.route.resource.clone()).unwrap_or_default();
+    let query = std::str::from_utf8(cx.head.query.of(cx.bytes)).unwrap_or("");
+    let body = if resource.is_empty() {
+        page(&all, query).map_err(|text| Fault::new(Room::Gate, FaultKind::BadBody, text))?
+    } else {
+        let id =
+            std::str::from_utf8(resource).unwrap_or("").replace("%40", "@").replace("%3A", ":").replace("%3a", ":");
+        let found = all.iter().find(|m| m.id == id);
+        found.ok_or_else(|| Fault::new(Room::Gate, FaultKind::NotFound, format!("model: {id}")))?.object()
+    };
+    Ok(Answer::json(200, body.to_string().into_bytes()))
+}
+
+fn listed(cx: &Exchange<'_>, key: &Key) -> Vec<Listed> {
+    let table = &cx.serving.models;
+    let mut all: Vec<Listed> = table.iter().filter(|m| key.models.allows(&m.id)).map(|m| describe(&m.id)).collect();
+    if table.passes_unlisted() {
+        let more = catalogue::CATALOGUE.iter().filter(|m| key.models.allows(m.id) && table.get(m.id).is_none());
+        all.extend(more.map(|m| describe(m.id)));
+    }
+    all
+}
+
+fn describe(id: &str) -> Listed {
+    match catalogue::find(id) {
+        Some(known) => Listed {
+            id: id.to_owned(),
+            display_name: known.display_name.to_owned(),
+            created_at: known.created_at.to_owned(),
+            max_input_tokens: known.max_input_tokens,
+            max_tokens: known.max_tokens,
+        },
+        None => Listed {
+            id: id.to_owned(),
+            display_name: id.to_owned(),
+            created_at: "1970-01-01T00:00:00Z".to_owned(),
+            max_input_tokens: UNKNOWN_WINDOW.0,
+            max_tokens: UNKNOWN_WINDOW.1,
+        },
+    }
+}

@@ -1,0 +1,375 @@
+//! The answer's way down: the head rewritten in place in front of its body, then the body in the buffers it came in.
+
+use super::{
+    framing::BodyFraming,
+    head::{ClientHead, client_head},
+    interim,
+    meter::{Look, Meter},
+};
+use crate::{
+    data::{
+        edge::incoming::Exchange,
+        shard::deadlines::{Awaited, Deadlines},
+    },
+    dialect::anthropic::{errors, limits::limit_lines},
+    kernel::{
+        fault::{Fault, FaultKind, Room},
+        keys::Key,
+        limits::{BULK_BUFFER_BYTES, HEAD_ROOM_BYTES, HEADERS_MAX, INTERIM_ANSWERS_MAX, UPSTREAM_HEAD_BYTES_MAX},
+        record::{Label, Operation, inline},
+        time::MonoUs,
+    },
+    sys::{
+        buf::Buf,
+        clock,
+        socket::{Reader, Writer},
+    },
+    wire::h1::{HeadLimits, Known, Progress, ResponseBody, ResponseHead, ResponseParser, header},
+};
+use std::cell::Cell;
+
+/// How a download ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The client has it all.
+    Whole {
+        /// The upstream's connection may serve another request.
+        reusable: bool,
+    },
+    /// The upstream closed, failed or was too late before its head was whole.
+    NoAnswer,
+    /// The upstream refused our own credential; the client has not seen that.
+    Credential,
+    /// It broke off half way; the client has been told or will see a reset.
+    Broken,
+    /// The client takes no more.
+    ClientLeft,
+}
+
+/// One download. What it learns stays readable after it has run.
+pub struct Download<'a> {
+    cx: &'a Exchange<'a>,
+    key: &'a Key,
+    deadlines: &'a Deadlines,
+    over: &'a Cell<bool>,
+    uploaded: &'a Cell<bool>,
+    /// Status of the upstream's answer; 0 before it.
+    pub status: u16,
+    /// A byte of the answer has gone to the client.
+    pub head_sent: bool,
+    /// Bytes of the answer's body that have gone to the client.
+    pub client_bytes: u64,
+    /// When the first of them went.
+    pub first_byte_at: Option<MonoUs>,
+    /// The provider's own id for the request.
+    pub upstream_request_id: Label,
+    /// What was read off.
+    pub meter: Meter,
+}
+
+/// The body still to come, with what came behind the head.
+struct Body {
+    framing: BodyFraming,
+    unchunk: bool,
+    keep_alive: bool,
+}
+
+/// Why a body cannot go on.
+enum Stop {
+    Upstream,
+    Client,
+}
+
+impl<'a> Download<'a> {
+    /// A download about to begin.
+    pub fn new(
+        cx: &'a Exchange<'a>,
+        key: &'a Key,
+        operation: Operation,
+        deadlines: &'a Deadlines,
+        flags: (&'a Cell<bool>, &'a Cell<bool>),
+    ) -> Self {
+        Self {
+            cx,
+            key,
+            deadlines,
+            over: flags.0,
+            uploaded: flags.1,
+            status: 0,
+            head_sent: false,
+            client_bytes: 0,
+            first_byte_at: None,
+            upstream_request_id: Label::default(),
+            meter: Meter::new(operation == Operation::Messages),
+        }
+    }
+
+    /// Relays the answer.
+    pub async fn run(&mut self, reader: &mut Reader, client: &mut Writer) -> Ended {
+        let ended = self.relay(reader, client).await;
+        self.cx.link.deadlines.disarm(Awaited::Write);
+        if self.meter.gave_up() {
+            self.cx.shard.gauges.meters_gave_up.add(1);
+        }
+        self.over.set(true);
+        self.cx.pipe.wake();
+        if !self.uploaded.get() {
+            // The upload may be stuck in a write that nobody reads: end it.
+            self.deadlines.kill().end();
+        }
+        ended
+    }
+
+    async fn relay(&mut self, reader: &mut Reader, client: &mut Writer) -> Ended {
+        let mut head = ResponseHead::default();
+        let Some(mut buf) = self.read_head(reader, client, &mut head).await else { return Ended::NoAnswer };
+        self.status = head.status;
+        if head.status == 401 {
+            return Ended::Credential;
+        }
+        self.cx.pipe.keep_no_longer();
+        let (bytes, body) = self.prepare(&head, buf.filled());
+        buf.consume(head.head_len);
+        let streams = self.meter.is_stream();
+        if streams {
+            self.cx.shard.gauges.streams.add(1);
+        }
+        let ended = self.body(reader, client, body, buf, bytes).await;
+        if streams {
+            self.cx.shard.gauges.streams.sub(1);
+        }
+        ended
+    }
+
+    /// Reads to the end of the final head. Informational ones before it go on to the client.
+    async fn read_head(&mut self, reader: &mut Reader, client: &mut Writer, head: &mut ResponseHead) -> Option<Buf> {
+        let limits = HeadLimits {
+            head_bytes_max: UPSTREAM_HEAD_BYTES_MAX,
+            target_bytes_max: UPSTREAM_HEAD_BYTES_MAX,
+            headers_max: HEADERS_MAX,
+        };
+        let mut parser = ResponseParser::new(limits);
+        let mut buf = Buf::small();
+        buf.clear_with_head_room(HEAD_ROOM_BYTES);
+        let mut interim_answers = 0;
+        loop {
+            if !buf.is_empty() {
+                match parser.parse(buf.filled(), head) {
+                    Ok(Progress::Complete) if (100..200).contains(&head.status) => {
+                        interim_answers += 1;
+                        if head.status == 101 || interim_answers > INTERIM_ANSWERS_MAX {
+                            return None;
+                        }
+                        if interim::goes_on(head, self.cx.head.minor_version) {
+                            let how = self.plain_head(ResponseBody::None);
+                            let bytes = client_head(head, buf.filled(), &how);
+                            client.write_all(Buf::copy_of(&bytes)).await.0.ok()?;
+                        }
+                        buf.consume(head.head_len);
+                        parser.reset();
+                        continue;
+                    }
+                    Ok(Progress::Complete) => return Some(buf),
+                    Ok(Progress::Partial) => {}
+                    Err(error) => {
+                        tracing::warn!(request = %self.cx.id, reason = error.reason(), "the upstream's answer is not HTTP");
+                        return None;
+                    }
+                }
+            }
+            if buf.room() == 0 {
+                let mut grown = Buf::of(BULK_BUFFER_BYTES + HEAD_ROOM_BYTES);
+                grown.clear_with_head_room(HEAD_ROOM_BYTES);
+                if grown.append(buf.filled()) < buf.len() || grown.room() == 0 {
+                    return None;
+                }
+                buf = grown;
+            }
+            let (result, back) = reader.read(buf).await;
+            buf = back;
+            if !matches!(result, Ok(bytes) if bytes > 0) {
+                return None;
+            }
+        }
+    }
+
+    fn plain_head(&self, framing: ResponseBody) -> ClientHead<'static> {
+        ClientHead { id: self.cx.id, limits: None, close: false, unchunk: false, framing }
+    }
+
+    /// Decides how the answer goes on, and builds the client's head.
+    fn prepare(&mut self, head: &ResponseHead, bytes: &[u8]) -> (Vec<u8>, Body) {
+        let find = |known| header(bytes, &head.headers, known);
+        let billable = self.meter.counts();
+        self.meter.fit(Look {
+            billable,
+            status: head.status,
+            content_type: find(Known::ContentType).unwrap_or_default(),
+            encoded: find(Known::ContentEncoding).is_some_and(|e| !e.eq_ignore_ascii_case(b"identity")),
+        });
+        self.upstream_request_id = find(Known::RequestId).map(inline).unwrap_or_default();
+        let framing = head.body(self.cx.head.method);
+        let unchunk = framing == ResponseBody::Chunked && self.cx.head.minor_version == 0;
+        if unchunk || framing == ResponseBody::UntilClose {
+            self.cx.link.closing.set(true);
+        }
+        let limits = if billable && (200..300).contains(&head.status) { self.limit_lines() } else { None };
+        let how = ClientHead {
+            limits: limits.as_deref(),
+            close: self.cx.link.closing.get(),
+            unchunk,
+            ..self.plain_head(framing)
+        };
+        let body = Body { framing: BodyFraming::new(framing), unchunk, keep_alive: head.keep_alive };
+        (client_head(head, bytes, &how), body)
+    }
+
+    /// The usage-limit headers of the caller's fullest budget, as of the last tick.
+    fn limit_lines(&self) -> Option<String> {
+        let now = clock::unix().seconds();
+        let mut leases = self.cx.shard.leases.borrow_mut();
+        let budgets = self.key.budgets.iter().filter_map(|ix| self.cx.serving.budget(*ix));
+        let accounts = budgets.filter_map(|b| b.account_at(now));
+        let (used, account) =
+            accounts.map(|account| (leases.utilization(account), account)).max_by(|a, b| a.0.total_cmp(&b.0))?;
+        Some(limit_lines(used, account.window.resets_at()))
+    }
+
+    async fn body(
+        &mut self,
+        reader: &mut Reader,
+        client: &mut Writer,
+        mut body: Body,
+        mut buf: Buf,
+        head: Vec<u8>,
+    ) -> Ended {
+        let mut head = Some(head);
+        let mut bulk = false;
+        loop {
+            match self.pass_on(client, &mut body, buf, &mut head).await {
+                Ok(Passed { done: Some(clean), .. }) => {
+                    self.meter.finish();
+                    return Ended::Whole { reusable: clean && body.keep_alive };
+                }
+                Ok(Passed { buf: back, .. }) => buf = back,
+                Err(Stop::Client) => return Ended::ClientLeft,
+                Err(Stop::Upstream) => return self.break_off(client, &body).await,
+            }
+            let wanted = if bulk { BULK_BUFFER_BYTES } else { crate::kernel::limits::SMALL_BUFFER_BYTES };
+            if buf.capacity() == wanted {
+                buf.clear_with_head_room(0)
+            } else {
+                buf = Buf::of(wanted)
+            }
+            self.deadlines.arm(Awaited::Read, self.cx.shard.sweeper.in_(self.cx.serving.limits.idle_timeout));
+            let (result, back) = reader.read(buf).await;
+            buf = back;
+            match result {
+                Ok(0)
+                    if body.framing.ends_with_connection()
+                        && self.deadlines.passed().is_none()
+                        && !self.cx.link.gone.get() =>
+                {
+                    self.meter.finish();
+                    return Ended::Whole { reusable: false };
+                }
+                Ok(bytes) if bytes > 0 => bulk = buf.room() == 0 || (bulk && bytes * 4 > BULK_BUFFER_BYTES),
+                _ => return self.break_off(client, &body).await,
+            }
+        }
+    }
+
+    /// Sends what a read brought: the same buffer, cut to what belongs to this answer.
+    async fn pass_on(
+        &mut self,
+        client: &mut Writer,
+        body: &mut Body,
+        mut buf: Buf,
+        head: &mut Option<Vec<u8>>,
+    ) -> Result<Passed, Stop> {
+        let came = buf.len();
+        let mut payload_len = 0;
+        let (meter, unchunk) = (&mut self.meter, body.unchunk);
+        let scanned = if unchunk {
+            let mut ranges = Vec::new();
+            let scanned = body.framing.scan(buf.filled(), |range| ranges.push(range));
+            for range in ranges {
+                let bytes = buf.filled_mut();
+                meter.feed(&bytes[range.clone()]);
+                bytes.copy_within(range.clone(), payload_len);
+                payload_len += range.len();
+            }
+            scanned
+        } else {
+            let bytes = buf.filled();
+            body.framing.scan(bytes, |range| {
+                payload_len += range.len();
+                meter.feed(&bytes[range]);
+            })
+        };
+        let Ok(scanned) = scanned else { return Err(Stop::Upstream) };
+        buf.truncate(if unchunk { payload_len } else { scanned.taken });
+        let clean = scanned.done && scanned.taken == came;
+        if let Some(head) = head.take()
+            && !buf.prepend(&head)
+        {
+            self.write(client, Buf::copy_of(&head)).await?;
+        }
+        if !buf.is_empty() {
+            buf = self.write(client, buf).await?;
+        }
+        self.client_bytes += payload_len as u64;
+        Ok(Passed { buf, done: scanned.done.then_some(clean) })
+    }
+
+    async fn write(&mut self, client: &mut Writer, buf: Buf) -> Result<Buf, Stop> {
+        let link = &self.cx.link;
+        link.deadlines.arm(Awaited::Write, self.cx.shard.sweeper.in_(self.cx.serving.limits.idle_timeout));
+        let (result, buf) = client.write_all(buf).await;
+        link.deadlines.disarm(Awaited::Write);
+        if result.is_err() {
+            link.leave();
+            return Err(Stop::Client);
+        }
+        if !self.head_sent {
+            self.head_sent = true;
+            self.first_byte_at = Some(clock::mono());
+        }
+        Ok(buf)
+    }
+
+    /// The upstream broke off. An event tells a streaming client, where one can stand; else the connection is reset. The end is
+    /// never faked (contract.md §4.1).
+    async fn break_off(&mut self, client: &mut Writer, body: &Body) -> Ended {
+        if self.cx.link.gone.get() {
+            return Ended::ClientLeft;
+        }
+        if !self.head_sent {
+            return Ended::NoAnswer;
+        }
+        self.cx.link.closing.set(true);
+        if body.framing.takes_a_chunk() && !body.unchunk && self.meter.at_event_boundary() && !self.meter.stream_ended()
+        {
+            let text = match self.deadlines.passed() {
+                Some(_) => "the upstream stopped sending; the answer above may be incomplete",
+                None => "the upstream broke off; the answer above may be incomplete",
+            };
+            let event = errors::event(&Fault::new(Room::Relay, FaultKind::UpstreamBroken, text), self.cx.id);
+            let mut chunk = format!("{:x}\r\n", event.len()).into_bytes();
+            chunk.extend_from_slice(&event);
+            chunk.extend_from_slice(b"\r\n0\r\n\r\n");
+            if self.write(client, Buf::copy_of(&chunk)).await.is_ok() {
+                return Ended::Broken;
+            }
+            return Ended::ClientLeft;
+        }
+        self.cx.link.broken.set(true);
+        Ended::Broken
+    }
+}
+
+struct Passed {
+    buf: Buf,
+    /// The body is whole; true if nothing followed it.
+    done: Option<bool>,
+}

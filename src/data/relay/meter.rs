@@ -1,0 +1,166 @@
+//! The meter: looks at an answer on its way out and reads off what it used. It is fed copies of nothing, and it cannot break a
+//! stream (law 4): on anything odd it gives up, says so, and the bytes keep flowing.
+
+use crate::{
+    dialect::anthropic::usage::UsageTally,
+    kernel::limits::{MODEL_BYTES_MAX, USAGE_CAPTURE_BYTES_MAX},
+    wire::{
+        json::{TopLevelScanner, Wanted, unescape_string},
+        sse::{EventClass, SseScanner, SseVisitor},
+    },
+};
+
+/// Bytes of a content delta event's data that are not content (contract.md §4.1).
+const DELTA_ENVELOPE_BYTES: u64 = 88;
+
+static WANTED: [Wanted; 2] = [
+    Wanted { key: "usage", capture_bytes_max: USAGE_CAPTURE_BYTES_MAX },
+    Wanted { key: "model", capture_bytes_max: MODEL_BYTES_MAX },
+];
+
+/// The meter of one answer.
+pub struct Meter {
+    kind: Kind,
+    reading: Reading,
+    counts: bool,
+}
+
+enum Kind {
+    Blind,
+    Json(Box<TopLevelScanner>),
+    Stream(Box<SseScanner>),
+}
+
+/// What has been read off.
+#[derive(Default)]
+struct Reading {
+    tally: UsageTally,
+    output_bytes: u64,
+    odd: bool,
+    scratch: Vec<u8>,
+    ended: bool,
+}
+
+/// What an answer looks like from its head.
+#[derive(Clone, Copy, Debug)]
+pub struct Look<'a> {
+    /// The operation is one that costs.
+    pub billable: bool,
+    /// Its status.
+    pub status: u16,
+    /// Its `content-type`.
+    pub content_type: &'a [u8],
+    /// Its bytes are compressed, so that nothing can be read off.
+    pub encoded: bool,
+}
+
+impl Meter {
+    /// A meter for an answer not yet seen.
+    pub fn new(billable: bool) -> Self {
+        Self { kind: Kind::Blind, reading: Reading::default(), counts: billable }
+    }
+
+    /// Fits the meter to the answer.
+    pub fn fit(&mut self, look: Look<'_>) {
+        let is = |kind: &[u8]| look.content_type.get(..kind.len()).is_some_and(|c| c.eq_ignore_ascii_case(kind));
+        self.counts = look.billable;
+        self.kind = match look {
+            _ if is(b"text/event-stream") => Kind::Stream(Box::new(SseScanner::new(USAGE_CAPTURE_BYTES_MAX))),
+            Look { billable: true, status: 200..=299, encoded: false, .. } if is(b"application/json") => {
+                Kind::Json(Box::new(TopLevelScanner::new(&WANTED)))
+            }
+            _ => Kind::Blind,
+        };
+        self.reading.odd = look.billable && look.encoded && look.status < 300;
+    }
+
+    /// Looks at payload.
+    pub fn feed(&mut self, payload: &[u8]) {
+        match &mut self.kind {
+            Kind::Blind => {}
+            Kind::Json(scanner) => {
+                self.reading.output_bytes += payload.len() as u64;
+                if !self.reading.odd && scanner.feed(payload).is_err() {
+                    self.reading.odd = true;
+                }
+            }
+            Kind::Stream(scanner) => {
+                scanner.feed(payload, &mut self.reading);
+                self.reading.odd |= scanner.overflowed();
+            }
+        }
+    }
+
+    /// The answer is whole: read what an answer that is not streamed says.
+    pub fn finish(&mut self) {
+        let Kind::Json(scanner) = &self.kind else { return };
+        if let Some(model) = scanner.value(1) {
+            let id = unescape_string(model.raw).map(|id| id.into_owned());
+            self.reading.tally.served_by(id);
+        }
+        match scanner.value(0) {
+            Some(usage) if !usage.truncated => {
+                let mut raw = usage.raw.to_vec();
+                self.reading.odd |= !self.reading.tally.whole(&mut raw);
+            }
+            _ => self.reading.odd = true,
+        }
+    }
+
+    /// Is the answer a stream of events?
+    pub fn is_stream(&self) -> bool {
+        matches!(self.kind, Kind::Stream(_))
+    }
+
+    /// Between two events: one of ours could follow here.
+    pub fn at_event_boundary(&self) -> bool {
+        matches!(&self.kind, Kind::Stream(scanner) if scanner.at_event_boundary())
+    }
+
+    /// Does this request cost anything at all?
+    pub fn counts(&self) -> bool {
+        self.counts
+    }
+
+    /// Something could not be read.
+    pub fn gave_up(&self) -> bool {
+        self.reading.odd
+    }
+
+    /// What the provider told.
+    pub fn tally(&self) -> &UsageTally {
+        &self.reading.tally
+    }
+
+    /// The model that answers, once told.
+    pub fn model(&self) -> Option<&str> {
+        self.reading.tally.model()
+    }
+
+    /// Bytes of content that have passed.
+    pub fn output_bytes(&self) -> u64 {
+        self.reading.output_bytes
+    }
+
+    /// The stream said its last word, so that what follows is not a loss.
+    pub fn stream_ended(&self) -> bool {
+        self.reading.ended
+    }
+}
+
+impl SseVisitor for Reading {
+    fn event(&mut self, class: EventClass, data: &[u8], data_len: u64) {
+        let mut read = |tally: &mut UsageTally, how: fn(&mut UsageTally, &mut [u8]) -> bool| {
+            self.scratch.clear();
+            self.scratch.extend_from_slice(data);
+            how(tally, &mut self.scratch)
+        };
+        match class {
+            EventClass::MessageStart => self.odd |= !read(&mut self.tally, UsageTally::start),
+            EventClass::MessageDelta => self.odd |= !read(&mut self.tally, UsageTally::delta),
+            EventClass::ContentBlockDelta => self.output_bytes += data_len.saturating_sub(DELTA_ENVELOPE_BYTES),
+            EventClass::MessageStop | EventClass::Error => self.ended = true,
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The fourth room: `Lease` → `Relayed`. Both directions at once.
+//!
+//! Invariants: the answer's bytes leave in the buffer they came in, in the upstream's own framing; a meter looks on and cannot
+//! stop them (law 4); neither direction is ever dropped, each is ended by shutting its socket down (law 10); nothing is asked
+//! again once a byte of the answer has gone to the client. Deliberately absent: any decision about who may ask.
+
+pub mod download;
+pub mod framing;
+pub mod head;
+pub mod interim;
+pub mod meter;
+pub mod upload;
+
+use super::{
+    edge::{incoming::Exchange, signal::both},
+    gate::{
+        Admitted,
+        admit::{BYTES_PER_TOKEN, prompt_estimate},
+        route::body_fault,
+    },
+    pool::{self, Lease},
+    settle::{Metered, OpenRecord},
+    shard::deadlines::Awaited,
+};
+use crate::{
+    kernel::{
+        fault::{Fault, FaultKind, Room},
+        record::{Attempt, AttemptResult, Outcome, inline},
+        usage::{Usage, UsageSource},
+    },
+    sys::{clock, socket::Writer},
+};
+use download::{Download, Ended};
+use std::cell::Cell;
+use upload::{Upload, Uploaded};
+
+/// How an exchange ended.
+pub enum Relayed<'c> {
+    /// The client has the answer, or as much of it as there was.
+    Done(Outcome, Metered),
+    /// A kept connection had gone stale: nothing is lost, ask again on a new one.
+    Again(Admitted<'c>),
+}
+
+/// Sends the request up and the answer down.
+pub async fn exchange<'c>(
+    cx: &Exchange<'c>,
+    lease: Lease<'c>,
+    client: &mut Writer,
+    open: &mut OpenRecord,
+) -> Result<Relayed<'c>, Fault> {
+    let Lease { admitted, target, upstream, mut connection, reused } = lease;
+    let routed = &admitted.routed;
+    let chosen = &routed.targets[target.min(routed.targets.len() - 1)];
+    open.reprice(cx.serving.prices.rates(
+        &upstream.name,
+        chosen.model.as_deref().unwrap_or(&routed.model),
+        &routed.model,
+    ));
+    let splice = head::splice_for(routed, chosen);
+    let deadlines = connection.deadlines.clone();
+    deadlines.arm(Awaited::Read, cx.shard.sweeper.in_(cx.serving.limits.first_byte_timeout));
+    deadlines.arm(Awaited::Whole, cx.shard.sweeper.in_(cx.serving.limits.stream_max_timeout));
+    cx.link.works_for(Some(deadlines.kill().clone()));
+    if cx.link.gone.get() {
+        deadlines.kill().end();
+    }
+    let (over, uploaded_whole) = (Cell::new(false), Cell::new(false));
+    let operation = routed.identified.incoming.route.operation;
+    let up = Upload {
+        cx,
+        head: head::upstream_head(cx, routed, upstream, splice.as_ref()),
+        splice,
+        over: &over,
+        whole: &uploaded_whole,
+        deadlines: &deadlines,
+    };
+    let mut down = Download::new(cx, routed.identified.key, operation, &deadlines, (&over, &uploaded_whole));
+    let began = clock::mono();
+    let (uploaded, ended) = both(up.run(&mut connection.writer), down.run(&mut connection.reader, client)).await;
+    cx.link.works_for(None);
+    deadlines.disarm(Awaited::Read);
+    deadlines.disarm(Awaited::Whole);
+    let took = clock::mono().since(began);
+    open.waited(took);
+    if reused && matches!(ended, Ended::NoAnswer) && deadlines.passed().is_none() && may_ask_again(cx) {
+        return Ok(Relayed::Again(admitted));
+    }
+    pool::note(
+        open,
+        Attempt {
+            upstream: upstream.name_id,
+            status: down.status,
+            result: attempt_result(cx, &ended, deadlines.passed()),
+            duration_us: took,
+        },
+    );
+    fill(cx, open, &down);
+    if matches!(ended, Ended::Whole { reusable: true }) && uploaded == Uploaded::Whole && deadlines.passed().is_none() {
+        cx.shard.idle.borrow_mut().put(connection, cx.shard.sweeper.now());
+    }
+    conclude(cx, &down, ended, uploaded, deadlines.passed())
+}
+
+/// The body is still there from its first byte, the client too.
+fn may_ask_again(cx: &Exchange<'_>) -> bool {
+    cx.pipe.is_whole_so_far() && cx.pipe.failure().is_none() && !cx.link.gone.get()
+}
+
+fn attempt_result(cx: &Exchange<'_>, ended: &Ended, passed: Option<Awaited>) -> AttemptResult {
+    match ended {
+        _ if passed.is_some() => AttemptResult::TimedOut,
+        Ended::Whole { .. } | Ended::Credential => AttemptResult::Answered,
+        _ if cx.link.gone.get() => AttemptResult::Cancelled,
+        Ended::ClientLeft => AttemptResult::Cancelled,
+        Ended::NoAnswer | Ended::Broken => AttemptResult::Broken,
+    }
+}
+
+fn fill(cx: &Exchange<'_>, open: &mut OpenRecord, down: &Download<'_>) {
+    let record = &mut open.record;
+    record.request_bytes = cx.pipe.received();
+    record.response_bytes = down.client_bytes;
+    record.upstream_request_id = down.upstream_request_id;
+    record.stream = down.meter.is_stream();
+    record.status = if down.head_sent { down.status } else { 0 };
+    record.ttfb_us = down.first_byte_at.map_or(0, |at| at.since(cx.started));
+    record.model_served = match down.meter.model() {
+        Some(model) => inline(model.as_bytes()),
+        None => record.model_requested,
+    };
+}
+
+fn conclude<'c>(
+    cx: &Exchange<'_>,
+    down: &Download<'_>,
+    ended: Ended,
+    uploaded: Uploaded,
+    passed: Option<Awaited>,
+) -> Result<Relayed<'c>, Fault> {
+    if let Uploaded::BodyFailed(failure) = uploaded
+        && !down.head_sent
+    {
+        return Err(body_fault(cx, failure));
+    }
+    match ended {
+        Ended::Whole { .. } => Ok(Relayed::Done(Outcome::Completed, metered(cx, down, true))),
+        _ if cx.link.gone.get() || matches!(ended, Ended::ClientLeft) => {
+            cx.link.closing.set(true);
+            Ok(Relayed::Done(Outcome::ClientAborted, metered(cx, down, false)))
+        }
+        Ended::Credential => {
+            let text = "the upstream refused the gateway's own credential; the gateway's operator must mend it";
+            Err(Fault::new(Room::Relay, FaultKind::UpstreamCredential, text))
+        }
+        Ended::NoAnswer if !down.head_sent => Err(match passed {
+            Some(_) => Fault::new(Room::Relay, FaultKind::UpstreamTimeout, "the upstream did not answer in time"),
+            None => Fault::new(
+                Room::Relay,
+                FaultKind::UpstreamBroken,
+                "the upstream closed the connection before it answered",
+            ),
+        }),
+        _ => {
+            // The answer broke off and the client has been told, by an event or by the reset to come.
+            Ok(Relayed::Done(Outcome::UpstreamFailed, metered(cx, down, false)))
+        }
+    }
+}
+
+/// What was used, by the best knowledge there is (contract.md §4.2).
+fn metered(cx: &Exchange<'_>, down: &Download<'_>, whole: bool) -> Metered {
+    if !down.meter.counts() || (down.head_sent && down.status >= 400) {
+        return Metered::default();
+    }
+    let tally = down.meter.tally();
+    if whole && tally.finished() {
+        return Metered { usage: tally.usage(), source: UsageSource::Reported };
+    }
+    if whole && !tally.started() && down.meter.output_bytes() == 0 && down.client_bytes == 0 {
+        return Metered::default();
+    }
+    let told = if tally.started() { tally.usage() } else { prompt_estimate(cx) };
+    let output = told.output.max(down.meter.output_bytes() / BYTES_PER_TOKEN);
+    Metered { usage: Usage { output, ..told }, source: UsageSource::Estimated }
+}

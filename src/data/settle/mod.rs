@@ -1,0 +1,150 @@
+//! The last room: price, correct the reservation, emit the record. Exactly once per request, whatever dies (law 2).
+//!
+//! An `OpenRecord` comes into being when a head has been read and ends in `close`. If it is dropped instead (a panic on the
+//! way), it closes itself as `gateway_failed`, with what is known by then. Deliberately absent: any wait.
+
+use super::{
+    gate::{expect::Kind, leases::Reservation},
+    shard::{RunningRequest, Shard},
+};
+use crate::{
+    kernel::{
+        fault::{Blame, Fault, FaultKind},
+        money::Nanos,
+        pricing::Rates,
+        record::{Open, Outcome, Record, inline},
+        time::MonoUs,
+        usage::{Usage, UsageSource},
+    },
+    link::up::Ticket,
+    sys::clock,
+};
+use std::rc::Rc;
+
+/// What the budgets hold for a request, and what is needed to settle it.
+pub struct Held {
+    /// The money.
+    pub reservation: Reservation,
+    /// The prices it was reckoned with.
+    pub rates: Rates,
+    /// What kind of request it is.
+    pub kind: Kind,
+    /// The most it could cost.
+    pub bound: Nanos,
+}
+
+/// What a request is known to have used.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Metered {
+    /// How much.
+    pub usage: Usage,
+    /// Who says so.
+    pub source: UsageSource,
+}
+
+/// A request whose record is still to be sent.
+pub struct OpenRecord {
+    shard: Rc<Shard>,
+    ticket: Option<Ticket>,
+    held: Option<Held>,
+    fallback: Metered,
+    started: MonoUs,
+    waited_us: u64,
+    _running: RunningRequest,
+    /// The record as far as it is known.
+    pub record: Record,
+}
+
+impl OpenRecord {
+    /// Begins the record of a request. `None`: the journal has no room, not even for a refusal.
+    pub fn begin(shard: &Rc<Shard>, record: Record, started: MonoUs) -> Option<Self> {
+        let mut up = shard.up.borrow_mut();
+        let ticket = up.ticket().or_else(|| up.refusal_ticket());
+        if ticket.is_none() {
+            shard.gauges.records_lost.add(1);
+        }
+        Some(Self {
+            ticket: Some(ticket?),
+            held: None,
+            fallback: Metered::default(),
+            started,
+            waited_us: 0,
+            _running: shard.begin_request(),
+            shard: shard.clone(),
+            record,
+        })
+    }
+
+    /// Takes what the budgets hold.
+    pub fn hold(&mut self, held: Held) {
+        self.held = Some(held);
+    }
+
+    /// What the budgets hold.
+    pub fn reserved(&self) -> Nanos {
+        self.held.as_ref().map_or(Nanos::ZERO, |h| h.reservation.amount())
+    }
+
+    /// Puts the opening note on its way. From here on the request is booked even if nothing more is heard of it.
+    pub fn announce(&mut self, note: Open) -> bool {
+        self.fallback = Metered { usage: note.estimate, source: UsageSource::Estimated };
+        self.record.reserved = note.reserved;
+        self.ticket.as_mut().is_some_and(|ticket| self.shard.up.borrow_mut().open(ticket, note))
+    }
+
+    /// Another upstream serves it now, at other prices.
+    pub fn reprice(&mut self, rates: Rates) {
+        if let Some(held) = &mut self.held {
+            held.rates = rates;
+        }
+    }
+
+    /// Time spent waiting for others, which is not ours.
+    pub fn waited(&mut self, us: u64) {
+        self.waited_us += us;
+    }
+
+    /// The request is over.
+    pub fn close(mut self, outcome: Outcome, metered: Metered) {
+        self.settle(outcome, metered);
+    }
+
+    fn settle(&mut self, outcome: Outcome, metered: Metered) {
+        let Some(ticket) = self.ticket.take() else { return };
+        let mut record = std::mem::take(&mut self.record);
+        record.outcome = outcome;
+        record.usage = metered.usage;
+        record.usage_source = metered.source;
+        if let Some(held) = self.held.take() {
+            record.cost = held.rates.cost(&metered.usage);
+            self.shard.leases.borrow_mut().settle(held.reservation, record.cost);
+            if outcome == Outcome::Completed && metered.source == UsageSource::Reported {
+                self.shard.expectations.borrow_mut().learn(held.kind, held.bound, record.cost);
+            }
+        }
+        record.price_version = inline(self.shard.serving().prices.version().as_bytes());
+        record.ended_at = clock::unix();
+        record.duration_us = clock::mono().since(self.started);
+        record.gateway_us = record.duration_us.saturating_sub(self.waited_us);
+        self.shard.up.borrow_mut().close(ticket, record);
+    }
+}
+
+impl Drop for OpenRecord {
+    fn drop(&mut self) {
+        if self.ticket.is_some() {
+            self.record.refused_by = Some(FaultKind::Internal.label());
+            self.settle(Outcome::GatewayFailed, self.fallback);
+        }
+    }
+}
+
+/// How a request that ended in a fault is booked.
+pub fn outcome_of(fault: &Fault) -> Outcome {
+    match (&fault.kind, fault.kind.blame()) {
+        (FaultKind::ClientGone, _) => Outcome::ClientAborted,
+        (FaultKind::Internal, _) => Outcome::GatewayFailed,
+        (FaultKind::UpstreamCredential, _) | (_, Blame::Upstream) => Outcome::UpstreamFailed,
+        _ => Outcome::Refused,
+    }
+}

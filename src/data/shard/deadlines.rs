@@ -1,0 +1,122 @@
+//! Deadlines without timers: each connection has a few words that say until when something must have happened, and a sweeper
+//! looks at all of them a few times a second. A deadline that has passed shuts its socket down; the read or write in flight
+//! then comes back by itself, so nothing is ever taken from the kernel (law 10).
+
+use crate::{kernel::time::MonoUs, sys::socket::Kill};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
+
+/// What a deadline waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// A byte from the peer. At the deadline only reading ends, so that the peer can still be told.
+    Read,
+    /// The peer taking a byte.
+    Write,
+    /// The whole exchange.
+    Whole,
+}
+
+/// The deadlines of one connection.
+pub struct Deadlines {
+    until: [Cell<u64>; 3],
+    passed: Cell<Option<Awaited>>,
+    kill: Kill,
+}
+
+const NEVER: u64 = u64::MAX;
+
+impl Deadlines {
+    /// Something must have happened by then.
+    pub fn arm(&self, awaited: Awaited, until: MonoUs) {
+        self.until[awaited as usize].set(until.0);
+    }
+
+    /// It has happened.
+    pub fn disarm(&self, awaited: Awaited) {
+        self.until[awaited as usize].set(NEVER);
+    }
+
+    /// The deadline that has passed, if one has.
+    pub fn passed(&self) -> Option<Awaited> {
+        self.passed.get()
+    }
+
+    /// The switch of the connection.
+    pub fn kill(&self) -> &Kill {
+        &self.kill
+    }
+
+    fn check(&self, now: MonoUs) {
+        if self.passed.get().is_some() {
+            return;
+        }
+        for awaited in [Awaited::Whole, Awaited::Write, Awaited::Read] {
+            if self.until[awaited as usize].get() <= now.0 {
+                self.passed.set(Some(awaited));
+                match awaited {
+                    Awaited::Read => self.kill.end_reading(),
+                    Awaited::Write | Awaited::Whole => self.kill.end(),
+                }
+                return;
+            }
+        }
+    }
+}
+
+/// All deadlines of a shard, and its coarse clock.
+pub struct Sweeper {
+    all: RefCell<Vec<Rc<Deadlines>>>,
+    now: Cell<MonoUs>,
+}
+
+impl Sweeper {
+    /// A sweeper that watches nobody yet.
+    pub fn new(now: MonoUs) -> Self {
+        Self { all: RefCell::default(), now: Cell::new(now) }
+    }
+
+    /// Watches a connection for as long as somebody holds what this returns.
+    pub fn watch(&self, kill: Kill) -> Rc<Deadlines> {
+        let deadlines = Rc::new(Deadlines { until: [const { Cell::new(NEVER) }; 3], passed: Cell::new(None), kill });
+        self.all.borrow_mut().push(deadlines.clone());
+        deadlines
+    }
+
+    /// The time as of the last tick; free to read.
+    pub fn now(&self) -> MonoUs {
+        self.now.get()
+    }
+
+    /// A moment that far from now.
+    pub fn in_(&self, duration: Duration) -> MonoUs {
+        self.now.get().after(duration)
+    }
+
+    /// Moves the coarse clock.
+    pub fn advance(&self, now: MonoUs) {
+        self.now.set(now);
+    }
+
+    /// Ends what is overdue, and forgets connections that are gone.
+    pub fn sweep(&self) {
+        let now = self.now.get();
+        self.all.borrow_mut().retain(|deadlines| {
+            let held = Rc::strong_count(deadlines) > 1;
+            if held {
+                deadlines.check(now);
+            }
+            held
+        });
+    }
+
+    /// Ends every connection: the drain's deadline has passed.
+    pub fn end_all(&self) {
+        for deadlines in self.all.borrow().iter() {
+            deadlines.kill.end();
+        }
+    }
+}

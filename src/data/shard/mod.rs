@@ -1,0 +1,91 @@
+//! A shard: one pinned thread, one runtime, one listener, and everything it owns.
+//!
+//! Invariants: nothing here is shared with another shard except through `link` and the budget accounts. A tick every 20 ms
+//! looks at the down door, the deadlines and the leases; there is no other timer. Deliberately absent: any wake-up from
+//! another thread, and any lock on a request's way.
+
+pub mod deadlines;
+pub mod guard;
+mod run;
+pub mod serving;
+
+use super::{
+    gate::{expect::Expectations, leases::LeaseBook},
+    pool::idle::IdleConnections,
+};
+use crate::{
+    kernel::ids::{RequestId, ShardId},
+    link::{down::DownDoor, gauges::ShardGauges, up::UpSender},
+    sys::clock,
+};
+pub use run::{Setup, run};
+use serving::Serving;
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
+
+/// What a shard owns.
+pub struct Shard {
+    /// Which one.
+    pub id: ShardId,
+    /// How many there are.
+    pub count: usize,
+    /// From the control plane.
+    pub door: Arc<DownDoor>,
+    /// For the control plane's eyes.
+    pub gauges: Arc<ShardGauges>,
+    /// To the journal.
+    pub up: RefCell<UpSender>,
+    /// Its part of the budgets.
+    pub leases: RefCell<LeaseBook>,
+    /// What requests usually cost.
+    pub expectations: RefCell<Expectations>,
+    /// Upstream connections waiting for their next use.
+    pub idle: RefCell<IdleConnections>,
+    /// Deadlines and the coarse clock.
+    pub sweeper: deadlines::Sweeper,
+    /// Bytes of request bodies that are kept, over all connections.
+    pub kept_bytes: Rc<Cell<usize>>,
+    serving: RefCell<Rc<Serving>>,
+    sequence: Cell<u64>,
+    connections: Cell<usize>,
+    running: Cell<usize>,
+}
+
+impl Shard {
+    /// What is served now. A request keeps what it gets here to its end.
+    pub fn serving(&self) -> Rc<Serving> {
+        self.serving.borrow().clone()
+    }
+
+    /// A new request's identity.
+    pub fn next_request_id(&self) -> RequestId {
+        let sequence = self.sequence.get();
+        self.sequence.set(sequence.wrapping_add(1));
+        RequestId::new(clock::unix().0, self.id, sequence)
+    }
+
+    /// Counts a running request, for as long as the guard lives.
+    pub fn begin_request(self: &Rc<Self>) -> RunningRequest {
+        self.running.set(self.running.get() + 1);
+        self.gauges.requests_running.add(1);
+        RunningRequest(self.clone())
+    }
+
+    /// Running requests.
+    pub fn running(&self) -> usize {
+        self.running.get()
+    }
+}
+
+/// A running request.
+pub struct RunningRequest(Rc<Shard>);
+
+impl Drop for RunningRequest {
+    fn drop(&mut self) {
+        self.0.running.set(self.0.running.get() - 1);
+        self.0.gauges.requests_running.sub(1);
+    }
+}

@@ -1,0 +1,208 @@
+//! The life of a shard: accept, tick, drain.
+
+use super::{Shard, deadlines::Sweeper, guard::guarded, serving::Serving};
+use crate::{
+    data::{
+        edge::connection,
+        gate::{expect::Expectations, leases::LeaseBook},
+        pool::idle::IdleConnections,
+    },
+    kernel::{ids::ShardId, limits::TICK},
+    link::{
+        down::{DownDoor, Phase},
+        gauges::ShardGauges,
+        up::UpSender,
+    },
+    sys::{
+        affinity, buf, clock,
+        runtime::{self, Driver},
+        socket::{Listener, Socket},
+    },
+};
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    net::{SocketAddr, TcpListener},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+/// Deadlines are looked at every so many ticks.
+const SWEEP_TICKS: u64 = 5;
+/// Idle upstream connections are looked at every so many ticks.
+const POOL_TICKS: u64 = 50;
+/// How long an accept that failed (no descriptor left, say) waits before the next.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// How long a connection without a request gets to leave when the shard drains.
+const DRAIN_GRACE: Duration = Duration::from_millis(200);
+
+/// What a shard is made of.
+pub struct Setup {
+    /// Which one.
+    pub id: ShardId,
+    /// How many there are.
+    pub count: usize,
+    /// The core to be pinned to.
+    pub core: Option<usize>,
+    /// How it waits for the kernel.
+    pub driver: Driver,
+    /// Its own listening socket.
+    pub listener: TcpListener,
+    /// From the control plane.
+    pub door: Arc<DownDoor>,
+    /// For the control plane's eyes.
+    pub gauges: Arc<ShardGauges>,
+    /// To the journal.
+    pub up: UpSender,
+    /// Where its request numbers begin; drawn at random, so that ids never repeat across restarts.
+    pub sequence: u64,
+}
+
+/// Runs a shard on the calling thread. Returns only if its runtime cannot be built.
+pub fn run(setup: Setup) -> io::Error {
+    if let Some(core) = setup.core
+        && let Err(error) = affinity::pin_to(core)
+    {
+        tracing::warn!(shard = setup.id.0, core, %error, "cannot pin the shard to its core; it runs unpinned");
+    }
+    runtime::run(setup.driver, move || live(setup))
+}
+
+async fn live(setup: Setup) -> i32 {
+    let listener = match Listener::new(setup.listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(shard = setup.id.0, %error, "cannot listen");
+            return 1;
+        }
+    };
+    let serving = Rc::new(Serving::new(setup.door.latest(), None));
+    let shard = Rc::new(Shard {
+        id: setup.id,
+        count: setup.count,
+        gauges: setup.gauges,
+        up: RefCell::new(setup.up),
+        leases: RefCell::new(LeaseBook::new(usize::from(setup.id.0), setup.count)),
+        expectations: RefCell::new(Expectations::default()),
+        idle: RefCell::new(IdleConnections::default()),
+        sweeper: Sweeper::new(clock::mono()),
+        kept_bytes: Rc::default(),
+        sequence: Cell::new(setup.sequence),
+        connections: Cell::new(0),
+        running: Cell::new(0),
+        serving: RefCell::new(serving),
+        door: setup.door,
+    });
+    shard.door.applied(shard.id, shard.serving().version);
+    runtime::spawn(accept_all(shard.clone(), listener));
+    tick_on(shard).await;
+    runtime::forever().await
+}
+
+/// Accepts for ever: an accept is never dropped. While draining, newcomers are turned away.
+async fn accept_all(shard: Rc<Shard>, listener: Listener) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, peer)) => admit_connection(&shard, socket, peer),
+            Err(error) => {
+                tracing::warn!(shard = shard.id.0, %error, "cannot accept");
+                runtime::sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+fn admit_connection(shard: &Rc<Shard>, socket: Socket, peer: SocketAddr) {
+    let serving = shard.serving();
+    let full = shard.connections.get() >= serving.limits.connections_max;
+    let allowed =
+        serving.edge.allow_from.is_empty() || serving.edge.allow_from.iter().any(|net| net.contains(&peer.ip()));
+    if full || !allowed || shard.door.phase() != Phase::Serving {
+        shard.gauges.connections_refused.add(1);
+        return;
+    }
+    shard.gauges.connections_accepted.add(1);
+    shard.connections.set(shard.connections.get() + 1);
+    shard.gauges.connections.add(1);
+    let shard = shard.clone();
+    runtime::spawn(async move {
+        if guarded(connection::serve(shard.clone(), socket, peer)).await.is_none() {
+            shard.gauges.panics.add(1);
+            tracing::error!(
+                shard = shard.id.0,
+                "a connection ended in a panic; its request is closed as gateway_failed"
+            );
+        }
+        shard.connections.set(shard.connections.get() - 1);
+        shard.gauges.connections.sub(1);
+    });
+}
+
+/// The heartbeat. It ends when the shard has drained.
+async fn tick_on(shard: Rc<Shard>) {
+    let mut draining: Option<Drain> = None;
+    for count in 1u64.. {
+        runtime::sleep(TICK).await;
+        shard.sweeper.advance(clock::mono());
+        shard.gauges.ticks.set(count);
+        take_snapshot(&shard);
+        let held = shard.leases.borrow_mut().tick(clock::unix());
+        shard.gauges.leased_nanos.set(held.0.max(0) as u64);
+        if count % SWEEP_TICKS == 0 {
+            shard.sweeper.sweep();
+            shard.gauges.replay_bytes.set(shard.kept_bytes.get() as u64);
+            shard.gauges.buffer_bytes.set(buf::lent_bytes() as u64);
+        }
+        if count % POOL_TICKS == 0 {
+            let idle = shard.idle.borrow_mut().prune(shard.sweeper.now(), &shard.serving());
+            shard.gauges.upstream_idle.set(idle as u64);
+        }
+        if shard.door.phase() >= Phase::Draining {
+            let drain = draining.get_or_insert_with(|| Drain::begin(&shard));
+            if drain.is_over(&shard) {
+                shard.door.finished(shard.id);
+                return;
+            }
+        }
+    }
+}
+
+fn take_snapshot(shard: &Rc<Shard>) {
+    let before = shard.serving();
+    if let Some(newer) = shard.door.newer_than(before.version) {
+        let serving = Rc::new(Serving::new(newer, Some(&before)));
+        let version = serving.version;
+        *shard.serving.borrow_mut() = serving;
+        shard.door.applied(shard.id, version);
+    }
+}
+
+/// A drain under way: connections without a request leave soon, running requests finish, and at the deadline all end.
+struct Drain {
+    idle_leave_at: crate::kernel::time::MonoUs,
+    all_end_at: crate::kernel::time::MonoUs,
+    ended: bool,
+}
+
+impl Drain {
+    fn begin(shard: &Shard) -> Self {
+        let limits = &shard.serving().limits;
+        Self {
+            idle_leave_at: shard.sweeper.in_(DRAIN_GRACE),
+            all_end_at: shard.sweeper.in_(limits.drain_timeout),
+            ended: false,
+        }
+    }
+
+    fn is_over(&mut self, shard: &Shard) -> bool {
+        let now = shard.sweeper.now();
+        let no_request = shard.running.get() == 0 && now >= self.idle_leave_at;
+        let too_late = now >= self.all_end_at || shard.door.phase() == Phase::Stopping;
+        if (no_request || too_late) && !self.ended {
+            self.ended = true;
+            shard.sweeper.end_all();
+        }
+        self.ended && shard.running.get() == 0 && shard.up.borrow().promised() == 0
+    }
+}

@@ -1,0 +1,64 @@
+//! A snapshot as one shard serves it: with what the shard makes of it for itself, so that shards share nothing that changes.
+
+use crate::kernel::{
+    ids::UpstreamIx,
+    snapshot::{Snapshot, Upstream},
+};
+use rustls::{ClientConfig, pki_types::ServerName};
+use std::sync::Arc;
+
+/// A snapshot, and this shard's TLS clients for it (each with its own session store).
+pub struct Serving {
+    snapshot: Arc<Snapshot>,
+    tls: Vec<Option<TlsClient>>,
+}
+
+/// How to speak TLS with one upstream.
+#[derive(Clone)]
+pub struct TlsClient {
+    /// Roots, versions, resumption.
+    pub config: Arc<ClientConfig>,
+    /// The name its certificate must carry.
+    pub name: ServerName<'static>,
+}
+
+impl Serving {
+    /// Prepares a snapshot. TLS sessions of upstreams that stay as they were are kept.
+    pub fn new(snapshot: Arc<Snapshot>, before: Option<&Self>) -> Self {
+        let tls = snapshot.upstreams.iter().map(|upstream| client_for(upstream, before)).collect();
+        Self { snapshot, tls }
+    }
+
+    /// The TLS client of an upstream; `None` for plain HTTP.
+    pub fn tls(&self, upstream: UpstreamIx) -> Option<&TlsClient> {
+        self.tls.get(usize::from(upstream.0)).and_then(Option::as_ref)
+    }
+}
+
+impl std::ops::Deref for Serving {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.snapshot
+    }
+}
+
+fn client_for(upstream: &Upstream, before: Option<&Serving>) -> Option<TlsClient> {
+    let roots = upstream.tls_roots.as_ref()?;
+    if let Some(before) = before {
+        let same = before.upstreams.iter().position(|old| {
+            old.name_id == upstream.name_id
+                && old.host == upstream.host
+                && old.tls_roots.as_ref().is_some_and(|r| Arc::ptr_eq(r, roots))
+        });
+        if let Some(client) = same.and_then(|place| before.tls.get(place)).and_then(Option::as_ref) {
+            return Some(client.clone());
+        }
+    }
+    let name = ServerName::try_from(upstream.host.to_string()).ok()?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().ok()?;
+    let mut config = builder.with_root_certificates(roots.clone()).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Some(TlsClient { config: Arc::new(config), name })
+}

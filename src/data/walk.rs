@@ -1,0 +1,136 @@
+//! The walk: one short function takes a request through the rooms; all branching between them is here.
+
+use super::{
+    edge::{
+        answer::{self, Framing},
+        incoming::{Exchange, Incoming},
+    },
+    gate::{self, identify::identify, local, route::body_fault},
+    pool,
+    relay::{self, Relayed},
+    settle::{self, Metered, OpenRecord},
+    shard::deadlines::Awaited,
+};
+use crate::{
+    dialect::{answer::Answer, anthropic::errors},
+    kernel::{
+        fault::{Fault, FaultKind, Room},
+        limits::DISCARD_BYTES_MAX,
+        record::{Operation, Outcome, Record, inline},
+        time::UnixMs,
+    },
+    sys::{clock, socket::Writer},
+    wire::h1::{Known, Method, RequestBody},
+};
+
+/// How a walk ends when nothing went wrong.
+enum End {
+    /// weir answers from memory.
+    Local(Answer),
+    /// An upstream answered, and the client has it, or as much as there was.
+    Relayed(Outcome, Metered),
+}
+
+/// Walks a request through the rooms, answers it, and leaves its record. `fault`: its head was not even sound.
+pub async fn walk(cx: &Exchange<'_>, client: &mut Writer, fault: Option<Fault>) {
+    let Some(mut open) = OpenRecord::begin(cx.shard, draft(cx), cx.started) else {
+        // Not even a refusal can be recorded: the journal has been stuck for long. Say nothing rather than serve unrecorded.
+        cx.link.closing.set(true);
+        return;
+    };
+    let ended = match fault {
+        Some(fault) => Err(fault),
+        None => rooms(cx, client, &mut open).await,
+    };
+    match ended {
+        Ok(End::Relayed(outcome, metered)) => open.close(outcome, metered),
+        Ok(End::Local(answer)) => {
+            let sent = say(cx, client, &mut open, &answer).await;
+            open.close(if sent { Outcome::Completed } else { Outcome::ClientAborted }, Metered::default());
+        }
+        Err(fault) => refuse(cx, client, open, fault).await,
+    }
+}
+
+async fn rooms(cx: &Exchange<'_>, client: &mut Writer, open: &mut OpenRecord) -> Result<End, Fault> {
+    if cx.shard.running() > cx.serving.limits.streams_max {
+        return Err(Fault::new(Room::Edge, FaultKind::Overloaded, "this gateway is full; try again"));
+    }
+    let incoming = Incoming::accept(cx)?;
+    open.record.format = incoming.route.format;
+    open.record.operation = incoming.route.operation;
+    if incoming.route.operation == Operation::Probe {
+        return Ok(End::Local(local::probe()));
+    }
+    let identified = identify(cx, incoming)?;
+    open.record.principal = Some(identified.key.principal);
+    if identified.incoming.route.operation == Operation::Models {
+        return local::models(cx, &identified).map(End::Local);
+    }
+    if cx.head.expect_continue && cx.pipe.received() == 0 {
+        relay::interim::say_continue(client).await;
+    }
+    let routed = gate::route::route(cx, identified).await?;
+    open.record.model_requested = inline(routed.model.as_bytes());
+    let mut admitted = gate::admit::admit(cx, routed, open).await?;
+    let mut tries = pool::Tries::default();
+    loop {
+        let lease = pool::lease(cx, admitted, &mut tries, open).await?;
+        match relay::exchange(cx, lease, client, open).await? {
+            Relayed::Done(outcome, metered) => return Ok(End::Relayed(outcome, metered)),
+            Relayed::Again(back) => admitted = back,
+        }
+    }
+}
+
+fn draft(cx: &Exchange<'_>) -> Record {
+    let label = |known| cx.header(known).map(inline).unwrap_or_default();
+    Record {
+        request_id: cx.id,
+        started_at: UnixMs((cx.id.0 >> 80) as u64),
+        session: label(Known::ClaudeCodeSessionId),
+        agent: label(Known::ClaudeCodeAgentId),
+        request_class: label(Known::ClaudeCodeRequestClass),
+        ..Record::default()
+    }
+}
+
+async fn refuse(cx: &Exchange<'_>, client: &mut Writer, mut open: OpenRecord, fault: Fault) {
+    let outcome = settle::outcome_of(&fault);
+    open.record.refused_by = Some(fault.kind.label());
+    tracing::debug!(request = %cx.id, room = ?fault.room, reason = fault.kind.label(), text = %fault.text, "refused");
+    if fault.close {
+        cx.link.closing.set(true);
+    }
+    if fault.kind != FaultKind::ClientGone && !cx.link.gone.get() {
+        let answer = errors::answer(&fault, cx.id, clock::unix().seconds());
+        say(cx, client, &mut open, &answer).await;
+    }
+    open.close(outcome, Metered::default());
+}
+
+/// Writes an answer of our own. The connection is kept only if the rest of the body is short enough to be read and forgotten.
+async fn say(cx: &Exchange<'_>, client: &mut Writer, open: &mut OpenRecord, answer: &Answer) -> bool {
+    if let Some(failure) = cx.pipe.failure()
+        && body_fault(cx, failure).close
+    {
+        cx.link.closing.set(true);
+    }
+    let unread = match cx.head.body {
+        _ if cx.pipe.is_ended() => 0,
+        RequestBody::None => 0,
+        RequestBody::Length(bytes) => bytes.saturating_sub(cx.pipe.received()),
+        RequestBody::Chunked => u64::MAX,
+    };
+    // A client that waits for `100 Continue` may or may not send its body now: the framing can no longer be trusted.
+    if unread > DISCARD_BYTES_MAX || (cx.head.expect_continue && unread > 0) {
+        cx.link.closing.set(true);
+    }
+    let framing = Framing { close: cx.link.closing.get(), head_only: cx.head.method == Method::Head };
+    cx.link.deadlines.arm(Awaited::Write, cx.shard.sweeper.in_(cx.serving.limits.idle_timeout));
+    let sent = answer::send(client, answer, cx.id, framing).await;
+    open.record.status = answer.status;
+    open.record.request_bytes = cx.pipe.received();
+    open.record.response_bytes = *sent.as_ref().unwrap_or(&0);
+    sent.is_ok()
+}

@@ -1,0 +1,46 @@
+//! The usage-limit headers that let Claude Code warn its developer (contract.md §2.4).
+
+use std::fmt::Write;
+
+/// Thresholds at which the client warns, highest first.
+const THRESHOLDS: [(f64, &str); 2] = [(0.95, "0.95"), (0.75, "0.75")];
+/// The most that is shown while requests are still allowed.
+const USED_MAX: f64 = 0.99;
+
+/// The headers of a successful answer, as whole lines. `used`: the share of the fullest cap that is spent.
+pub fn limit_lines(used: f64, resets_at: Option<i64>) -> String {
+    const PREFIX: &str = "anthropic-ratelimit-unified-";
+    let passed = THRESHOLDS.iter().find(|(at, _)| used >= *at).map(|(_, text)| *text);
+    let status = if passed.is_some() { "allowed_warning" } else { "allowed" };
+    let shown = (used.clamp(0.0, USED_MAX) * 100.0).floor() / 100.0;
+    let mut out = String::with_capacity(420);
+    // Writing to memory does not fail.
+    let _ok = write!(
+        out,
+        "{PREFIX}status: {status}\r\n{PREFIX}representative-claim: overage\r\n{PREFIX}overage-status: {status}\r\n\
+         {PREFIX}overage-utilization: {shown:.2}\r\n"
+    );
+    if let Some(threshold) = passed {
+        let _ok = write!(out, "{PREFIX}overage-surpassed-threshold: {threshold}\r\n");
+    }
+    if let Some(at) = resets_at {
+        let _ok = write!(out, "{PREFIX}reset: {at}\r\n{PREFIX}overage-reset: {at}\r\n");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_begin_at_the_threshold_and_a_running_budget_never_looks_full() {
+        assert!(limit_lines(0.749, Some(9)).contains("overage-status: allowed\r\n"));
+        let warned = limit_lines(0.75, Some(9));
+        assert!(warned.contains("allowed_warning") && warned.contains("surpassed-threshold: 0.75"));
+        let nearly = limit_lines(1.2, None);
+        assert!(
+            nearly.contains("utilization: 0.99") && nearly.contains("threshold: 0.95") && !nearly.contains("reset")
+        );
+    }
+}

@@ -1,0 +1,299 @@
+//! Buffers that are lent to the kernel: owned, pooled per shard, always initialised memory.
+#![allow(unsafe_code, reason = "the runtime's buffer traits are unsafe to implement")]
+
+use crate::kernel::limits::{BULK_BUFFER_BYTES, IDLE_BUFFER_BYTES_MAX, SMALL_BUFFER_BYTES, WATCH_BUFFER_BYTES};
+use std::{cell::RefCell, ops::Range, rc::Rc};
+
+/// A buffer with a filled part, `start..end`. Its storage goes back to the shard's pool when it is dropped.
+pub struct Buf {
+    storage: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+#[derive(Default)]
+struct Pool {
+    watch: Vec<Vec<u8>>,
+    small: Vec<Vec<u8>>,
+    bulk: Vec<Vec<u8>>,
+    idle_bytes: usize,
+    lent_bytes: usize,
+}
+
+impl Pool {
+    fn class(&mut self, bytes: usize) -> Option<&mut Vec<Vec<u8>>> {
+        match bytes {
+            WATCH_BUFFER_BYTES => Some(&mut self.watch),
+            SMALL_BUFFER_BYTES => Some(&mut self.small),
+            BULK_BUFFER_BYTES => Some(&mut self.bulk),
+            _ => None,
+        }
+    }
+}
+
+thread_local! {
+    static POOL: RefCell<Pool> = RefCell::default();
+}
+
+/// Bytes of this shard's buffers that are in use.
+pub fn lent_bytes() -> usize {
+    POOL.with_borrow(|pool| pool.lent_bytes)
+}
+
+impl Buf {
+    /// A buffer to watch an idle peer with.
+    pub fn watch() -> Self {
+        Self::of(WATCH_BUFFER_BYTES)
+    }
+
+    /// A buffer for heads and small messages.
+    pub fn small() -> Self {
+        Self::of(SMALL_BUFFER_BYTES)
+    }
+
+    /// A buffer for bulk.
+    pub fn bulk() -> Self {
+        Self::of(BULK_BUFFER_BYTES)
+    }
+
+    /// A buffer of any size; only the three usual ones are pooled.
+    pub fn of(bytes: usize) -> Self {
+        let storage = POOL
+            .with_borrow_mut(|pool| {
+                pool.lent_bytes += bytes;
+                let found = pool.class(bytes).and_then(Vec::pop);
+                pool.idle_bytes -= found.as_ref().map_or(0, Vec::len);
+                found
+            })
+            .unwrap_or_else(|| vec![0; bytes]);
+        Self { storage, start: 0, end: 0 }
+    }
+
+    /// A buffer that holds a copy of these bytes and no more.
+    pub fn copy_of(bytes: &[u8]) -> Self {
+        let class = [WATCH_BUFFER_BYTES, SMALL_BUFFER_BYTES].into_iter().find(|size| bytes.len() <= *size);
+        let mut buf = Self::of(class.unwrap_or(bytes.len()));
+        buf.append(bytes);
+        buf
+    }
+
+    /// The filled part.
+    pub fn filled(&self) -> &[u8] {
+        &self.storage[self.start..self.end]
+    }
+
+    /// The filled part, to edit in place.
+    pub fn filled_mut(&mut self) -> &mut [u8] {
+        &mut self.storage[self.start..self.end]
+    }
+
+    /// Filled bytes.
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Is nothing filled?
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Bytes that still fit behind the filled part.
+    pub fn room(&self) -> usize {
+        self.storage.len() - self.end
+    }
+
+    /// Bytes that fit in front of the filled part.
+    pub fn head_room(&self) -> usize {
+        self.start
+    }
+
+    /// Size of the storage.
+    pub fn capacity(&self) -> usize {
+        self.storage.len()
+    }
+
+    /// Empties it and leaves `bytes` free in front of what comes next.
+    pub fn clear_with_head_room(&mut self, bytes: usize) {
+        self.start = bytes.min(self.storage.len());
+        self.end = self.start;
+    }
+
+    /// Forgets the first filled bytes.
+    pub fn consume(&mut self, bytes: usize) {
+        self.start = (self.start + bytes).min(self.end);
+    }
+
+    /// Forgets all filled bytes behind the first `bytes`.
+    pub fn truncate(&mut self, bytes: usize) {
+        self.end = (self.start + bytes).min(self.end);
+    }
+
+    /// Adds behind the filled part as much as fits, and says how much that was.
+    pub fn append(&mut self, bytes: &[u8]) -> usize {
+        let fits = bytes.len().min(self.room());
+        self.storage[self.end..self.end + fits].copy_from_slice(&bytes[..fits]);
+        self.end += fits;
+        fits
+    }
+
+    /// The free space behind the filled part; `advance` makes what was written there count.
+    pub fn spare_mut(&mut self) -> &mut [u8] {
+        &mut self.storage[self.end..]
+    }
+
+    /// Counts bytes written to `spare_mut` as filled.
+    pub fn advance(&mut self, bytes: usize) {
+        self.end = (self.end + bytes).min(self.storage.len());
+    }
+
+    /// Puts bytes right in front of the filled part; false if they do not fit.
+    pub fn prepend(&mut self, bytes: &[u8]) -> bool {
+        let Some(start) = self.start.checked_sub(bytes.len()) else { return false };
+        self.storage[start..self.start].copy_from_slice(bytes);
+        self.start = start;
+        true
+    }
+}
+
+impl Drop for Buf {
+    fn drop(&mut self) {
+        let storage = std::mem::take(&mut self.storage);
+        // The thread's pool may be gone already when the thread ends; then the memory is simply freed.
+        let _gone = POOL.try_with(|pool| {
+            let Ok(mut pool) = pool.try_borrow_mut() else { return };
+            let bytes = storage.len();
+            pool.lent_bytes = pool.lent_bytes.saturating_sub(bytes);
+            if pool.idle_bytes + bytes <= IDLE_BUFFER_BYTES_MAX
+                && let Some(class) = pool.class(bytes)
+            {
+                class.push(storage);
+                pool.idle_bytes += bytes;
+            }
+        });
+    }
+}
+
+/// A range of a buffer that several owners share, for bodies that may have to be sent again.
+#[derive(Clone)]
+pub struct Part {
+    buf: Rc<Buf>,
+    start: usize,
+    end: usize,
+}
+
+impl Part {
+    /// A range of the filled part of a shared buffer; cut to what is there.
+    pub fn new(buf: Rc<Buf>, range: Range<usize>) -> Self {
+        let end = range.end.min(buf.len());
+        let start = range.start.min(end);
+        Self { start, end, buf }
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.buf.filled()[self.start..self.end]
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// None at all?
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Memory this part keeps alive.
+    pub fn footprint(&self) -> usize {
+        self.buf.capacity()
+    }
+
+    /// A range of this range.
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        let end = (self.start + range.end).min(self.end);
+        Self { buf: self.buf.clone(), start: (self.start + range.start).min(end), end }
+    }
+}
+
+/// A buffer on its way into the kernel to be filled behind its filled part.
+pub(super) struct Fill(pub Buf);
+
+// SAFETY: `write_ptr` points behind the filled part of a heap allocation that does not move while `Fill` owns it, and
+// `bytes_total` is exactly what is left of it.
+unsafe impl monoio::buf::IoBufMut for Fill {
+    fn write_ptr(&mut self) -> *mut u8 {
+        self.0.storage[self.0.end..].as_mut_ptr()
+    }
+
+    fn bytes_total(&mut self) -> usize {
+        self.0.room()
+    }
+
+    unsafe fn set_init(&mut self, filled: usize) {
+        self.0.end = (self.0.end + filled).min(self.0.storage.len());
+    }
+}
+
+/// A buffer on its way into the kernel to be sent.
+pub(super) struct Send(pub Buf);
+
+// SAFETY: the pointer and length are those of the filled part, initialised memory that does not move while `Send` owns it.
+unsafe impl monoio::buf::IoBuf for Send {
+    fn read_ptr(&self) -> *const u8 {
+        self.0.filled().as_ptr()
+    }
+
+    fn bytes_init(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// A shared part on its way into the kernel to be sent.
+pub(super) struct SendPart(pub Part);
+
+// SAFETY: the pointer and length are those of a range inside a shared, immutable, initialised buffer that the part keeps alive.
+unsafe impl monoio::buf::IoBuf for SendPart {
+    fn read_ptr(&self) -> *const u8 {
+        self.0.bytes().as_ptr()
+    }
+
+    fn bytes_init(&self) -> usize {
+        self.0.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_fits_right_before_the_body_it_replaces() {
+        let mut buf = Buf::small();
+        buf.clear_with_head_room(16);
+        buf.append(b"OLD HEADbody");
+        buf.consume(8);
+        assert!(buf.prepend(b"A LONGER NEW HEAD "));
+        assert_eq!(buf.filled(), b"A LONGER NEW HEAD body");
+        assert!(!buf.prepend(&[0; 64]));
+    }
+
+    #[test]
+    fn memory_returns_to_the_pool_and_is_counted() {
+        let before = lent_bytes();
+        let buf = Buf::bulk();
+        let place = buf.storage.as_ptr();
+        assert_eq!(lent_bytes(), before + BULK_BUFFER_BYTES);
+        drop(buf);
+        assert_eq!(lent_bytes(), before);
+        assert_eq!(Buf::bulk().storage.as_ptr(), place);
+    }
+
+    #[test]
+    fn a_slice_of_a_part_never_reaches_outside_it() {
+        let part = Part::new(Rc::new(Buf::copy_of(b"0123456789")), 2..8);
+        assert_eq!(part.slice(1..3).bytes(), b"34");
+        assert_eq!(part.slice(4..99).bytes(), b"67");
+        assert!(part.slice(99..100).is_empty());
+    }
+}

@@ -1,0 +1,216 @@
+//! Sockets, split into a reading and a writing half, plain or TLS, and the switch that ends both.
+//!
+//! Nothing here is ever dropped while the kernel works on it: to end a read or a write, its socket is shut down (`Kill`), and
+//! the operation comes back by itself with its buffer. Only a connect is dropped at its deadline; its socket closes with it.
+#![allow(unsafe_code, reason = "shutdown, peek and borrowed descriptors")]
+
+use super::{
+    buf::{Buf, Fill, Part, Send, SendPart},
+    tls::{TlsReader, TlsWriter},
+};
+use monoio::{
+    io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable},
+    net::{TcpListener, TcpStream},
+};
+use std::{
+    cell::UnsafeCell,
+    io,
+    net::SocketAddr,
+    os::fd::{AsRawFd, BorrowedFd},
+    rc::Rc,
+    time::Duration,
+};
+
+pub(super) type RawRead = OwnedReadHalf<TcpStream>;
+pub(super) type RawWrite = OwnedWriteHalf<TcpStream>;
+
+/// Connections the kernel queues for a listener that is busy.
+const BACKLOG: i32 = 4096;
+
+/// Binds a listening socket that several shards can share a port with. Port 0 takes a free one.
+pub fn bind(address: SocketAddr, shared_port: bool) -> io::Result<std::net::TcpListener> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(address),
+        socket2::Type::STREAM.cloexec().nonblocking(),
+        Some(socket2::Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared_port)?;
+    // Accepted sockets inherit it, which saves a system call for each of them.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// A shard's listener.
+pub struct Listener(TcpListener);
+
+impl Listener {
+    /// Takes over a bound socket; on the shard's own thread.
+    pub fn new(bound: std::net::TcpListener) -> io::Result<Self> {
+        TcpListener::from_std(bound).map(Self)
+    }
+
+    /// The next connection. Never dropped while it waits: a completed accept would leak its descriptor.
+    pub async fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
+        let (stream, peer) = self.0.accept().await?;
+        Ok((Socket(stream), peer))
+    }
+}
+
+/// A connected socket, not yet split.
+pub struct Socket(pub(super) TcpStream);
+
+impl Socket {
+    /// Connects, or gives up at the deadline.
+    pub async fn connect(address: SocketAddr, timeout: Duration) -> io::Result<Self> {
+        let stream = monoio::time::timeout(timeout, TcpStream::connect_addr(address))
+            .await
+            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "connect timed out"))??;
+        stream.set_nodelay(true)?;
+        Ok(Self(stream))
+    }
+
+    /// Splits a plain socket.
+    pub fn split(self) -> (Reader, Writer, Kill) {
+        let (read, write) = self.0.into_split();
+        let kill = Kill(read.0.clone());
+        (Reader(ReadSide::Plain(read)), Writer(WriteSide::Plain(write)), kill)
+    }
+}
+
+/// Ends a connection's operations from outside, without taking anything from the kernel.
+#[derive(Clone)]
+pub struct Kill(pub(super) Rc<UnsafeCell<TcpStream>>);
+
+impl Kill {
+    fn descriptor(&self) -> i32 {
+        // SAFETY: only the descriptor's number is read, no reference outlives this expression, and all halves live on this thread.
+        unsafe { (*self.0.get()).as_raw_fd() }
+    }
+
+    fn shutdown(&self, how: i32) {
+        // SAFETY: the descriptor is open, since this switch keeps its stream alive. An error means that it was shut down already.
+        let _already = unsafe { libc::shutdown(self.descriptor(), how) };
+    }
+
+    /// Ends both directions: every operation in flight comes back.
+    pub fn end(&self) {
+        self.shutdown(libc::SHUT_RDWR);
+    }
+
+    /// Ends the reading direction: a read in flight comes back empty, writing still works.
+    pub fn end_reading(&self) {
+        self.shutdown(libc::SHUT_RD);
+    }
+
+    /// Makes the coming close a reset: the honest end of an answer that broke off.
+    pub fn reset_on_close(&self) {
+        // SAFETY: the descriptor is open as long as `self`, which outlives this borrow.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(self.descriptor()) };
+        let _closed = socket2::SockRef::from(&descriptor).set_linger(Some(Duration::ZERO));
+    }
+
+    /// Is an idle connection still usable? Looks without waiting. `with_data`: what waiting data means.
+    pub fn is_quiet(&self, with_data: bool) -> bool {
+        let mut byte = 0u8;
+        // SAFETY: one byte may be written to `byte`, which outlives the call; the descriptor is open.
+        let seen =
+            unsafe { libc::recv(self.descriptor(), (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT) };
+        match seen {
+            0 => false,
+            1.. => with_data,
+            _ => io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock,
+        }
+    }
+}
+
+/// The reading half.
+pub struct Reader(pub(super) ReadSide);
+
+pub(super) enum ReadSide {
+    Plain(RawRead),
+    Tls(TlsReader),
+}
+
+impl Reader {
+    /// Reads behind the filled part of a buffer. 0 is the end. The buffer comes back in any case.
+    pub async fn read(&mut self, buf: Buf) -> (io::Result<usize>, Buf) {
+        match &mut self.0 {
+            ReadSide::Plain(stream) => read_raw(stream, buf).await,
+            ReadSide::Tls(stream) => stream.read(buf).await,
+        }
+    }
+}
+
+/// The writing half.
+pub struct Writer(pub(super) WriteSide);
+
+pub(super) enum WriteSide {
+    Plain(RawWrite),
+    Tls(TlsWriter),
+}
+
+impl Writer {
+    /// Writes the filled part. The buffer comes back, emptied as far as it was written.
+    pub async fn write_all(&mut self, buf: Buf) -> (io::Result<()>, Buf) {
+        match &mut self.0 {
+            WriteSide::Plain(stream) => write_raw(stream, buf).await,
+            WriteSide::Tls(stream) => {
+                let result = stream.write(buf.filled()).await;
+                (result, buf)
+            }
+        }
+    }
+
+    /// Writes a shared part.
+    pub async fn write_part(&mut self, part: Part) -> io::Result<()> {
+        match &mut self.0 {
+            WriteSide::Plain(stream) => write_raw_part(stream, part).await,
+            WriteSide::Tls(stream) => stream.write(part.bytes()).await,
+        }
+    }
+
+    /// Says that nothing more will be written.
+    pub async fn finish(&mut self) {
+        if let WriteSide::Tls(stream) = &mut self.0 {
+            stream.say_goodbye().await;
+        }
+        let raw = match &self.0 {
+            WriteSide::Plain(stream) => &stream.0,
+            WriteSide::Tls(stream) => stream.raw(),
+        };
+        Kill(raw.clone()).shutdown(libc::SHUT_WR);
+    }
+}
+
+pub(super) async fn read_raw(stream: &mut RawRead, buf: Buf) -> (io::Result<usize>, Buf) {
+    debug_assert!(buf.room() > 0, "a read without room would look like the end");
+    let (result, Fill(buf)) = stream.read(Fill(buf)).await;
+    (result, buf)
+}
+
+async fn write_raw(stream: &mut RawWrite, mut buf: Buf) -> (io::Result<()>, Buf) {
+    while !buf.is_empty() {
+        let (result, Send(back)) = stream.write(Send(buf)).await;
+        buf = back;
+        match result {
+            Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buf),
+            Ok(written) => buf.consume(written),
+            Err(error) => return (Err(error), buf),
+        }
+    }
+    (Ok(()), buf)
+}
+
+async fn write_raw_part(stream: &mut RawWrite, mut part: Part) -> io::Result<()> {
+    while !part.is_empty() {
+        let (result, SendPart(back)) = stream.write(SendPart(part)).await;
+        match result? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => part = back.slice(written..back.len()),
+        }
+    }
+    Ok(())
+}

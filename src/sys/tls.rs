@@ -1,0 +1,205 @@
+//! TLS: our own glue between rustls and the socket halves. Both halves share one session; a raw buffer is held only while a
+//! read is posted; ciphertext leaves in one send per write.
+//!
+//! The session is never borrowed across an await. A read that is shut down just ends: there is nothing to restore.
+
+use super::{
+    buf::Buf,
+    socket::{Kill, RawRead, RawWrite, ReadSide, Reader, Socket, WriteSide, Writer, read_raw},
+};
+use crate::kernel::limits::{BULK_BUFFER_BYTES, SMALL_BUFFER_BYTES};
+use monoio::{
+    io::{AsyncWriteRentExt, Splitable},
+    net::TcpStream,
+};
+use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection, pki_types::ServerName};
+use std::{
+    cell::{RefCell, UnsafeCell},
+    io::{self, Read, Write},
+    rc::Rc,
+    sync::Arc,
+};
+
+/// Ciphertext buffers larger than this are not kept between writes. Bytes.
+const KEPT_CIPHERTEXT_BYTES: usize = 8 * 1024;
+
+struct Shared {
+    session: RefCell<Connection>,
+}
+
+/// The reading half of a TLS connection.
+pub struct TlsReader {
+    raw: RawRead,
+    shared: Rc<Shared>,
+    ciphertext: Option<Buf>,
+}
+
+/// The writing half of a TLS connection.
+pub struct TlsWriter {
+    raw: RawWrite,
+    shared: Rc<Shared>,
+    ciphertext: Vec<u8>,
+}
+
+/// What the handshake found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handshake {
+    /// An earlier session was resumed.
+    pub resumed: bool,
+}
+
+/// A TLS connection, ready for bytes.
+pub struct Secured {
+    /// Reading half.
+    pub reader: Reader,
+    /// Writing half.
+    pub writer: Writer,
+    /// The switch for both.
+    pub kill: Kill,
+    /// What the handshake found out.
+    pub handshake: Handshake,
+}
+
+/// A handshake about to be made; `kill` ends it at a deadline.
+pub struct Handshaking {
+    reader: TlsReader,
+    writer: TlsWriter,
+    /// The switch.
+    pub kill: Kill,
+}
+
+/// Begins the handshake of a client that connected to us.
+pub fn accept(socket: Socket, config: Arc<ServerConfig>) -> io::Result<Handshaking> {
+    let session = ServerConnection::new(config).map_err(io::Error::other)?;
+    Ok(begin(socket, session.into()))
+}
+
+/// Begins the handshake with an upstream.
+pub fn connect(socket: Socket, config: Arc<ClientConfig>, name: ServerName<'static>) -> io::Result<Handshaking> {
+    let session = ClientConnection::new(config, name).map_err(io::Error::other)?;
+    Ok(begin(socket, session.into()))
+}
+
+fn begin(socket: Socket, session: Connection) -> Handshaking {
+    let (read, write) = socket.0.into_split();
+    let kill = Kill(read.0.clone());
+    let shared = Rc::new(Shared { session: RefCell::new(session) });
+    Handshaking {
+        reader: TlsReader { raw: read, shared: shared.clone(), ciphertext: None },
+        writer: TlsWriter { raw: write, shared, ciphertext: Vec::new() },
+        kill,
+    }
+}
+
+impl Handshaking {
+    /// Shakes hands. On failure the peer is told why as far as TLS has words for it.
+    pub async fn finish(mut self) -> io::Result<Secured> {
+        while self.reader.shared.session.borrow().is_handshaking() {
+            self.writer.flush().await?;
+            if !self.reader.shared.session.borrow().is_handshaking() {
+                break;
+            }
+            if let Err(error) = self.reader.take_in(SMALL_BUFFER_BYTES).await {
+                let _peer_gone = self.writer.flush().await;
+                return Err(error);
+            }
+        }
+        self.writer.flush().await?;
+        let resumed = self.reader.shared.session.borrow().handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+        Ok(Secured {
+            reader: Reader(ReadSide::Tls(self.reader)),
+            writer: Writer(WriteSide::Tls(self.writer)),
+            kill: self.kill,
+            handshake: Handshake { resumed },
+        })
+    }
+}
+
+impl TlsReader {
+    /// Reads plaintext behind the filled part of a buffer; 0 is an orderly end, an end without goodbye is an error.
+    pub(super) async fn read(&mut self, mut buf: Buf) -> (io::Result<usize>, Buf) {
+        let raw_bytes = if buf.capacity() >= BULK_BUFFER_BYTES { BULK_BUFFER_BYTES } else { buf.capacity() };
+        loop {
+            let ready = self.shared.session.borrow_mut().reader().read(buf.spare_mut());
+            match ready {
+                Ok(bytes) => {
+                    buf.advance(bytes);
+                    return (Ok(bytes), buf);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return (Err(error), buf),
+            }
+            if let Err(error) = self.take_in(raw_bytes).await {
+                return (Err(error), buf);
+            }
+        }
+    }
+
+    /// Brings ciphertext into the session, from what is left over or from the socket.
+    async fn take_in(&mut self, raw_bytes: usize) -> io::Result<()> {
+        if self.ciphertext.is_none() {
+            let (result, raw) = read_raw(&mut self.raw, Buf::of(raw_bytes)).await;
+            if result? == 0 {
+                // Tells the session that the socket ended: its reader then knows an orderly end from a cut.
+                self.shared.session.borrow_mut().read_tls(&mut io::empty())?;
+                if self.shared.session.borrow().is_handshaking() {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                return Ok(());
+            }
+            self.ciphertext = Some(raw);
+        }
+        if let Some(mut raw) = self.ciphertext.take() {
+            let mut session = self.shared.session.borrow_mut();
+            let taken = session.read_tls(&mut raw.filled())?;
+            raw.consume(taken);
+            session.process_new_packets().map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+            if !raw.is_empty() {
+                self.ciphertext = Some(raw);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl TlsWriter {
+    pub(super) fn raw(&self) -> &Rc<UnsafeCell<TcpStream>> {
+        &self.raw.0
+    }
+
+    /// Encrypts and sends.
+    pub(super) async fn write(&mut self, mut plaintext: &[u8]) -> io::Result<()> {
+        while !plaintext.is_empty() {
+            let taken = self.shared.session.borrow_mut().writer().write(plaintext)?;
+            plaintext = &plaintext[taken..];
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Sends what the session has to say, in one go.
+    async fn flush(&mut self) -> io::Result<()> {
+        let mut out = std::mem::take(&mut self.ciphertext);
+        {
+            let mut session = self.shared.session.borrow_mut();
+            while session.wants_write() {
+                session.write_tls(&mut out)?;
+            }
+        }
+        if out.is_empty() {
+            return Ok(());
+        }
+        let (result, mut out) = self.raw.write_all(out).await;
+        out.clear();
+        if out.capacity() <= KEPT_CIPHERTEXT_BYTES {
+            self.ciphertext = out;
+        }
+        result.map(drop)
+    }
+
+    /// Tells the peer that the end is meant.
+    pub(super) async fn say_goodbye(&mut self) {
+        self.shared.session.borrow_mut().send_close_notify();
+        let _peer_gone = self.flush().await;
+    }
+}
