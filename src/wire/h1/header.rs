@@ -153,15 +153,17 @@ known! {
 impl Known {
     /// What a header name means, in any case of letters.
     pub fn of(name: &[u8]) -> Self {
+        // Names of one length mostly differ in their first letter, which is cheaper to look at than to call a compare.
+        let initial = name.first().map(u8::to_ascii_lowercase);
         for (candidate, known) in Self::of_length(name.len()) {
-            if name.eq_ignore_ascii_case(candidate) {
+            if initial.as_ref() == candidate.first() && name.eq_ignore_ascii_case(candidate) {
                 return *known;
             }
         }
-        match name.first() {
-            Some(b'x' | b'X') => Self::family(name, X_FAMILIES),
-            Some(b'a' | b'A') => Self::family(name, ANTHROPIC_FAMILIES),
-            Some(b'p' | b'P') => Self::family(name, PROXY_FAMILY),
+        match initial {
+            Some(b'x') => Self::family(name, X_FAMILIES),
+            Some(b'a') => Self::family(name, ANTHROPIC_FAMILIES),
+            Some(b'p') => Self::family(name, PROXY_FAMILY),
             _ => Self::Other,
         }
     }

@@ -50,8 +50,9 @@ impl LineWalk {
         leading_crlf: bool,
     ) -> Result<Option<usize>, HeadError> {
         let headers_max = limits.headers_max.min(HEADERS_MAX);
-        while let Some(found) = memchr::memchr(b'\n', buf.get(self.scanned..).unwrap_or_default()) {
-            let feed = self.scanned + found;
+        let base = self.scanned;
+        for found in memchr::memchr_iter(b'\n', buf.get(base..).unwrap_or_default()) {
+            let feed = base + found;
             let line = buf.get(self.line_start..feed).unwrap_or_default();
             let Some((b'\r', line)) = line.split_last() else { return Err(HeadError::BareLineFeed) };
             self.scanned = feed + 1;

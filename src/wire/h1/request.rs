@@ -13,15 +13,21 @@ const METHOD_BYTES_MAX: usize = 32;
 
 /// Request methods. CONNECT and TRACE never get here: they are refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)] // the names are the documentation
 pub enum Method {
+    /// GET
     #[default]
     Get,
+    /// HEAD
     Head,
+    /// POST
     Post,
+    /// PUT
     Put,
+    /// DELETE
     Delete,
+    /// PATCH
     Patch,
+    /// OPTIONS
     Options,
     /// Any other token; its name is in [`RequestHead::method_name`].
     Other,
