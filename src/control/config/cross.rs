@@ -1,0 +1,164 @@
+//! What sections say about each other: names that must exist, rules that would apply to nobody, files that must be readable.
+
+use super::{
+    error::ConfigError,
+    reader::Context,
+    tls,
+    types::{Config, KeyConfig, ScopeKind, ScopePattern},
+    units,
+};
+use crate::kernel::pricing::canonical;
+use std::collections::BTreeSet;
+
+/// Checks a whole configuration, placeholders included.
+pub(super) fn check(config: &Config, context: &Context<'_>) {
+    let note = |path: String, message: String, mend: String| context.note(ConfigError::new(path, message, mend));
+    presence(config, &note);
+    targets(config, &note);
+    prices(config, &note);
+    allow_lists(config, &note);
+    budget_scopes(config, &note);
+    files(config, context);
+}
+
+type Note<'a> = &'a dyn Fn(String, String, String);
+
+fn presence(config: &Config, note: Note<'_>) {
+    if config.upstreams.is_empty() {
+        let mend = "add [[upstream]] with name, provider = \"anthropic\" and auth";
+        note("upstream".into(), "there is none".into(), mend.into());
+    }
+    if config.models.is_empty() && !config.passthrough {
+        let mend = "add [[model]] with id and targets, or write [models] and passthrough = true to serve every id";
+        note("model".into(), "there is none, so no request could be served".into(), mend.into());
+    }
+    if config.keys.is_empty() {
+        note("key".into(), "there is none, so nobody could call".into(), "add [[key]] with id and secret".into());
+    }
+}
+
+/// Says that a name is not known, and which ones are.
+fn unknown<'a>(written: &str, known: impl Iterator<Item = &'a str> + Clone, what: &str) -> (String, String) {
+    let mend = match units::nearest(written, known.clone()) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None if known.clone().next().is_none() => format!("there is no {what}"),
+        None => format!("known: {}", units::listed(known)),
+    };
+    (format!("no {what} is called \"{written}\""), mend)
+}
+
+fn targets(config: &Config, note: Note<'_>) {
+    let names = config.upstreams.iter().map(|u| u.name.as_str()).filter(|name| !name.is_empty());
+    for (place, model) in config.models.iter().enumerate() {
+        for (at, target) in model.targets.iter().enumerate() {
+            if !target.upstream.is_empty() && !names.clone().any(|name| name == target.upstream) {
+                let (message, mend) = unknown(&target.upstream, names.clone(), "upstream");
+                note(format!("model[{place}].targets[{at}].upstream"), message, mend);
+            }
+        }
+    }
+}
+
+fn prices(config: &Config, note: Note<'_>) {
+    let names = config.upstreams.iter().map(|u| u.name.as_str()).filter(|name| !name.is_empty());
+    for (place, price) in config.pricing.overrides.iter().enumerate() {
+        if price.upstream.is_empty() || price.model.is_empty() {
+            continue;
+        }
+        if !names.clone().any(|name| name == &*price.upstream) {
+            let (message, mend) = unknown(&price.upstream, names.clone(), "upstream");
+            note(format!("price[{place}].upstream"), message, mend);
+        } else if !config.passthrough && !priced(config, &price.upstream, &price.model) {
+            let message = format!("no model with a target at \"{}\" is called \"{}\"", price.upstream, price.model);
+            let mend =
+                "write the model's id, or the id it has at that upstream; a price that matches nothing changes nothing";
+            note(format!("price[{place}].model"), message, mend.into());
+        }
+    }
+}
+
+fn priced(config: &Config, upstream: &str, written: &str) -> bool {
+    let same = |id: &str| id == written || canonical(id) == written;
+    config.models.iter().any(|model| {
+        let mut here = model.targets.iter().filter(|target| target.upstream == upstream).peekable();
+        let asked = std::iter::once(&model.id).chain(&model.aliases).any(|id| same(id));
+        here.peek().is_some() && (asked || here.any(|target| target.model.as_deref().is_some_and(same)))
+    })
+}
+
+fn allow_lists(config: &Config, note: Note<'_>) {
+    if config.passthrough || config.models.is_empty() {
+        return;
+    }
+    let ids = || config.models.iter().flat_map(|m| std::iter::once(&m.id).chain(&m.aliases)).map(String::as_str);
+    for (place, key) in config.keys.iter().enumerate() {
+        for (at, pattern) in key.models.iter().flatten().enumerate() {
+            if !ids().any(|id| pattern.matches(id)) {
+                let message = format!("\"{}\" matches no model", pattern.as_str());
+                note(format!("key[{place}].models[{at}]"), message, format!("known: {}", units::listed(ids())));
+            }
+        }
+    }
+}
+
+impl ScopeKind {
+    /// The id a key has under this kind; empty for none.
+    pub(super) fn id_of(self, key: &KeyConfig) -> &str {
+        match self {
+            Self::Org => "",
+            Self::Team => &key.team,
+            Self::Project => &key.project,
+            Self::User => &key.user,
+            Self::Key => &key.id,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Org => "org",
+            Self::Team => "team",
+            Self::Project => "project",
+            Self::User => "user",
+            Self::Key => "key",
+        }
+    }
+}
+
+/// A budget whose id no key has would limit nobody, silently.
+fn budget_scopes(config: &Config, note: Note<'_>) {
+    for (place, budget) in config.budgets.iter().enumerate() {
+        let (kind, wanted) = match &budget.scope {
+            Some(ScopePattern::One(kind, id)) => (*kind, Some(id)),
+            Some(ScopePattern::Each(kind)) => (*kind, None),
+            Some(ScopePattern::Org) | None => continue,
+        };
+        let known: BTreeSet<&str> = config.keys.iter().map(|key| kind.id_of(key)).filter(|id| !id.is_empty()).collect();
+        let path = format!("budget[{place}].scope");
+        match wanted {
+            Some(id) if !known.contains(id.as_str()) => {
+                let (_, mend) = unknown(id, known.iter().copied(), kind.as_str());
+                note(path, format!("no key has {} \"{id}\", so this would limit nobody", kind.as_str()), mend);
+            }
+            None if known.is_empty() => {
+                let message = format!("no key has a {}, so this would limit nobody", kind.as_str());
+                note(path, message, format!("give keys a {}, or choose another scope", kind.as_str()));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn files(config: &Config, context: &Context<'_>) {
+    if let Some(files) = &config.listen.tls
+        && let Err(errors) = tls::server_config(files)
+    {
+        errors.into_iter().for_each(|error| context.note(error));
+    }
+    for (place, upstream) in config.upstreams.iter().enumerate() {
+        if let Some(ca) = &upstream.ca
+            && let Err(error) = tls::certificates(ca)
+        {
+            context.note(tls::ca_error(place, error));
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! `[[key]]`.
+
+use super::{reader::Reader, types::KeyConfig};
+use crate::kernel::{keys::KeyDigest, policy::Pattern};
+use std::collections::HashMap;
+
+/// Reads all keys; ids and secrets are unique.
+pub(super) fn keys(root: &Reader<'_>) -> Vec<KeyConfig> {
+    let mut ids: HashMap<String, String> = HashMap::new();
+    let mut digests: HashMap<[u8; 32], String> = HashMap::new();
+    let mut keys = Vec::new();
+    for reader in root.tables("key") {
+        let key = key(&reader);
+        if !key.id.is_empty()
+            && let Some(first) = ids.insert(key.id.clone(), reader.path_of("id"))
+        {
+            reader.error("id", format!("is the id of another key too ({first})"), "give each key its own id");
+        }
+        if let Some(digest) = key.digest
+            && let Some(first) = digests.insert(digest.0, key.id.clone())
+        {
+            let field = if reader.has("secret") { "secret" } else { "sha256" };
+            reader.error(field, format!("is the secret of key \"{first}\" too"), "give each key its own secret");
+        }
+        keys.push(key);
+    }
+    keys
+}
+
+fn key(reader: &Reader<'_>) -> KeyConfig {
+    let written_id = reader.need_text("id", "dev-alice");
+    let key = KeyConfig {
+        id: reader.label("id", written_id),
+        digest: digest(reader),
+        user: reader.optional_label("user"),
+        team: reader.optional_label("team"),
+        project: reader.optional_label("project"),
+        models: patterns(reader),
+        expires: reader.timestamp("expires"),
+    };
+    reader.finish();
+    key
+}
+
+fn digest(reader: &Reader<'_>) -> Option<KeyDigest> {
+    const MEND: &str = "write secret = \"${NAME}\", or sha256 = \"…\" with the 64 hexadecimal digits of its SHA-256";
+    match (reader.has("secret"), reader.has("sha256")) {
+        (true, false) => reader.secret("secret").map(|secret| KeyDigest::of(secret.expose().as_bytes())),
+        (false, true) => {
+            let digest = KeyDigest::from_hex(reader.text("sha256")?);
+            if digest.is_none() {
+                reader.error("sha256", "is not 64 hexadecimal digits", MEND);
+            }
+            digest
+        }
+        (both, _) => {
+            let message = if both { "has both secret and sha256" } else { "has neither secret nor sha256" };
+            reader.error_here(message, MEND);
+            None
+        }
+    }
+}
+
+fn patterns(reader: &Reader<'_>) -> Option<Vec<Pattern>> {
+    let texts = reader.texts("models")?;
+    if texts.is_empty() {
+        reader.error("models", "allows no model at all", "name models such as \"claude-*\", or remove it to allow all");
+    }
+    Some(texts.into_iter().map(|(_, text)| Pattern::new(text)).collect())
+}

@@ -1,0 +1,78 @@
+//! The configuration file (interface.md §2): from TOML text to meant values, once, with every error at once.
+//!
+//! `reader` takes typed values out of a table and notes what is wrong; the files named after sections turn them into the
+//! domain types of `types`; `cross` checks what sections say about each other; `snapshot` makes what a shard serves by.
+//! Invariants: a `Config` exists only if there was no error at all; no error and no log line ever contains a secret.
+//! Deliberately absent: a second, loosely typed configuration struct, and silent defaults for keys nobody knows.
+
+mod base_url;
+mod budgets;
+mod cross;
+mod error;
+mod keys;
+mod limits;
+mod listen;
+mod models;
+mod pricing;
+mod reader;
+mod refused;
+mod secrets;
+mod service;
+mod snapshot;
+mod tls;
+mod types;
+mod units;
+mod upstreams;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::ConfigError;
+pub use snapshot::build_snapshot;
+pub use types::*;
+
+use reader::{Context, Reader};
+use std::path::Path;
+
+/// Reads and checks a configuration file; secrets come from the environment of this process and from files.
+pub fn load(path: &Path) -> Result<Config, Vec<ConfigError>> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let mend = "give the path of a readable UTF-8 text file with --config";
+        vec![ConfigError::new(path.display().to_string(), format!("cannot be read: {error}"), mend)]
+    })?;
+    parse(&text, path.parent().unwrap_or(Path::new("")), &|name| std::env::var(name).ok())
+}
+
+/// Checks a configuration text. Relative paths in it are meant relative to `base_dir`; `env` answers `"${NAME}"`.
+pub fn parse(text: &str, base_dir: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Vec<ConfigError>> {
+    let table = text.parse::<toml::Table>().map_err(|error| vec![ConfigError::syntax(text, &error)])?;
+    let context = Context::new(base_dir, env);
+    let config = read(&Reader::root(&table, &context));
+    cross::check(&config, &context);
+    let errors = context.into_errors();
+    if errors.is_empty() { Ok(config) } else { Err(errors) }
+}
+
+/// Reads every section. Where something is wrong a placeholder stands in, so that the rest is still checked.
+fn read(root: &Reader<'_>) -> Config {
+    refused::sections(root);
+    let budgets = service::budgets(root);
+    let config = Config {
+        listen: listen::listen(root),
+        shards: listen::shards(root),
+        limits: limits::limits(root),
+        store: service::store(root),
+        admin: service::admin(root),
+        upstreams: upstreams::upstreams(root),
+        models: models::models(root),
+        passthrough: models::passthrough(root),
+        keys: keys::keys(root),
+        budgets: budgets::budgets(root),
+        reserve: budgets.0,
+        on_store_error: budgets.1,
+        pricing: pricing::pricing(root),
+        audit: service::audit(root),
+    };
+    root.finish();
+    config
+}

@@ -1,0 +1,23 @@
+//! What the configuration language knows and this version does not do: refused with a clear sentence, never ignored, since
+//! an ignored limit is worse than none.
+
+use super::reader::Reader;
+
+/// Refuses whole sections.
+pub(super) fn sections(root: &Reader<'_>) {
+    for (key, what) in [
+        ("jwt", "tokens of an identity provider are not accepted in this version"),
+        ("rate_limit", "rate limits are not enforced in this version"),
+    ] {
+        if root.has(key) {
+            root.error(key, what, format!("remove [[{key}]]"));
+        }
+    }
+}
+
+/// Refuses one key of a section.
+pub(super) fn key(reader: &Reader<'_>, key: &'static str, what: &str, mend: &str) {
+    if reader.has(key) {
+        reader.error(key, what, mend);
+    }
+}

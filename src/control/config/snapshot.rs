@@ -1,0 +1,216 @@
+//! From a configuration to the snapshot that shards serve by: hosts resolved, TLS loaded, names interned, accounts opened.
+
+use super::{
+    error::ConfigError,
+    tls,
+    types::{BudgetConfig, Config, KeyConfig, ModelConfig, ScopeKind, ScopePattern, UpstreamAuth, UpstreamConfig},
+};
+use crate::{
+    control::budget::AccountBook,
+    kernel::{
+        account::Scope,
+        ids::{SnapshotVersion, UpstreamIx},
+        keys::{Key, KeyDigest, KeyTable, Principal},
+        models::{Model, ModelTable, Strategy, Target},
+        money::Nanos,
+        names::Names,
+        policy::AllowList,
+        pricing::PriceBook,
+        secret::Secret,
+        snapshot::{Budget, BudgetIx, EdgePolicy, Snapshot, Upstream, UpstreamCredential},
+        window::{Period, Window},
+    },
+};
+use std::{
+    collections::{HashMap, HashSet},
+    net::{SocketAddr, ToSocketAddrs},
+};
+
+/// Builds a snapshot. It asks the name service and reads files, so only the control plane calls it.
+///
+/// `spent` says what a scope has spent in a window so far; it is asked only for accounts that are not open yet. A host that
+/// does not resolve is a warning and an upstream without addresses. Errors (TLS files that have become unreadable since the
+/// configuration was checked) leave the accounts as they were.
+pub fn build_snapshot(
+    config: &Config,
+    version: SnapshotVersion,
+    names: &Names,
+    accounts: &mut AccountBook,
+    spent: &dyn Fn(&Scope, Window) -> Nanos,
+    now_seconds: i64,
+    shards: usize,
+) -> Result<Snapshot, Vec<ConfigError>> {
+    let mut errors = Vec::new();
+    let edge = edge(config, &mut errors);
+    let upstreams: Vec<Upstream> =
+        config.upstreams.iter().enumerate().filter_map(|(at, u)| upstream(at, u, names, &mut errors)).collect();
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let scopes = expand(config);
+    let mut budgets = Vec::with_capacity(scopes.len());
+    for (scope, budget) in &scopes {
+        budgets.push(Budget {
+            mode: budget.mode,
+            blocked_message: budget.blocked_message.as_str().into(),
+            pooled: matches!(scope, Scope::Org | Scope::Team(_) | Scope::Project(_)),
+            accounts: accounts.open(scope, budget.period, budget.amount, spent, now_seconds, shards),
+        });
+    }
+    accounts.forget_all_but(budgets.iter().flat_map(|budget| &budget.accounts), now_seconds);
+    Ok(Snapshot {
+        version,
+        edge,
+        keys: keys(config, names, &scopes),
+        models: models(config),
+        upstreams,
+        prices: PriceBook::with(config.pricing.overrides.clone(), config.pricing.multiplier, config.pricing.unknown),
+        budgets,
+        reserve: config.reserve,
+        limits: config.limits.clone(),
+    })
+}
+
+fn edge(config: &Config, errors: &mut Vec<ConfigError>) -> EdgePolicy {
+    let tls = config.listen.tls.as_ref().and_then(|files| tls::server_config(files).map_err(|e| errors.extend(e)).ok());
+    EdgePolicy {
+        tls,
+        trusted_proxies: config.listen.trusted_proxies.clone(),
+        allow_from: config.listen.allow_from.clone(),
+    }
+}
+
+fn upstream(at: usize, config: &UpstreamConfig, names: &Names, errors: &mut Vec<ConfigError>) -> Option<Upstream> {
+    let url = &config.base_url;
+    let tls_roots = match url.tls.then(|| tls::roots(config.ca.as_deref())).transpose() {
+        Ok(roots) => roots,
+        Err(message) => {
+            errors.push(tls::ca_error(at, message));
+            return None;
+        }
+    };
+    Some(Upstream {
+        name_id: names.name(&config.name),
+        name: config.name.as_str().into(),
+        provider: config.provider,
+        authority: url.authority.as_str().into(),
+        host: url.host.as_str().into(),
+        base_path: url.base_path.as_str().into(),
+        addresses: resolve(&config.name, &url.host, url.port),
+        tls_roots,
+        credential: config.auth.as_ref().map(credential),
+        connect_timeout: config.connect_timeout,
+    })
+}
+
+fn credential(auth: &UpstreamAuth) -> UpstreamCredential {
+    let (name, value) = match auth {
+        UpstreamAuth::ApiKey(key) => ("x-api-key", key.expose().clone()),
+        UpstreamAuth::Bearer(token) => ("authorization", format!("Bearer {}", token.expose())),
+    };
+    UpstreamCredential { name, value: Secret::new(value.into_bytes().into()) }
+}
+
+fn resolve(upstream: &str, host: &str, port: u16) -> Vec<SocketAddr> {
+    let mut seen = HashSet::new();
+    match (host, port).to_socket_addrs() {
+        Ok(addresses) => addresses.filter(|address| seen.insert(*address)).collect(),
+        Err(error) => {
+            tracing::warn!(upstream, host, %error, "the upstream's host does not resolve; it gets no traffic");
+            Vec::new()
+        }
+    }
+}
+
+fn models(config: &Config) -> ModelTable {
+    let target = |name: &str, model: Option<&str>| {
+        let place = config.upstreams.iter().position(|u| u.name == name)?;
+        let upstream = UpstreamIx(u16::try_from(place).ok()?);
+        Some(Target { upstream, model: model.map(Into::into), weight: config.upstreams[place].weight })
+    };
+    let models = config.models.iter().map(|model| Model {
+        id: model.id.as_str().into(),
+        aliases: model.aliases.iter().map(|alias| alias.as_str().into()).collect(),
+        targets: model.targets.iter().filter_map(|t| target(&t.upstream, asked(model, t.model.as_deref()))).collect(),
+        strategy: Strategy::Ordered,
+    });
+    let passthrough = config.upstreams.first().filter(|_| config.passthrough);
+    ModelTable::new(models.collect(), passthrough.and_then(|upstream| target(&upstream.name, None)))
+}
+
+/// The id an upstream is asked for. An alias is a name of ours, so an upstream without an id of its own is asked for the
+/// model's id, whatever the client wrote; without aliases nothing needs to be changed.
+fn asked<'a>(model: &'a ModelConfig, at_upstream: Option<&'a str>) -> Option<&'a str> {
+    match at_upstream {
+        Some(id) => Some(id).filter(|id| *id != model.id || !model.aliases.is_empty()),
+        None => Some(model.id.as_str()).filter(|_| !model.aliases.is_empty()),
+    }
+}
+
+/// One budget for each scope: `*` becomes one for each id among the keys that has no budget of its own for the period.
+fn expand(config: &Config) -> Vec<(Scope, &BudgetConfig)> {
+    let own: HashSet<(ScopeKind, &str, Period)> = config
+        .budgets
+        .iter()
+        .filter_map(|budget| match &budget.scope {
+            Some(ScopePattern::One(kind, id)) => Some((*kind, id.as_str(), budget.period)),
+            _ => None,
+        })
+        .collect();
+    let mut scopes = Vec::new();
+    for budget in &config.budgets {
+        match &budget.scope {
+            None => {}
+            Some(ScopePattern::Org) => scopes.push((Scope::Org, budget)),
+            Some(ScopePattern::One(kind, id)) => scopes.push((kind.scope(id), budget)),
+            Some(ScopePattern::Each(kind)) => {
+                let mut seen = HashSet::new();
+                let ids = config.keys.iter().map(|key| kind.id_of(key)).filter(|id| !id.is_empty());
+                let ids = ids.filter(|id| seen.insert(*id) && !own.contains(&(*kind, *id, budget.period)));
+                scopes.extend(ids.map(|id| (kind.scope(id), budget)));
+            }
+        }
+    }
+    scopes
+}
+
+impl ScopeKind {
+    fn scope(self, id: &str) -> Scope {
+        match self {
+            Self::Org => Scope::Org,
+            Self::Team => Scope::Team(id.into()),
+            Self::Project => Scope::Project(id.into()),
+            Self::User => Scope::User(id.into()),
+            Self::Key => Scope::Key(id.into()),
+        }
+    }
+}
+
+fn keys(config: &Config, names: &Names, scopes: &[(Scope, &BudgetConfig)]) -> KeyTable {
+    let mut places: HashMap<&Scope, Vec<BudgetIx>> = HashMap::new();
+    for (place, (scope, _)) in scopes.iter().enumerate() {
+        places.entry(scope).or_default().push(BudgetIx(place as u32));
+    }
+    let keys = config.keys.iter().filter_map(|key| Some(key_of(key, key.digest?, names, &places)));
+    KeyTable::new(keys.collect())
+}
+
+fn key_of(key: &KeyConfig, digest: KeyDigest, names: &Names, places: &HashMap<&Scope, Vec<BudgetIx>>) -> Key {
+    let kinds = [ScopeKind::Key, ScopeKind::User, ScopeKind::Project, ScopeKind::Team];
+    let mut own: Vec<Scope> =
+        kinds.into_iter().filter(|kind| !kind.id_of(key).is_empty()).map(|kind| kind.scope(kind.id_of(key))).collect();
+    own.push(Scope::Org);
+    Key {
+        principal: names.principal(&Principal {
+            key: key.id.clone(),
+            user: key.user.clone(),
+            team: key.team.clone(),
+            project: key.project.clone(),
+        }),
+        id: key.id.as_str().into(),
+        digest,
+        models: key.models.clone().map_or_else(AllowList::everything, AllowList::of),
+        expires: key.expires,
+        budgets: own.iter().filter_map(|scope| places.get(scope)).flatten().copied().collect(),
+    }
+}

@@ -1,0 +1,258 @@
+//! The meant configuration: domain types, every default filled in, every secret wrapped.
+
+use crate::kernel::{
+    account::Mode,
+    keys::KeyDigest,
+    limits::Limits,
+    money::Nanos,
+    policy::Pattern,
+    pricing::{Multiplier, PriceOverride, UnknownPrice},
+    secret::Secret,
+    snapshot::{Provider, Reserve},
+    window::Period,
+};
+use ipnet::IpNet;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// The whole configuration.
+pub struct Config {
+    /// Where weir listens.
+    pub listen: Listen,
+    /// How the data plane is laid out.
+    pub shards: Shards,
+    /// Caps and timeouts.
+    pub limits: Limits,
+    /// Where the journal lives.
+    pub store: Store,
+    /// The admin listener's guard.
+    pub admin: Admin,
+    /// Provider accounts.
+    pub upstreams: Vec<UpstreamConfig>,
+    /// What clients may ask for.
+    pub models: Vec<ModelConfig>,
+    /// Serve ids that are not listed, by the first upstream.
+    pub passthrough: bool,
+    /// Who may call.
+    pub keys: Vec<KeyConfig>,
+    /// What may be spent.
+    pub budgets: Vec<BudgetConfig>,
+    /// How much an admission holds back.
+    pub reserve: Reserve,
+    /// What to do without a shared store.
+    pub on_store_error: OnStoreError,
+    /// Changes to the price list.
+    pub pricing: Pricing,
+    /// What is kept of requests.
+    pub audit: Audit,
+}
+
+/// `[listen]`.
+pub struct Listen {
+    /// Fleet traffic.
+    pub clients: SocketAddr,
+    /// Admin API and metrics.
+    pub admin: SocketAddr,
+    /// TLS towards clients.
+    pub tls: Option<TlsFiles>,
+    /// Peers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Who may connect at all; empty means everybody.
+    pub allow_from: Vec<IpNet>,
+}
+
+/// PEM files of the client listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Certificate chain, leaf first.
+    pub cert: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
+    /// Roots of client certificates; turns on mutual TLS.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Which kernel interface the shards use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Driver {
+    /// io_uring.
+    #[default]
+    IoUring,
+    /// epoll, for hosts without io_uring.
+    Epoll,
+}
+
+/// `[shards]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shards {
+    /// How many; 0 means one per core this process may run on.
+    pub count: usize,
+    /// One core each.
+    pub pin: bool,
+    /// Kernel interface.
+    pub driver: Driver,
+}
+
+/// `[store]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// Directory of the journal.
+    pub path: PathBuf,
+    /// How long a record may wait for its fsync.
+    pub flush_interval: Duration,
+    /// Size at which a segment is closed. Bytes.
+    pub segment_bytes_max: u64,
+}
+
+/// `[admin]`.
+pub struct Admin {
+    /// Bearer token.
+    pub token: Secret<String>,
+}
+
+/// How weir shows itself to an upstream.
+pub enum UpstreamAuth {
+    /// `x-api-key`.
+    ApiKey(Secret<String>),
+    /// `authorization: Bearer`.
+    Bearer(Secret<String>),
+}
+
+/// `[[upstream]]`.
+pub struct UpstreamConfig {
+    /// Its name.
+    pub name: String,
+    /// Which API.
+    pub provider: Provider,
+    /// Where it is.
+    pub base_url: BaseUrl,
+    /// What we show it; only absent in a configuration that has errors.
+    pub auth: Option<UpstreamAuth>,
+    /// PEM file of additional roots.
+    pub ca: Option<PathBuf>,
+    /// Instead of the general limit.
+    pub connect_timeout: Option<Duration>,
+    /// Share of the traffic under `weighted`.
+    pub weight: u32,
+}
+
+/// A base URL, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseUrl {
+    /// https rather than http.
+    pub tls: bool,
+    /// Host alone; an IPv6 address without brackets.
+    pub host: String,
+    /// Port, the scheme's own if none was written.
+    pub port: u16,
+    /// `Host` header: host, and port where it is not the scheme's.
+    pub authority: String,
+    /// Path in front of ours, without a slash at the end.
+    pub base_path: String,
+}
+
+/// One upstream that serves a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetConfig {
+    /// Name of the upstream.
+    pub upstream: String,
+    /// The id to ask it for, where it differs from the model's.
+    pub model: Option<String>,
+}
+
+/// `[[model]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelConfig {
+    /// Its id.
+    pub id: String,
+    /// Other ids that mean it.
+    pub aliases: Vec<String>,
+    /// Who serves it, in order.
+    pub targets: Vec<TargetConfig>,
+}
+
+/// `[[key]]`. The secret itself is not kept.
+pub struct KeyConfig {
+    /// Its id.
+    pub id: String,
+    /// SHA-256 of the secret; only absent in a configuration that has errors.
+    pub digest: Option<KeyDigest>,
+    /// Person or service; empty for none.
+    pub user: String,
+    /// Team; empty for none.
+    pub team: String,
+    /// Project; empty for none.
+    pub project: String,
+    /// Models it may use; `None` for all.
+    pub models: Option<Vec<Pattern>>,
+    /// Unix second from which it is no longer valid.
+    pub expires: Option<i64>,
+}
+
+/// What a budget is counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ScopeKind {
+    /// Everybody together.
+    Org,
+    /// By team.
+    Team,
+    /// By project.
+    Project,
+    /// By user.
+    User,
+    /// By key.
+    Key,
+}
+
+/// The scope of a budget as written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ScopePattern {
+    /// `org`.
+    Org,
+    /// One id.
+    One(ScopeKind, String),
+    /// `*`: one budget for each id among the keys, except those with a budget of their own for the same period.
+    Each(ScopeKind),
+}
+
+/// `[[budget]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BudgetConfig {
+    /// Whom it limits; only absent in a configuration that has errors.
+    pub scope: Option<ScopePattern>,
+    /// The cap.
+    pub amount: Nanos,
+    /// How often it starts anew.
+    pub period: Period,
+    /// What happens at the cap.
+    pub mode: Mode,
+    /// The operator's words at the cap.
+    pub blocked_message: String,
+}
+
+/// `[budgets] on_store_error`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnStoreError {
+    /// Go on serving.
+    #[default]
+    Open,
+    /// Refuse.
+    Closed,
+}
+
+/// `[pricing]` and `[[price]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pricing {
+    /// On all token prices.
+    pub multiplier: Multiplier,
+    /// What a model costs that no table knows.
+    pub unknown: UnknownPrice,
+    /// Own prices.
+    pub overrides: Vec<PriceOverride>,
+}
+
+/// `[audit]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// How long records are kept.
+    pub retention: Duration,
+}
