@@ -1,1 +1,5 @@
 //! Metric names, histograms, logs.
+
+pub mod log;
+
+pub mod names;
