@@ -1,0 +1,254 @@
+//! `weir usage`: who spent what, asked of the admin API of a running gateway.
+
+use crate::kernel::money::Nanos;
+use clap::{Args, ValueEnum};
+use comfy_table::{CellAlignment, Table, presets};
+use serde_json::Value;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+/// Where the token is looked for if `--token` is not given.
+pub const TOKEN_VARIABLE: &str = "WEIR_ADMIN_TOKEN";
+/// How long the gateway may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The figures of a row, with their headings.
+const FIGURES: [(&str, &str); 7] = [
+    ("requests", "requests"),
+    ("input_tokens", "input"),
+    ("output_tokens", "output"),
+    ("cache_read_tokens", "cache read"),
+    ("cache_write_5m_tokens", "cache write 5m"),
+    ("cache_write_1h_tokens", "cache write 1h"),
+    ("cost_usd", "cost USD"),
+];
+
+/// Who spent what.
+#[derive(Args, Clone, Debug)]
+pub struct UsageArgs {
+    /// Group by any of org, team, project, user, key, session, model, upstream, day, hour
+    #[arg(long, value_delimiter = ',', default_value = "team,model", value_name = "LIST")]
+    pub by: Vec<String>,
+    /// Requests that began at or after this time: Unix seconds, a date, or RFC 3339
+    #[arg(long, value_name = "T")]
+    pub since: Option<String>,
+    /// Requests that began before this time
+    #[arg(long, value_name = "T")]
+    pub until: Option<String>,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = UsageFormat::Table)]
+    pub format: UsageFormat,
+    /// The admin listener of the gateway
+    #[arg(long, default_value = "http://127.0.0.1:8081", value_name = "URL")]
+    pub admin: String,
+    /// The admin token; better given as WEIR_ADMIN_TOKEN, since arguments are visible to other users of the host
+    #[arg(long)]
+    pub token: Option<String>,
+}
+
+/// How usage is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum UsageFormat {
+    /// A table with a total, for people.
+    Table,
+    /// The answer as it came.
+    Json,
+    /// One line a row, without a total.
+    Csv,
+}
+
+/// Runs the command: 0, or 1 with the reason on stderr.
+pub fn run(args: &UsageArgs) -> ExitCode {
+    let token = args.token.clone().or_else(|| std::env::var(TOKEN_VARIABLE).ok()).unwrap_or_default();
+    let printed = fetch(args, &token).and_then(|body| render(args, &body)).and_then(|text| print(&text));
+    match printed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weir usage: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(text: &str) -> Result<(), String> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever read us, `head` perhaps, has seen enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("cannot print: {error}")),
+        _ => Ok(()),
+    }
+}
+
+fn fetch(args: &UsageArgs, token: &str) -> Result<String, String> {
+    let admin = args.admin.trim_end_matches('/');
+    if !admin.starts_with("http://") {
+        return Err(format!(
+            "`{admin}` is no admin URL; write http://HOST:PORT, as `admin` in the [listen] table says"
+        ));
+    }
+    if token.is_empty() {
+        return Err(format!(
+            "no admin token; set {TOKEN_VARIABLE} or give --token, as admin.token in the configuration"
+        ));
+    }
+    // The admin listener is near; a proxy of the environment is for the world outside.
+    let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None);
+    let agent: ureq::Agent = config.timeout_global(Some(ANSWER_TIMEOUT)).build().into();
+    let mut request = agent.get(format!("{admin}/admin/v1/usage")).query("group_by", args.by.join(","));
+    for (key, value) in [("since", &args.since), ("until", &args.until)] {
+        if let Some(value) = value {
+            request = request.query(key, value);
+        }
+    }
+    let cannot =
+        |error: ureq::Error| format!("cannot reach the admin API at {admin}: {error}. Is the gateway running?");
+    let mut answer = request.header("authorization", format!("Bearer {token}")).call().map_err(cannot)?;
+    let body = answer.body_mut().with_config().limit(u64::MAX).read_to_string().map_err(cannot)?;
+    match answer.status().as_u16() {
+        200 => Ok(body),
+        401 => Err(format!("{admin} does not accept this admin token; it must be admin.token of its configuration")),
+        status => Err(format!("{admin} answered {status}: {}", message_of(&body))),
+    }
+}
+
+fn message_of(body: &str) -> String {
+    let message =
+        serde_json::from_str::<Value>(body).ok().and_then(|v| Some(v["error"]["message"].as_str()?.to_owned()));
+    message.unwrap_or_else(|| body.chars().take(200).collect())
+}
+
+fn render(args: &UsageArgs, body: &str) -> Result<String, String> {
+    if args.format == UsageFormat::Json {
+        return Ok(format!("{body}\n"));
+    }
+    let answer: Value = serde_json::from_str(body).map_err(|error| format!("the answer is no JSON: {error}"))?;
+    let rows = answer["data"].as_array().ok_or("the answer has no `data`; is this the admin API of weir?")?;
+    let groups: Vec<&str> = args.by.iter().map(|name| name.trim()).filter(|name| !name.is_empty()).collect();
+    match args.format {
+        UsageFormat::Csv => csv_of(&groups, rows).map_err(|error| format!("cannot write CSV: {error}")),
+        _ => Ok(table_of(&groups, rows, answer["as_of"].as_str().unwrap_or("?"))),
+    }
+}
+
+fn csv_of(groups: &[&str], rows: &[Value]) -> Result<String, Box<dyn std::error::Error>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let fields: Vec<&str> = groups.iter().copied().chain(FIGURES.map(|(field, _)| field)).collect();
+    writer.write_record(&fields)?;
+    for row in rows {
+        writer.write_record(fields.iter().map(|field| text_of(&row[*field])))?;
+    }
+    Ok(String::from_utf8(writer.into_inner()?)?)
+}
+
+fn table_of(groups: &[&str], rows: &[Value], as_of: &str) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(groups.iter().copied().chain(FIGURES.map(|(_, heading)| heading)));
+    for row in rows {
+        let names = groups.iter().map(|group| text_of(&row[*group]));
+        table.add_row(names.chain(FIGURES.map(|(field, _)| grouped(&text_of(&row[field])))));
+    }
+    let mut total: Vec<String> = groups.iter().map(|_| String::new()).collect();
+    if let Some(first) = total.first_mut() {
+        *first = "total".into();
+    }
+    table.add_row(total.into_iter().chain(FIGURES.map(|(field, _)| grouped(&sum_of(field, rows)))));
+    for column in table.column_iter_mut().skip(groups.len()) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let estimated = rows.iter().filter_map(|row| row["estimated_requests"].as_u64()).sum::<u64>();
+    let note = if estimated > 0 { format!("; {estimated} requests with estimated usage") } else { String::new() };
+    format!("{table}\nas of {as_of}{note}\n")
+}
+
+fn text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), Into::into)
+}
+
+fn sum_of(field: &str, rows: &[Value]) -> String {
+    if field == "cost_usd" {
+        let costs = rows.iter().filter_map(|row| Nanos::parse_dollars(row[field].as_str()?).ok());
+        return costs.sum::<Nanos>().to_string();
+    }
+    rows.iter().filter_map(|row| row[field].as_u64()).fold(0_u64, u64::saturating_add).to_string()
+}
+
+/// Separates thousands before the decimal point.
+fn grouped(number: &str) -> String {
+    let (whole, fraction) = number.split_at(number.find('.').unwrap_or(number.len()));
+    let mut out = String::with_capacity(number.len() + whole.len() / 3);
+    for (place, digit) in whole.chars().enumerate() {
+        if place > 0 && (whole.len() - place).is_multiple_of(3) && digit.is_ascii_digit() {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out + fraction
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::admin::tests::{record, serve};
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        usage: UsageArgs,
+    }
+
+    fn args(admin: &str, more: &[&str]) -> UsageArgs {
+        let words = ["weir", "--admin", admin].into_iter().chain(more.iter().copied());
+        Program::try_parse_from(words).unwrap().usage
+    }
+
+    #[test]
+    fn the_table_adds_up_and_csv_and_json_carry_the_same_figures() {
+        let api = serve();
+        for (n, team) in ["a", "b,c", "a"].into_iter().enumerate() {
+            api.state.ledger.write().apply(&record(&api.names, n as u64, team));
+        }
+        let url = format!("http://{}/", api.address);
+        let show = |more: &[&str]| {
+            let args = args(&url, more);
+            render(&args, &fetch(&args, "admin-secret").unwrap()).unwrap()
+        };
+        let table = show(&[]);
+        let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+        let total = ["total", "3", "3,000,000", "6", "0", "0", "0", "3.000000003"];
+        assert!(lines.iter().any(|line| *line == total), "{table}");
+        assert!(table.lines().any(|l| l.trim_start().starts_with("a ") && l.contains("2,000,000")), "{table}");
+        let csv = show(&["--by", "team", "--format", "csv", "--since", "2025-11-21T00:00:00+00:00"]);
+        let header = "team,requests,input_tokens,output_tokens,cache_read_tokens,cache_write_5m_tokens,cache_write_1h_tokens,cost_usd";
+        assert_eq!(csv.lines().next(), Some(header));
+        assert_eq!(csv.lines().nth(2), Some("\"b,c\",1,1000000,2,0,0,0,1.000000001"));
+        let json: Value = serde_json::from_str(&show(&["--format", "json", "--until", "2025-11-21"])).unwrap();
+        assert_eq!(json["data"], Value::Array(Vec::new()));
+    }
+
+    #[test]
+    fn a_failure_says_what_to_do() {
+        let api = serve();
+        let url = format!("http://{}", api.address);
+        let error = |admin: &str, more: &[&str], token: &str| fetch(&args(admin, more), token).unwrap_err();
+        assert!(error(&url, &[], "wrong").contains("admin.token"));
+        assert!(error(&url, &[], "").contains(TOKEN_VARIABLE));
+        assert!(error(&url, &["--by", "colour"], "admin-secret").contains("team, project"));
+        assert!(error("127.0.0.1:1", &[], "x").contains("http://HOST:PORT"));
+        // A port that was just free.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let text = error(&format!("http://{free}"), &[], "x");
+        assert!(text.contains("cannot reach") && text.contains("Is the gateway running?"), "{text}");
+    }
+
+    #[test]
+    fn thousands_are_separated_before_the_point_only() {
+        let cases = [("0", "0"), ("999", "999"), ("1000", "1,000"), ("1234567.891234567", "1,234,567.891234567")];
+        for (number, expected) in cases {
+            assert_eq!(grouped(number), expected);
+        }
+    }
+}

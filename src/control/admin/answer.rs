@@ -1,0 +1,76 @@
+//! Errors of the admin API, and the clock it reads.
+
+use crate::kernel::time::UnixMs;
+use axum::{
+    Json,
+    http::{Method, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// An error answer: `{"error":{"type","message"}}`.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    kind: &'static str,
+    message: String,
+    details: Vec<String>,
+}
+
+impl Refusal {
+    pub fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
+        Self { status, kind, message: message.into(), details: Vec::new() }
+    }
+
+    /// The question itself is wrong.
+    pub fn bad_query(message: String) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)
+    }
+
+    /// Several things are wrong; each is listed in `errors`.
+    pub fn with_details(mut self, details: Vec<String>) -> Self {
+        self.details = details;
+        self
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut error = json!({ "type": self.kind, "message": self.message });
+        if !self.details.is_empty() {
+            error["errors"] = self.details.into();
+        }
+        let answer = (self.status, Json(json!({ "error": error })));
+        if self.status == StatusCode::UNAUTHORIZED {
+            return ([(header::WWW_AUTHENTICATE, "Bearer")], answer).into_response();
+        }
+        answer.into_response()
+    }
+}
+
+pub(super) async fn not_found(uri: Uri) -> Refusal {
+    let message = format!(
+        "there is no {} here; paths are /healthz, /readyz, /metrics and /admin/v1/ usage, budgets, requests, shards, \
+         reload, drain",
+        uri.path()
+    );
+    Refusal::new(StatusCode::NOT_FOUND, "not_found", message)
+}
+
+pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Refusal {
+    let other = if method == Method::GET { "POST" } else { "GET" };
+    let message = format!("{} does not take {method}; use {other}", uri.path());
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+}
+
+pub(super) async fn no_keys_yet() -> Refusal {
+    let message = "keys cannot be managed over this API yet; write them as [[key]] in the configuration file and POST \
+                   /admin/v1/reload";
+    Refusal::new(StatusCode::NOT_FOUND, "not_found", message)
+}
+
+/// Wall-clock time.
+pub(super) fn now() -> UnixMs {
+    UnixMs(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64))
+}

@@ -1,0 +1,81 @@
+//! The admin listener (interface.md §4): liveness, metrics, usage, budgets, records, shards, reload, drain.
+//!
+//! Every answer but `/metrics` is JSON; every error is `{"error":{"type","message"}}` and says what to do. All of
+//! `/admin/v1` wants the bearer token, unknown paths in it included. Nothing here waits for a shard: figures are read from
+//! atomics, records from the ledger.
+//! Deliberately absent: making keys over this API; keys are static so far.
+
+mod answer;
+mod auth;
+mod budgets;
+mod commands;
+mod health;
+mod records;
+mod shards;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use auth::AdminToken;
+pub use budgets::BudgetView;
+pub use commands::{ReloadReceiver, ReloadReply, ReloadSender, reloads};
+pub use shards::ShardView;
+
+use super::{journal::JournalHealth, ledger::SharedLedger};
+use crate::{
+    link::{down::DownDoor, gauges::ShardGauges},
+    observe::{Accounts, metrics::Metrics},
+};
+use axum::{
+    Router, middleware,
+    routing::{any, get, post},
+};
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// All that the admin API looks at.
+#[derive(Clone)]
+pub struct AdminState {
+    /// Who may ask.
+    pub token: AdminToken,
+    /// Who spent what.
+    pub ledger: SharedLedger,
+    /// What was counted.
+    pub metrics: Arc<Metrics>,
+    /// The shards' configuration and phase.
+    pub door: Arc<DownDoor>,
+    /// The shards' figures, by shard number.
+    pub shards: Vec<Arc<ShardGauges>>,
+    /// Whether the journal is written.
+    pub journal: Arc<JournalHealth>,
+    /// The budgets.
+    pub accounts: Accounts,
+    /// Where a reload is asked for.
+    pub reload: ReloadSender,
+    /// Told once the phase is `Draining`, so that whoever waits for signals wakes up.
+    pub drain: Arc<Notify>,
+}
+
+/// The admin listener's paths.
+pub fn router(state: AdminState) -> Router {
+    let api = Router::new()
+        .route("/usage", get(records::usage))
+        .route("/requests", get(records::requests))
+        .route("/budgets", get(budgets::budgets))
+        .route("/shards", get(shards::shards))
+        .route("/reload", post(commands::reload))
+        .route("/drain", post(commands::drain))
+        .route("/keys", any(answer::no_keys_yet))
+        .route("/keys/{*rest}", any(answer::no_keys_yet))
+        .fallback(answer::not_found)
+        .method_not_allowed_fallback(answer::method_not_allowed)
+        .layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
+    Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .nest("/admin/v1", api)
+        .fallback(answer::not_found)
+        .method_not_allowed_fallback(answer::method_not_allowed)
+        .with_state(state)
+}

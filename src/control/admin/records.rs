@@ -1,0 +1,36 @@
+//! Usage and records, from the ledger.
+
+use super::{AdminState, answer::Refusal};
+use crate::control::ledger::{RecordFilter, RecordView, UsageQuery, UsageRow};
+use axum::{
+    Json,
+    extract::{Query, State},
+};
+use serde::Serialize;
+
+type Pairs = Query<Vec<(String, String)>>;
+
+/// Data, and up to when it is complete (RFC 3339).
+#[derive(Serialize)]
+pub(super) struct Answer<T> {
+    data: Vec<T>,
+    as_of: String,
+}
+
+pub(super) async fn usage(
+    State(state): State<AdminState>,
+    Query(pairs): Pairs,
+) -> Result<Json<Answer<UsageRow>>, Refusal> {
+    let query = UsageQuery::parse(&pairs).map_err(Refusal::bad_query)?;
+    let ledger = state.ledger.read();
+    Ok(Json(Answer { data: ledger.usage(&query), as_of: ledger.as_of().rfc3339() }))
+}
+
+pub(super) async fn requests(
+    State(state): State<AdminState>,
+    Query(pairs): Pairs,
+) -> Result<Json<Answer<RecordView>>, Refusal> {
+    let filter = RecordFilter::parse(&pairs).map_err(Refusal::bad_query)?;
+    let ledger = state.ledger.read();
+    Ok(Json(Answer { data: ledger.requests(&filter), as_of: ledger.as_of().rfc3339() }))
+}

@@ -1,0 +1,311 @@
+//! Between kernel records and messages on disk: names for numbers on the way out, numbers for names on the way in.
+
+use super::{
+    CRASH,
+    entry::{AttemptV1, CloseV1, EntryV1, KindV1, OpenV1, PrincipalV1, UsageV1},
+};
+use crate::{
+    kernel::{
+        ids::{PrincipalId, RequestId},
+        keys::Principal,
+        money::Nanos,
+        names::Names,
+        record::{Attempt, AttemptResult, Entry, Format, Open, Operation, Outcome, Record, inline},
+        time::UnixMs,
+        usage::{Usage, UsageSource},
+    },
+    observe::names::REFUSAL_REASONS,
+};
+use std::{collections::HashMap, sync::Arc};
+
+// A value's number on disk is its place here, from 1; 0 is an absent field. New values go to the end.
+const FORMATS: [Format; 3] = [Format::Anthropic, Format::Bedrock, Format::Vertex];
+const OPERATIONS: [Operation; 5] =
+    [Operation::Messages, Operation::CountTokens, Operation::Models, Operation::Probe, Operation::Unknown];
+const OUTCOMES: [Outcome; 5] =
+    [Outcome::Completed, Outcome::ClientAborted, Outcome::UpstreamFailed, Outcome::Refused, Outcome::GatewayFailed];
+const RESULTS: [AttemptResult; 5] = [
+    AttemptResult::Answered,
+    AttemptResult::Unreachable,
+    AttemptResult::TimedOut,
+    AttemptResult::Broken,
+    AttemptResult::Cancelled,
+];
+const SOURCES: [UsageSource; 3] = [UsageSource::Reported, UsageSource::Estimated, UsageSource::None];
+/// What an unknown reason reads as: a label of a later weir.
+const OTHER_REASON: &str = "other";
+
+fn number<T: PartialEq>(table: &[T], value: T) -> u32 {
+    table.iter().position(|v| *v == value).map_or(0, |place| place as u32 + 1)
+}
+
+fn value<T: Copy>(table: &[T], number: u32, field: &'static str) -> Result<T, DecodeError> {
+    let place = (number as usize).checked_sub(1);
+    place.and_then(|p| table.get(p)).copied().ok_or(DecodeError::UnknownValue { field, number })
+}
+
+/// Why an entry of an intact group cannot be read.
+#[derive(Debug)]
+pub(super) enum DecodeError {
+    /// Not the protobuf message it should be.
+    NotAnEntry(prost::DecodeError),
+    /// A number this version does not know.
+    UnknownValue { field: &'static str, number: u32 },
+    /// More attempts than a request may make.
+    TooManyAttempts,
+}
+
+impl std::fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotAnEntry(error) => write!(f, "an entry is not a journal message ({error})"),
+            Self::UnknownValue { field, number } => {
+                write!(f, "an entry has {field} number {number}, which this version of weir does not know")
+            }
+            Self::TooManyAttempts => f.write_str("an entry has more attempts than this version of weir knows"),
+        }
+    }
+}
+
+/// Turns an entry into its message.
+pub(super) fn encode(entry: &Entry, names: &Names) -> EntryV1 {
+    let kind = match entry {
+        Entry::Open(open) => KindV1::Open(encode_open(open, names)),
+        Entry::Close(record) => KindV1::Close(encode_close(record, names)),
+    };
+    EntryV1 { kind: Some(kind) }
+}
+
+fn encode_open(open: &Open, names: &Names) -> OpenV1 {
+    let (request_id_high, request_id_low) = halves(open.request_id);
+    OpenV1 {
+        request_id_high,
+        request_id_low,
+        started_at_ms: open.started_at.0,
+        principal: Some(encode_principal(open.principal, names)),
+        session: open.session.as_str().into(),
+        format: number(&FORMATS, open.format),
+        operation: number(&OPERATIONS, open.operation),
+        model_requested: open.model_requested.as_str().into(),
+        upstream: names.name_of(open.upstream).as_ref().into(),
+        request_bytes: open.request_bytes,
+        reserved_nanos: open.reserved.0,
+        estimate: encode_usage(&open.estimate),
+        estimate_cost_nanos: open.estimate_cost.0,
+    }
+}
+
+pub(super) fn encode_close(record: &Record, names: &Names) -> CloseV1 {
+    let (request_id_high, request_id_low) = halves(record.request_id);
+    CloseV1 {
+        request_id_high,
+        request_id_low,
+        upstream_request_id: record.upstream_request_id.as_str().into(),
+        started_at_ms: record.started_at.0,
+        ended_at_ms: record.ended_at.0,
+        principal: record.principal.map(|id| encode_principal(id, names)),
+        session: record.session.as_str().into(),
+        agent: record.agent.as_str().into(),
+        request_class: record.request_class.as_str().into(),
+        format: number(&FORMATS, record.format),
+        operation: number(&OPERATIONS, record.operation),
+        model_requested: record.model_requested.as_str().into(),
+        model_served: record.model_served.as_str().into(),
+        upstream: record.upstream.map(|id| names.name_of(id).as_ref().into()),
+        status: u32::from(record.status),
+        outcome: number(&OUTCOMES, record.outcome),
+        refused_by: record.refused_by.map(Into::into),
+        stream: record.stream,
+        request_bytes: record.request_bytes,
+        response_bytes: record.response_bytes,
+        usage: encode_usage(&record.usage),
+        usage_source: number(&SOURCES, record.usage_source),
+        cost_nanos: record.cost.0,
+        reserved_nanos: record.reserved.0,
+        price_version: record.price_version.as_str().into(),
+        attempts: record.attempts.iter().map(|a| encode_attempt(a, names)).collect(),
+        ttfb_us: record.ttfb_us,
+        duration_us: record.duration_us,
+        gateway_us: record.gateway_us,
+        request_sha256: record.request_sha256.map_or_else(Vec::new, Into::into),
+    }
+}
+
+fn encode_attempt(attempt: &Attempt, names: &Names) -> AttemptV1 {
+    AttemptV1 {
+        upstream: names.name_of(attempt.upstream).as_ref().into(),
+        status: u32::from(attempt.status),
+        result: number(&RESULTS, attempt.result),
+        duration_us: attempt.duration_us,
+    }
+}
+
+fn encode_principal(id: PrincipalId, names: &Names) -> PrincipalV1 {
+    let Principal { key, user, team, project } = names.principal_of(id).as_ref().clone();
+    PrincipalV1 { key, user, team, project }
+}
+
+fn encode_usage(usage: &Usage) -> Option<UsageV1> {
+    let Usage { input, output, cache_read, cache_write_5m, cache_write_1h, web_search, fast, batch, geo_us } = *usage;
+    (*usage != Usage::default()).then_some(UsageV1 {
+        input,
+        output,
+        cache_read,
+        cache_write_5m,
+        cache_write_1h,
+        web_search,
+        fast,
+        batch,
+        geo_us,
+    })
+}
+
+fn halves(id: RequestId) -> (u64, u64) {
+    ((id.0 >> 64) as u64, id.0 as u64)
+}
+
+fn whole(high: u64, low: u64) -> RequestId {
+    RequestId((u128::from(high) << 64) | u128::from(low))
+}
+
+/// Reads messages back. Principals are looked up in a table of its own first, since `Names` is behind a lock.
+pub(super) struct Decoder {
+    names: Arc<Names>,
+    principals: HashMap<Principal, PrincipalId>,
+}
+
+impl Decoder {
+    pub fn new(names: Arc<Names>) -> Self {
+        Self { names, principals: HashMap::new() }
+    }
+
+    /// Reads one entry; `None` for a kind that a later version added.
+    pub fn decode(&mut self, bytes: &[u8]) -> Result<Option<Entry>, DecodeError> {
+        let entry: EntryV1 = prost::Message::decode(bytes).map_err(DecodeError::NotAnEntry)?;
+        match entry.kind {
+            Some(KindV1::Open(open)) => self.open(open).map(|open| Some(Entry::Open(open))),
+            Some(KindV1::Close(close)) => self.close(close).map(|record| Some(Entry::Close(record))),
+            None => Ok(None),
+        }
+    }
+
+    fn open(&mut self, open: OpenV1) -> Result<Open, DecodeError> {
+        Ok(Open {
+            request_id: whole(open.request_id_high, open.request_id_low),
+            started_at: UnixMs(open.started_at_ms),
+            principal: self.principal(open.principal.unwrap_or_default()),
+            session: inline(open.session.as_bytes()),
+            format: value(&FORMATS, open.format, "format")?,
+            operation: value(&OPERATIONS, open.operation, "operation")?,
+            model_requested: inline(open.model_requested.as_bytes()),
+            upstream: self.names.name(&open.upstream),
+            request_bytes: open.request_bytes,
+            reserved: Nanos(open.reserved_nanos),
+            estimate: decode_usage(open.estimate),
+            estimate_cost: Nanos(open.estimate_cost_nanos),
+        })
+    }
+
+    fn close(&mut self, close: CloseV1) -> Result<Record, DecodeError> {
+        Ok(Record {
+            request_id: whole(close.request_id_high, close.request_id_low),
+            upstream_request_id: inline(close.upstream_request_id.as_bytes()),
+            started_at: UnixMs(close.started_at_ms),
+            ended_at: UnixMs(close.ended_at_ms),
+            principal: close.principal.map(|p| self.principal(p)),
+            session: inline(close.session.as_bytes()),
+            agent: inline(close.agent.as_bytes()),
+            request_class: inline(close.request_class.as_bytes()),
+            format: value(&FORMATS, close.format, "format")?,
+            operation: value(&OPERATIONS, close.operation, "operation")?,
+            model_requested: inline(close.model_requested.as_bytes()),
+            model_served: inline(close.model_served.as_bytes()),
+            upstream: close.upstream.map(|name| self.names.name(&name)),
+            status: status(close.status)?,
+            outcome: value(&OUTCOMES, close.outcome, "outcome")?,
+            refused_by: close.refused_by.as_deref().map(reason),
+            stream: close.stream,
+            request_bytes: close.request_bytes,
+            response_bytes: close.response_bytes,
+            usage: decode_usage(close.usage),
+            usage_source: value(&SOURCES, close.usage_source, "usage source")?,
+            cost: Nanos(close.cost_nanos),
+            reserved: Nanos(close.reserved_nanos),
+            price_version: inline(close.price_version.as_bytes()),
+            attempts: self.attempts(&close.attempts)?,
+            ttfb_us: close.ttfb_us,
+            duration_us: close.duration_us,
+            gateway_us: close.gateway_us,
+            request_sha256: close.request_sha256.try_into().ok(),
+        })
+    }
+
+    fn attempts(
+        &self,
+        attempts: &[AttemptV1],
+    ) -> Result<arrayvec::ArrayVec<Attempt, { crate::kernel::limits::ATTEMPTS_MAX }>, DecodeError> {
+        let mut out = arrayvec::ArrayVec::new();
+        for attempt in attempts {
+            let attempt = Attempt {
+                upstream: self.names.name(&attempt.upstream),
+                status: status(attempt.status)?,
+                result: value(&RESULTS, attempt.result, "attempt result")?,
+                duration_us: attempt.duration_us,
+            };
+            out.try_push(attempt).map_err(|_| DecodeError::TooManyAttempts)?;
+        }
+        Ok(out)
+    }
+
+    fn principal(&mut self, principal: PrincipalV1) -> PrincipalId {
+        let PrincipalV1 { key, user, team, project } = principal;
+        let principal = Principal { key, user, team, project };
+        if let Some(id) = self.principals.get(&principal) {
+            return *id;
+        }
+        let id = self.names.principal(&principal);
+        self.principals.insert(principal, id);
+        id
+    }
+}
+
+fn status(number: u32) -> Result<u16, DecodeError> {
+    u16::try_from(number).map_err(|_| DecodeError::UnknownValue { field: "status", number })
+}
+
+/// The static text of a reason, since records carry no owned strings.
+fn reason(text: &str) -> &'static str {
+    REFUSAL_REASONS.into_iter().chain([CRASH]).find(|known| *known == text).unwrap_or(OTHER_REASON)
+}
+
+fn decode_usage(usage: Option<UsageV1>) -> Usage {
+    let UsageV1 { input, output, cache_read, cache_write_5m, cache_write_1h, web_search, fast, batch, geo_us } =
+        usage.unwrap_or_default();
+    Usage { input, output, cache_read, cache_write_5m, cache_write_1h, web_search, fast, batch, geo_us }
+}
+
+/// How a request that was in flight when weir died is closed: with its estimate (law 7). `last_seen` is the latest moment
+/// the journal knows of, since the clock has moved on since the crash.
+pub(super) fn close_orphan(open: &Open, last_seen: UnixMs) -> Record {
+    let ended_at = last_seen.max(open.started_at);
+    Record {
+        request_id: open.request_id,
+        started_at: open.started_at,
+        ended_at,
+        principal: Some(open.principal),
+        session: open.session,
+        format: open.format,
+        operation: open.operation,
+        model_requested: open.model_requested,
+        upstream: Some(open.upstream),
+        outcome: Outcome::GatewayFailed,
+        refused_by: Some(CRASH),
+        request_bytes: open.request_bytes,
+        usage: open.estimate,
+        usage_source: UsageSource::Estimated,
+        cost: open.estimate_cost,
+        reserved: open.reserved,
+        duration_us: (ended_at.0 - open.started_at.0).saturating_mul(1000),
+        ..Record::default()
+    }
+}

@@ -1,0 +1,46 @@
+//! What others may know of the journal while it runs.
+
+use crate::kernel::time::UnixMs;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+};
+
+/// The journal's state, written by its thread, read by anybody.
+#[derive(Debug, Default)]
+pub struct JournalHealth {
+    accepting: Arc<AtomicBool>,
+    flushed_at: AtomicU64,
+}
+
+impl JournalHealth {
+    /// Does the journal write what it is given? While it does not, nothing new may be admitted.
+    pub fn is_accepting(&self) -> bool {
+        self.accepting.load(SeqCst)
+    }
+
+    /// The same flag, for the shards, which know nothing of the control plane.
+    pub fn accepting_flag(&self) -> Arc<AtomicBool> {
+        self.accepting.clone()
+    }
+
+    /// When everything sent up until then was last known to be on disk; 0 before the first flush.
+    pub fn flushed_at(&self) -> UnixMs {
+        UnixMs(self.flushed_at.load(SeqCst))
+    }
+
+    /// How far the ledger is behind, seconds.
+    pub fn lag_seconds(&self, now: UnixMs) -> f64 {
+        let flushed = self.flushed_at();
+        if flushed.0 == 0 { 0.0 } else { now.0.saturating_sub(flushed.0) as f64 / 1000.0 }
+    }
+
+    /// Sets the flag; true if that changed it.
+    pub(super) fn set_accepting(&self, accepting: bool) -> bool {
+        self.accepting.swap(accepting, SeqCst) != accepting
+    }
+
+    pub(super) fn set_flushed_at(&self, at: UnixMs) {
+        self.flushed_at.store(at.0, SeqCst);
+    }
+}

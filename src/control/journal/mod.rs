@@ -1,0 +1,70 @@
+//! The journal: append-only segments in `store.path`, the source of truth for usage, budgets and audit (design.md §6).
+//!
+//! One thread writes it (`writer`). Every flush interval it takes what the shards have sent, writes it as one group with
+//! one `fdatasync`, and only then tells the ledger and the metrics. At start `replay` reads everything back, cuts a torn
+//! tail, refuses anything else that is odd, and closes the requests that were in flight when the last process died.
+//!
+//! # The files, byte by byte
+//!
+//! `store.path` holds `lock` (locked exclusively while a process uses the store; its content, the process id, is for
+//! people) and segments `journal-%010d.wal`, numbered without gaps. All integers are little-endian. All hashes are SHA-256.
+//!
+//! Segment header, 96 bytes:
+//!
+//! | offset | bytes | what |
+//! |---|---|---|
+//! | 0 | 8 | magic `WEIRJRNL` |
+//! | 8 | 4 | format version, 1 |
+//! | 12 | 4 | length of this header, 96 |
+//! | 16 | 8 | segment number, as in the file's name |
+//! | 24 | 8 | creation time, Unix milliseconds |
+//! | 32 | 32 | hash of the last group of the segment before; zeros in the very first |
+//! | 64 | 28 | zeros, reserved |
+//! | 92 | 4 | CRC-32 (IEEE) of bytes 0..92 |
+//!
+//! Then groups, one after the other, each:
+//!
+//! | offset | bytes | what |
+//! |---|---|---|
+//! | 0 | 4 | magic `WGRP`, by which a reader finds whole groups behind a damaged one |
+//! | 4 | 4 | length of everything behind this field: 36 + entries + 32 |
+//! | 8 | 4 | number of entries |
+//! | 12 | 32 | hash of the group before (of the header's field, for a segment's first group): the chain |
+//! | 44 | … | entries: length, 4 bytes; then that many bytes of protobuf, message `EntryV1` (`entry.rs`) |
+//! | … | 32 | hash of everything before it in the group, magic included |
+//!
+//! A group is written only after the one before is on disk, and a segment is begun only after the one before is complete.
+//! So after a crash at most the last group of the last segment can be torn. A bad group with a whole one behind it, or
+//! in an earlier segment, is damage, and weir refuses to start on it: it never skips what it cannot read.
+//!
+//! Names are texts in entries, never numbers, so that a segment can be read without the process that wrote it.
+//! Deliberately absent: snapshots and retention; they come as further files and leave this format alone.
+
+mod appender;
+mod codec;
+mod entry;
+mod error;
+mod group;
+mod handle;
+mod health;
+mod replay;
+mod storage;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::JournalError;
+pub use handle::{Journal, JournalHandle, JournalOptions, Sink};
+pub use health::JournalHealth;
+pub use replay::Replay;
+pub use storage::{DiskStorage, SegmentFile, Storage};
+
+/// `refused_by` of requests that were in flight when weir died.
+pub const CRASH: &str = "crash";
+/// A segment this large is the last one's end. Bytes.
+pub const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Entries in one group, at most: what one pass takes from all rings together.
+pub const GROUP_ENTRIES_MAX: usize = 16 * 1024;
+
+const _: () = assert!(GROUP_ENTRIES_MAX as u64 * 4096 <= u32::MAX as u64, "a group's length is 32 bits");

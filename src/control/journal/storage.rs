@@ -1,0 +1,110 @@
+//! Where segments live. A trait, so that tests can put a full disk in its place.
+
+use super::JournalError;
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+/// Makes and opens segments.
+pub trait Storage: Send {
+    /// Makes a segment, empty even if it exists, with this header, durable together with its name.
+    fn create(&mut self, segment: u64, header: &[u8]) -> io::Result<Box<dyn SegmentFile>>;
+
+    /// Opens a segment for writing and cuts what is behind `length` bytes.
+    fn reopen(&mut self, segment: u64, length: u64) -> io::Result<Box<dyn SegmentFile>>;
+}
+
+/// A segment being written.
+pub trait SegmentFile: Send {
+    /// Writes all of these bytes at a place.
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Returns when everything written is on disk.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// Segments as files in one directory.
+pub struct DiskStorage {
+    directory: PathBuf,
+}
+
+impl DiskStorage {
+    /// Keeps segments in this directory.
+    pub fn new(directory: &Path) -> Self {
+        Self { directory: directory.into() }
+    }
+}
+
+impl Storage for DiskStorage {
+    fn create(&mut self, segment: u64, header: &[u8]) -> io::Result<Box<dyn SegmentFile>> {
+        let path = segment_path(&self.directory, segment);
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        file.write_all_at(header, 0)?;
+        file.sync_all()?;
+        File::open(&self.directory)?.sync_all()?;
+        Ok(Box::new(DiskSegment(file)))
+    }
+
+    fn reopen(&mut self, segment: u64, length: u64) -> io::Result<Box<dyn SegmentFile>> {
+        let file = OpenOptions::new().write(true).open(segment_path(&self.directory, segment))?;
+        if file.metadata()?.len() > length {
+            file.set_len(length)?;
+            file.sync_all()?;
+        }
+        Ok(Box::new(DiskSegment(file)))
+    }
+}
+
+struct DiskSegment(File);
+
+impl SegmentFile for DiskSegment {
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+/// Where a segment is.
+pub(super) fn segment_path(directory: &Path, segment: u64) -> PathBuf {
+    directory.join(format!("journal-{segment:010}.wal"))
+}
+
+/// The numbers of the segments in a directory, in order.
+pub(super) fn segments(directory: &Path) -> Result<Vec<u64>, JournalError> {
+    let failed = |source| JournalError::Io { doing: "list", path: directory.into(), source };
+    let mut found = Vec::new();
+    for file in fs::read_dir(directory).map_err(failed)? {
+        let path = file.map_err(failed)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let digits = name.strip_prefix("journal-").and_then(|rest| rest.strip_suffix(".wal"));
+        // A copy such as `journal-1.wal` is nobody's segment.
+        let number = digits.and_then(|d| d.parse().ok()).filter(|number| segment_path(directory, *number) == path);
+        found.extend(number);
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Makes the directory if need be, and takes the store for this process. The lock goes with the file.
+pub(super) fn lock(directory: &Path) -> Result<File, JournalError> {
+    let mut builder = fs::DirBuilder::new();
+    let made = builder.recursive(true).mode(0o700).create(directory);
+    made.map_err(|source| JournalError::Io { doing: "create the store", path: directory.into(), source })?;
+    let path = directory.join("lock");
+    let failed = |source| JournalError::Io { doing: "lock", path: path.clone(), source };
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(JournalError::Locked { path }),
+        Err(TryLockError::Error(source)) => return Err(failed(source)),
+    }
+    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
+    Ok(file)
+}

@@ -1,0 +1,116 @@
+//! What must never happen to a journal, one test each.
+
+mod chain;
+mod codec;
+mod faults;
+
+use super::{group::GroupBuilder, *};
+use crate::{
+    kernel::{
+        ids::{RequestId, ShardId},
+        keys::Principal,
+        money::Nanos,
+        names::Names,
+        record::{Entry, Format, Open, Operation, Outcome, Record, inline},
+        time::UnixMs,
+        usage::{Usage, UsageSource},
+    },
+    link::up::UpSender,
+};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+fn id(n: u64) -> RequestId {
+    RequestId::new(1_763_700_000_000 + n, ShardId(0), n)
+}
+
+fn open_of(n: u64, names: &Names) -> Open {
+    Open {
+        request_id: id(n),
+        started_at: UnixMs(1_763_700_000_000 + n),
+        principal: names.principal(&Principal { key: "k1".into(), team: "platform".into(), ..Principal::default() }),
+        session: inline(b"session-1"),
+        format: Format::Anthropic,
+        operation: Operation::Messages,
+        model_requested: inline(b"claude-sonnet-4-6"),
+        upstream: names.name("main"),
+        request_bytes: 1000,
+        reserved: Nanos(900),
+        estimate: Usage { input: 250, output: 10, ..Usage::default() },
+        estimate_cost: Nanos(777),
+    }
+}
+
+fn record_of(n: u64, names: &Names) -> Record {
+    let open = open_of(n, names);
+    Record {
+        request_id: open.request_id,
+        started_at: open.started_at,
+        ended_at: UnixMs(open.started_at.0 + 1500),
+        principal: Some(open.principal),
+        session: open.session,
+        model_requested: open.model_requested,
+        model_served: open.model_requested,
+        operation: Operation::Messages,
+        upstream: Some(open.upstream),
+        status: 200,
+        outcome: Outcome::Completed,
+        usage: Usage { input: n, output: 2 * n, ..Usage::default() },
+        usage_source: UsageSource::Reported,
+        cost: Nanos(n as i64),
+        ..Record::default()
+    }
+}
+
+fn options(directory: &Path, names: &Arc<Names>) -> JournalOptions {
+    JournalOptions { flush_interval: Duration::from_millis(2), ..JournalOptions::new(directory, names.clone()) }
+}
+
+fn append(journal: &mut Journal, entries: &[Entry]) {
+    let mut builder = GroupBuilder::new();
+    for entry in entries {
+        builder.push(&codec_of(entry, journal));
+    }
+    let group = journal.appender.seal(builder);
+    journal.appender.append(&group, UnixMs(1)).unwrap();
+}
+
+fn codec_of(entry: &Entry, journal: &Journal) -> entry::EntryV1 {
+    super::codec::encode(entry, &journal.options.names)
+}
+
+/// Writes one group for each of these record numbers.
+fn write(directory: &Path, names: &Arc<Names>, numbers: impl IntoIterator<Item = u64>) {
+    let (mut journal, _) = Journal::open(options(directory, names), |_| ()).unwrap();
+    for n in numbers {
+        append(&mut journal, &[Entry::Open(open_of(n, names)), Entry::Close(record_of(n, names))]);
+    }
+}
+
+/// Opens the journal and closes it again: the ids seen, and what replay says.
+fn read(directory: &Path, names: &Arc<Names>) -> Result<(Vec<RequestId>, Replay), JournalError> {
+    let mut seen = Vec::new();
+    let (_journal, replay) = Journal::open(options(directory, names), |record| seen.push(record.request_id))?;
+    Ok((seen, replay))
+}
+
+fn segment(directory: &Path, number: u64) -> std::path::PathBuf {
+    super::storage::segment_path(directory, number)
+}
+
+fn send(sender: &mut UpSender, n: u64, names: &Names) {
+    let mut ticket = sender.ticket().unwrap();
+    assert!(sender.open(&mut ticket, open_of(n, names)));
+    sender.close(ticket, record_of(n, names));
+}
+
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "never happened: {what}");
+        std::thread::yield_now();
+    }
+}

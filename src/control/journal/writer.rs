@@ -1,0 +1,130 @@
+//! The thread that writes: drain, encode, write, sync, tell.
+
+use super::{
+    GROUP_ENTRIES_MAX, Journal, JournalError, JournalHealth, Sink, codec,
+    group::{Group, GroupBuilder},
+    handle::now,
+};
+use crate::{
+    kernel::record::{Entry, Record},
+    link::up::UpReceiver,
+};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long to wait before a refused write is tried again: at first, and at most.
+const RETRY_WAIT_MIN: Duration = Duration::from_millis(20);
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(1);
+/// How often a lasting refusal is logged.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+
+pub(super) struct Writer {
+    journal: Journal,
+    receivers: Vec<UpReceiver>,
+    sink: Box<dyn Sink>,
+    stop: Arc<AtomicBool>,
+    closes: Vec<Record>,
+}
+
+/// Whatever ends the thread, a panic too, nothing is admitted any more afterwards.
+struct AcceptNothingAtEnd(Arc<JournalHealth>);
+
+impl Drop for AcceptNothingAtEnd {
+    fn drop(&mut self) {
+        self.0.set_accepting(false);
+    }
+}
+
+impl Writer {
+    pub fn new(journal: Journal, receivers: Vec<UpReceiver>, sink: Box<dyn Sink>, stop: Arc<AtomicBool>) -> Self {
+        Self { journal, receivers, sink, stop, closes: Vec::new() }
+    }
+
+    pub fn run(mut self) -> Result<(), JournalError> {
+        let _guard = AcceptNothingAtEnd(self.journal.health());
+        loop {
+            // Read before the rings are drained, so that the last pass sees all that was sent before the stop.
+            let stopping = self.stop.load(SeqCst);
+            let begun_at = now();
+            let more = self.pass()?;
+            if more {
+                continue;
+            }
+            self.journal.health.set_flushed_at(begun_at);
+            self.sink.flushed(&[], begun_at);
+            if stopping {
+                return Ok(());
+            }
+            thread::park_timeout(self.journal.options.flush_interval);
+        }
+    }
+
+    /// Writes one group of what is waiting; true if there may be more.
+    fn pass(&mut self) -> Result<bool, JournalError> {
+        let begun_at = now();
+        let mut builder = GroupBuilder::new();
+        let share = (GROUP_ENTRIES_MAX / self.receivers.len().max(1)).max(1);
+        let mut more = false;
+        self.closes.clear();
+        for receiver in &mut self.receivers {
+            let taken = receiver.drain(share, |entry| {
+                builder.push(&codec::encode(&entry, &self.journal.options.names));
+                if let Entry::Close(record) = entry {
+                    self.closes.push(record);
+                }
+            });
+            more |= taken == share;
+        }
+        if builder.entries() == 0 {
+            return Ok(false);
+        }
+        let group = self.journal.appender.seal(builder);
+        self.write(&group)?;
+        // While there is more in the rings, only what has been flushed before is certain to be complete.
+        let as_of = if more { self.journal.health.flushed_at() } else { begun_at };
+        self.sink.flushed(&self.closes, as_of);
+        Ok(more)
+    }
+
+    /// Writes a group, however often it takes. Meanwhile the rings fill up and shards refuse: nothing is dropped.
+    fn write(&mut self, group: &Group) -> Result<(), JournalError> {
+        let mut wait = RETRY_WAIT_MIN;
+        let mut complained: Option<Instant> = None;
+        let mut stopping_since: Option<Instant> = None;
+        loop {
+            let error = match self.journal.appender.append(group, now()) {
+                Ok(()) => break,
+                Err(error) => error,
+            };
+            self.journal.health.set_accepting(false);
+            if complained.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL) {
+                complain(&error, group.entries);
+                complained = Some(Instant::now());
+            }
+            if self.stop.load(SeqCst) {
+                let since = *stopping_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= self.journal.options.stop_timeout {
+                    let waiting: usize = self.receivers.iter().map(UpReceiver::waiting).sum();
+                    return Err(JournalError::Unwritten { entries: group.entries + waiting, source: error });
+                }
+            }
+            thread::park_timeout(wait);
+            wait = (wait * 2).min(RETRY_WAIT_MAX);
+        }
+        if self.journal.health.set_accepting(true) {
+            tracing::info!("the journal is written again; accepting requests");
+        }
+        Ok(())
+    }
+}
+
+fn complain(error: &io::Error, entries: usize) {
+    tracing::error!(%error, entries, "the journal cannot be written; refusing requests until it can, nothing is dropped");
+}

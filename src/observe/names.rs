@@ -1,0 +1,105 @@
+//! Names of metrics and values of their labels (interface.md §6). Counters are named without `_total` here; the text format
+//! adds it.
+
+/// Requests, by format, operation, status and outcome. Printed as `weir_requests_total`.
+pub const REQUESTS: &str = "weir_requests";
+/// Tokens, by kind and model. Printed as `weir_tokens_total`.
+pub const TOKENS: &str = "weir_tokens";
+/// Money spent, US dollars, by team. Printed as `weir_cost_usd_total`.
+pub const COST_USD: &str = "weir_cost_usd";
+/// Answers streaming now.
+pub const STREAMS_OPEN: &str = "weir_streams_open";
+/// Time a request spent in weir rather than waiting for others, seconds.
+pub const GATEWAY_OVERHEAD_SECONDS: &str = "weir_gateway_overhead_seconds";
+/// From the head being read to the first byte of the answer's body, seconds.
+pub const TTFB_SECONDS: &str = "weir_ttfb_seconds";
+/// Attempts at upstreams, by upstream and result. Printed as `weir_upstream_attempts_total`.
+pub const UPSTREAM_ATTEMPTS: &str = "weir_upstream_attempts";
+/// Refused requests, by reason. Printed as `weir_refused_total`.
+pub const REFUSED: &str = "weir_refused";
+/// Room left in each budget, US dollars, by scope.
+pub const BUDGET_REMAINING_USD: &str = "weir_budget_remaining_usd";
+/// How far the ledger is behind the shards, seconds.
+pub const LEDGER_LAG_SECONDS: &str = "weir_ledger_lag_seconds";
+/// Client connections now, by shard.
+pub const SHARD_CONNECTIONS: &str = "weir_shard_connections";
+/// Is the journal being written? 1 or 0.
+pub const JOURNAL_ACCEPTING: &str = "weir_journal_accepting";
+/// Requests that left no record because the ring to the journal was full. Printed as `weir_records_lost_total`.
+pub const RECORDS_LOST: &str = "weir_records_lost";
+/// Answers whose metering was given up. Printed as `weir_meters_gave_up_total`.
+pub const METERS_GAVE_UP: &str = "weir_meters_gave_up";
+/// Connections ended by a panic. Printed as `weir_panics_total`.
+pub const PANICS: &str = "weir_panics";
+/// Client connections turned away. Printed as `weir_connections_refused_total`.
+pub const CONNECTIONS_REFUSED: &str = "weir_connections_refused";
+
+/// Every `reason` of `weir_refused_total`: the labels of `FaultKind`.
+pub const REFUSAL_REASONS: [&str; 17] = [
+    "bad_head",
+    "bad_body",
+    "unauthenticated",
+    "denied",
+    "not_found",
+    "method_not_allowed",
+    "body_too_large",
+    "client_timeout",
+    "client_gone",
+    "budget_spent",
+    "budget_busy",
+    "overloaded",
+    "upstream_unreachable",
+    "upstream_timeout",
+    "upstream_broken",
+    "upstream_credential",
+    "internal",
+];
+
+/// Every `kind` of `weir_tokens_total`.
+pub const TOKEN_KINDS: [&str; 5] = ["input", "output", "cache_read", "cache_write_5m", "cache_write_1h"];
+
+/// What stands for all further values of a label whose values others choose, once there are `LABEL_VALUES_MAX`.
+pub const OTHER: &str = "other";
+/// Values of one such label, at most: a client that invents model names must not grow our memory.
+pub const LABEL_VALUES_MAX: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::{
+        fault::{FaultKind, SpentBudget},
+        money::Nanos,
+        window::Period,
+    };
+
+    #[test]
+    fn every_fault_has_its_reason_exported_from_the_start() {
+        let spent = SpentBudget {
+            period: Period::Daily,
+            resets_at: None,
+            pooled: false,
+            message: String::new(),
+            amount: Nanos::ZERO,
+        };
+        let faults = [
+            FaultKind::BadHead(400),
+            FaultKind::BadBody,
+            FaultKind::Unauthenticated,
+            FaultKind::Denied,
+            FaultKind::NotFound,
+            FaultKind::MethodNotAllowed,
+            FaultKind::BodyTooLarge,
+            FaultKind::ClientTimeout,
+            FaultKind::ClientGone,
+            FaultKind::BudgetSpent(Box::new(spent)),
+            FaultKind::BudgetBusy,
+            FaultKind::Overloaded,
+            FaultKind::UpstreamUnreachable,
+            FaultKind::UpstreamTimeout,
+            FaultKind::UpstreamBroken,
+            FaultKind::UpstreamCredential,
+            FaultKind::Internal,
+        ];
+        assert_eq!(faults.map(|f| f.label()), REFUSAL_REASONS);
+    }
+}

@@ -1,0 +1,122 @@
+//! Figures that are not counted but looked up when a scraper asks: shards, budgets, the journal.
+
+use super::names;
+use crate::{
+    kernel::{
+        account::{Account, Mode},
+        money::{NANOS_PER_DOLLAR, Nanos},
+        time::UnixMs,
+    },
+    link::gauges::ShardGauges,
+};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// All budget accounts of the newest configuration, those of coming windows included.
+pub type Accounts = Arc<dyn Fn() -> Vec<(Arc<Account>, Mode)> + Send + Sync>;
+
+/// What is shown of the journal.
+#[derive(Clone, Copy, Debug)]
+pub struct JournalFigures {
+    /// Is it being written?
+    pub accepting: bool,
+    /// How far the ledger is behind, seconds.
+    pub lag_seconds: f64,
+}
+
+/// Where figures are looked up.
+#[derive(Clone)]
+pub struct Sources {
+    /// One per shard.
+    pub shards: Vec<Arc<ShardGauges>>,
+    /// The budgets.
+    pub accounts: Accounts,
+    /// The journal, at a moment.
+    pub journal: Arc<dyn Fn(UnixMs) -> JournalFigures + Send + Sync>,
+}
+
+pub(super) struct Scrape(Sources);
+
+impl Scrape {
+    pub fn new(sources: Sources) -> Self {
+        Self(sources)
+    }
+
+    /// Room by scope and period. Two budgets of the same scope and period show the smaller room: a series is one number.
+    fn room(&self, now: UnixMs) -> BTreeMap<(String, &'static str), Nanos> {
+        let mut rooms = BTreeMap::new();
+        for (account, _) in (self.0.accounts)() {
+            if account.window.contains(now.seconds()) {
+                let room = account.free() + account.held() - account.reserved();
+                let place = rooms.entry((account.scope.to_string(), account.period.as_str())).or_insert(room);
+                *place = room.min(*place);
+            }
+        }
+        rooms
+    }
+
+    fn counters(&self) -> [(&'static str, &'static str, u64); 4] {
+        let sum = |figure: fn(&ShardGauges) -> u64| self.0.shards.iter().map(|s| figure(s)).sum();
+        [
+            (
+                names::RECORDS_LOST,
+                "Requests that left no record: the ring to the journal was full",
+                sum(|s| s.records_lost.get()),
+            ),
+            (names::METERS_GAVE_UP, "Answers whose metering was given up", sum(|s| s.meters_gave_up.get())),
+            (names::PANICS, "Connections ended by a panic", sum(|s| s.panics.get())),
+            (names::CONNECTIONS_REFUSED, "Client connections turned away", sum(|s| s.connections_refused.get())),
+        ]
+    }
+}
+
+impl fmt::Debug for Scrape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scrape").field("shards", &self.0.shards.len()).finish_non_exhaustive()
+    }
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let now = UnixMs(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64));
+        let journal = (self.0.journal)(now);
+        let streams: u64 = self.0.shards.iter().map(|s| s.streams.get()).sum();
+        let gauges = [
+            (names::STREAMS_OPEN, "Answers streaming now", streams as f64),
+            (names::LEDGER_LAG_SECONDS, "How far the ledger is behind the shards", journal.lag_seconds),
+            (names::JOURNAL_ACCEPTING, "Is the journal being written", f64::from(u8::from(journal.accepting))),
+        ];
+        for (name, help, value) in gauges {
+            ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        }
+        for (name, help, value) in self.counters() {
+            ConstCounter::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+        }
+        let mut family =
+            encoder.encode_descriptor(names::SHARD_CONNECTIONS, "Client connections now", None, MetricType::Gauge)?;
+        for (shard, gauges) in self.0.shards.iter().enumerate() {
+            family.encode_family(&[("shard", shard)])?.encode_gauge(&gauges.connections.get())?;
+        }
+        let help = "Money left in budgets, reservations taken off, US dollars";
+        let mut family = encoder.encode_descriptor(names::BUDGET_REMAINING_USD, help, None, MetricType::Gauge)?;
+        for ((scope, period), room) in self.room(now) {
+            let labels = [("scope", scope.as_str()), ("period", period)];
+            family.encode_family(&labels)?.encode_gauge(&dollars(room))?;
+        }
+        Ok(())
+    }
+}
+
+/// Dollars as a number, for metrics alone: sums of money are integers.
+pub(super) fn dollars(amount: Nanos) -> f64 {
+    amount.0 as f64 / NANOS_PER_DOLLAR as f64
+}
