@@ -1,1 +1,4 @@
 //! The load kit: simulated provider, load generator, reports. Shared by `weir demo`, the tests and the measurements.
+
+pub mod cli;
+pub mod provider;
