@@ -161,6 +161,7 @@ pub(super) struct Ledger {
 #[derive(Debug, Default)]
 struct Inner {
     last_index: u64,
+    waiters: usize,
     entries: VecDeque<Entry>,
     totals: Totals,
 }
@@ -179,26 +180,36 @@ impl Ledger {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Wakes those who wait for the books to change; they look again once the lock is free.
+    fn tell(&self, inner: &Inner) {
+        if inner.waiters > 0 {
+            self.changed.notify_all();
+        }
+    }
+
     pub(super) fn connected(&self) {
-        let totals = &mut self.lock().totals;
-        totals.connections += 1;
-        totals.connections_open += 1;
+        let mut inner = self.lock();
+        inner.totals.connections += 1;
+        inner.totals.connections_open += 1;
+        self.tell(&inner);
     }
 
     pub(super) fn disconnected(&self) {
-        self.lock().totals.connections_open -= 1;
-        self.changed.notify_all();
+        let mut inner = self.lock();
+        inner.totals.connections_open -= 1;
+        self.tell(&inner);
     }
 
     pub(super) fn begin(&self) {
-        self.lock().totals.open += 1;
-        self.changed.notify_all();
+        let mut inner = self.lock();
+        inner.totals.open += 1;
+        self.tell(&inner);
     }
 
     /// Closes an exchange that [`Ledger::begin`] opened. `entry` is `None` when only the sums are wanted.
     pub(super) fn settle(&self, model: &str, status: u16, outcome: Outcome, usage: &BilledUsage, entry: Option<Entry>) {
-        self.changed.notify_all();
         let mut inner = self.lock();
+        self.tell(&inner);
         inner.last_index += 1;
         let totals = &mut inner.totals;
         totals.open -= 1;
@@ -236,8 +247,11 @@ impl Ledger {
 
     /// The books once `enough` says so; `None` if it does not within `deadline`.
     pub(super) fn when(&self, deadline: Duration, enough: impl Fn(&Totals) -> bool) -> Option<Books> {
-        let waiting = self.changed.wait_timeout_while(self.lock(), deadline, |inner| !enough(&inner.totals));
-        let (inner, waited) = waiting.unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.lock();
+        inner.waiters += 1;
+        let waiting = self.changed.wait_timeout_while(inner, deadline, |inner| !enough(&inner.totals));
+        let (mut inner, waited) = waiting.unwrap_or_else(PoisonError::into_inner);
+        inner.waiters -= 1;
         drop(inner);
         if waited.timed_out() { None } else { Some(self.since(0)) }
     }
