@@ -1,3 +1,7 @@
 //! The `weir-loadtest` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    weir::loadtest::cli::main()
+}

@@ -1,0 +1,302 @@
+//! Command line of `weir-loadtest`.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+
+use super::awake;
+use super::compare::{self, CompareOptions, Gateway};
+use super::generator::verify::{self, BookLine, Verdict};
+use super::generator::workload::Workload;
+use super::generator::{self, RunOptions};
+use super::provider::{self, BoundProvider, ProviderOptions};
+
+/// How long the provider may take to close its books on answers that have arrived.
+const BOOKS_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Simulated provider and load generator of weir.
+#[derive(Parser)]
+#[command(name = "weir-loadtest", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Plays the Anthropic Messages API on loopback until SIGTERM or SIGINT.
+    Provider(ProviderArgs),
+    /// Sends one workload to one target and checks every answer.
+    #[command(after_help = workload_help())]
+    Run(RunArgs),
+    /// Measures the CPU time that gateways take for the same workloads, in alternating rounds.
+    #[command(after_help = workload_help())]
+    Compare(CompareArgs),
+}
+
+#[derive(Args)]
+struct ProviderArgs {
+    /// Address to listen on; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Threads, each with its own SO_REUSEPORT listener.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Accepted credential; repeat for several, leave out to accept any.
+    #[arg(long = "api-key", value_name = "KEY")]
+    api_keys: Vec<String>,
+    /// Seed of texts, ids and random failures.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Newest entries kept in the books; 0 keeps totals only and skips the digests.
+    #[arg(long, default_value_t = provider::KEEP_ENTRIES_DEFAULT)]
+    keep_entries: usize,
+    /// Keeps the raw request bodies in the entries.
+    #[arg(long)]
+    keep_bodies: bool,
+}
+
+#[derive(Args)]
+struct Peers {
+    /// Runs a provider in this process and on the same thread, listening here.
+    #[arg(long, value_name = "ADDR")]
+    provider_listen: Option<SocketAddr>,
+    /// Never lets this thread sleep, so that no wake-up is charged to the gateway.
+    #[arg(long)]
+    awake: bool,
+    /// Credential sent as a bearer.
+    #[arg(long, default_value = "sk-loadtest")]
+    key: String,
+    /// Connections; each workload has its own number otherwise.
+    #[arg(long)]
+    connections: Option<usize>,
+    /// Seed of what is random.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Also writes the figures to this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// Where to send, `http://HOST:PORT`; the provider of this process if left out.
+    #[arg(long)]
+    target: Option<String>,
+    /// What to send.
+    #[arg(long)]
+    workload: String,
+    /// How long to start new requests; 5 seconds unless --requests says how many.
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// How many requests to start.
+    #[arg(long)]
+    requests: Option<u64>,
+    /// Requests per second, due at fixed times; latency counts from when each was due.
+    #[arg(long)]
+    rate: Option<f64>,
+    /// Compares the bytes of both sides, both ways, with the provider's books.
+    #[arg(long)]
+    verify: bool,
+    /// The provider whose books to read, `http://HOST:PORT`, if it is not in this process.
+    #[arg(long, value_name = "URL")]
+    provider: Option<String>,
+    #[command(flatten)]
+    peers: Peers,
+}
+
+#[derive(Args)]
+struct CompareArgs {
+    /// A gateway as `name=http://HOST:PORT,pid=PID[+PID…][,key=KEY]`; repeat, the first is the reference.
+    #[arg(long = "gateway", required = true)]
+    gateways: Vec<Gateway>,
+    /// Workloads, separated by commas.
+    #[arg(long, value_delimiter = ',', default_value = "unary,upload64k,upload256k,sse,paced")]
+    workloads: Vec<String>,
+    /// Seconds of each measured run.
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// Rounds; the table shows medians.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    #[command(flatten)]
+    peers: Peers,
+}
+
+fn workload_help() -> String {
+    let lines: Vec<String> =
+        generator::workload::WORKLOADS.iter().map(|(name, what)| format!("  {name:<12}{what}")).collect();
+    format!("Workloads:\n{}", lines.join("\n"))
+}
+
+/// Runs the program on the process's own arguments.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Provider(args) => run_provider(args),
+        Command::Run(args) => block_on(run_workload(args)),
+        Command::Compare(args) => block_on(run_compare(args)),
+    };
+    match result {
+        Ok(code) => code,
+        Err(message) => {
+            eprintln!("weir-loadtest: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn block_on(work: impl Future<Output = Result<ExitCode, String>>) -> Result<ExitCode, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|e| format!("cannot make a runtime: {e}"))?.block_on(work)
+}
+
+fn run_provider(args: ProviderArgs) -> Result<ExitCode, String> {
+    let listen = args.listen;
+    let options = ProviderOptions {
+        listen,
+        threads: args.threads,
+        api_keys: args.api_keys,
+        seed: args.seed,
+        quiet: false,
+        keep_entries: args.keep_entries,
+        keep_bodies: args.keep_bodies,
+    };
+    let handle = provider::start(options).map_err(|e| format!("cannot listen on {listen}: {e}"))?;
+    println!("provider: ready http://{}", handle.addr());
+    std::io::stdout().flush().map_err(|e| format!("cannot write to stdout: {e}"))?;
+    wait_for_signal().map_err(|e| format!("cannot wait for signals: {e}"))?;
+    handle.stop();
+    Ok(ExitCode::SUCCESS)
+}
+
+fn wait_for_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    })
+}
+
+/// Starts what of the peers lives in this process.
+fn start_peers(peers: &Peers) -> Result<Option<BoundProvider>, String> {
+    if peers.awake {
+        awake::keep_awake();
+    }
+    let Some(listen) = peers.provider_listen else { return Ok(None) };
+    let options = ProviderOptions { listen, seed: peers.seed, ..ProviderOptions::default() };
+    let started = BoundProvider::bind(options).and_then(|mut provider| {
+        provider.spawn_here()?;
+        Ok(provider)
+    });
+    started.map(Some).map_err(|e| format!("cannot listen on {listen}: {e}"))
+}
+
+async fn run_workload(args: RunArgs) -> Result<ExitCode, String> {
+    let provider = start_peers(&args.peers)?;
+    let own_url = provider.as_ref().map(|provider| format!("http://{}", provider.addr()));
+    let target = args.target.or(own_url).ok_or("say where to send: --target URL or --provider-listen ADDR")?;
+    let default_seconds = args.requests.is_none().then_some(5.0);
+    let options = RunOptions {
+        target: target.clone(),
+        key: args.peers.key.clone(),
+        workload: Workload::named(&args.workload, args.peers.seed)?,
+        time: args.seconds.or(default_seconds).map(seconds).transpose()?,
+        requests: args.requests,
+        connections: args.peers.connections,
+        rate: args.rate,
+        verify: args.verify,
+        seed: args.peers.seed,
+    };
+    let books = BooksOf { own: provider, url: args.provider.unwrap_or(target) };
+    let since = if args.verify { books.last_index()? } else { 0 };
+    let run = generator::run(&options).await?;
+    print!("{}", run.report.text());
+    let mut failed = run.report.error_count() > 0;
+    let mut verdict = None;
+    if args.verify {
+        let found = books.check(&run.seen, since).await?;
+        print!("{}", found.text());
+        failed |= !found.is_clean();
+        verdict = Some(found);
+    }
+    #[derive(Serialize)]
+    struct Output<'a> {
+        report: &'a generator::stats::Report,
+        verdict: Option<Verdict>,
+    }
+    write_json(args.peers.json.as_deref(), &Output { report: &run.report, verdict })?;
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The books to verify against: those of the provider in this process, or of one elsewhere.
+struct BooksOf {
+    own: Option<BoundProvider>,
+    url: String,
+}
+
+impl BooksOf {
+    fn last_index(&self) -> Result<u64, String> {
+        match &self.own {
+            Some(provider) => Ok(provider.books().last_index),
+            None => Ok(verify::fetch(&self.url, u64::MAX)?.1),
+        }
+    }
+
+    fn lines(&self, since: u64) -> Result<Vec<BookLine>, String> {
+        match &self.own {
+            Some(provider) => Ok(verify::lines_of(provider.books())),
+            None => Ok(verify::fetch(&self.url, since)?.0),
+        }
+    }
+
+    /// Compares again until the provider has closed its books on every answer, or has had time enough.
+    async fn check(&self, seen: &[verify::Seen], since: u64) -> Result<Verdict, String> {
+        let deadline = tokio::time::Instant::now() + BOOKS_DEADLINE;
+        loop {
+            let verdict = verify::check(seen, &self.lines(since)?);
+            if verdict.is_clean() || tokio::time::Instant::now() >= deadline {
+                return Ok(verdict);
+            }
+            tokio::time::sleep(BOOKS_DEADLINE / 10).await;
+        }
+    }
+}
+
+async fn run_compare(args: CompareArgs) -> Result<ExitCode, String> {
+    let _provider = start_peers(&args.peers)?;
+    let options = CompareOptions {
+        gateways: args.gateways,
+        workloads: args.workloads,
+        time: seconds(args.seconds)?,
+        rounds: args.rounds.max(1),
+        connections: args.peers.connections,
+        key: args.peers.key.clone(),
+        seed: args.peers.seed,
+    };
+    let rows = compare::compare(&options).await?;
+    print!("{}", compare::table(&rows));
+    write_json(args.peers.json.as_deref(), &rows)?;
+    let failed = rows.iter().any(|row| row.median.errors > 0);
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn seconds(value: f64) -> Result<Duration, String> {
+    Duration::try_from_secs_f64(value).map_err(|_| format!("--seconds {value}: not a length of time"))
+}
+
+fn write_json(path: Option<&Path>, value: &impl Serialize) -> Result<(), String> {
+    let Some(path) = path else { return Ok(()) };
+    let text = serde_json::to_string_pretty(value).map_err(|e| format!("cannot write JSON: {e}"))?;
+    std::fs::write(path, text + "\n").map_err(|e| format!("cannot write {}: {e}", path.display()))
+}

@@ -1,0 +1,237 @@
+//! The load generator: a raw HTTP/1.1 keep-alive client that checks every answer it gets.
+//!
+//! Closed loop by default: each connection sends its next request when the last answer is whole. With a rate, requests
+//! are due at fixed times whatever happened to earlier ones, and latency counts from when a request was due.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+pub mod response;
+pub mod stats;
+pub mod verify;
+pub mod workload;
+
+mod client;
+
+#[cfg(test)]
+mod tests;
+
+use client::{Ended, exchange};
+use stats::{Report, Stats};
+use verify::Seen;
+use workload::{Request, Workload};
+
+/// Longest wait for a whole answer.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+/// Pause after a failed connect, so that a dead target is not hammered.
+const CONNECT_PAUSE: Duration = Duration::from_millis(20);
+/// Below this a due time is met by yielding: timers tick in whole milliseconds.
+const FINE_WAIT: Duration = Duration::from_millis(2);
+/// Bytes of one read.
+const READ_BYTES: usize = 32 << 10;
+
+/// What to run.
+#[derive(Clone)]
+pub struct RunOptions {
+    /// Where to send: `http://HOST:PORT`.
+    pub target: String,
+    /// Bearer credential.
+    pub key: String,
+    /// What to send.
+    pub workload: Workload,
+    /// How long new requests are started.
+    pub time: Option<Duration>,
+    /// How many requests are started.
+    pub requests: Option<u64>,
+    /// Connections; the workload's own number unless said.
+    pub connections: Option<usize>,
+    /// Requests per second over all connections; closed loop unless said.
+    pub rate: Option<f64>,
+    /// Hashes bodies and asks the provider to keep entries, for [`verify::check`].
+    pub verify: bool,
+    /// Seed of what is random: where clients leave.
+    pub seed: u64,
+}
+
+/// A finished run.
+#[derive(Debug)]
+pub struct Run {
+    /// Its figures.
+    pub report: Report,
+    /// Every whole answer, with `verify`.
+    pub seen: Vec<Seen>,
+}
+
+/// What the connections share.
+struct Shared {
+    addr: String,
+    requests: Vec<Request>,
+    request_sha256: Vec<digest::Digest>,
+    next: AtomicU64,
+    limit: u64,
+    began: Instant,
+    time: Option<Duration>,
+    rate: Option<f64>,
+    aborts: bool,
+    verify: bool,
+    stats: Mutex<Stats>,
+    seen: Mutex<Vec<Seen>>,
+}
+
+/// Runs a workload on the current tokio runtime.
+///
+/// # Errors
+/// When the options make no sense. Failed requests are counted, not returned.
+pub async fn run(options: &RunOptions) -> Result<Run, String> {
+    let connections = options.connections.unwrap_or(options.workload.connections).max(1);
+    let shared = Arc::new(Shared::new(options)?);
+    let tasks: Vec<_> = (0..connections)
+        .map(|index| tokio::spawn(connection(Arc::clone(&shared), options.seed ^ ((index as u64) << 32))))
+        .collect();
+    for task in tasks {
+        task.await.map_err(|error| format!("a connection's task died: {error}"))?;
+    }
+    let report = shared.stats().report(options.workload.name, connections, shared.began.elapsed());
+    let seen = std::mem::take(&mut *shared.seen.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(Run { report, seen })
+}
+
+/// `HOST:PORT` of an `http://` URL without a path.
+///
+/// # Errors
+/// When it is anything else.
+pub fn address_of(url: &str) -> Result<&str, String> {
+    let rest = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+    match rest {
+        Some(addr) if !addr.contains('/') && addr.contains(':') => Ok(addr),
+        _ => Err(format!("`{url}` is not of the form http://HOST:PORT")),
+    }
+}
+
+impl Shared {
+    fn new(options: &RunOptions) -> Result<Shared, String> {
+        let addr = address_of(&options.target)?;
+        if options.time.is_none() && options.requests.is_none() {
+            return Err("say how long to run: --seconds S or --requests N".to_owned());
+        }
+        if options.rate.is_some_and(|rate| !(rate.is_finite() && rate > 0.0)) {
+            return Err("--rate must be above 0".to_owned());
+        }
+        let requests = options.workload.requests(addr, &options.key, !options.verify);
+        let sha256 = |request: &Request| digest::digest(&digest::SHA256, &request.bytes[request.body_start..]);
+        Ok(Shared {
+            addr: addr.to_owned(),
+            request_sha256: requests.iter().filter(|_| options.verify).map(sha256).collect(),
+            requests,
+            next: AtomicU64::new(0),
+            limit: options.requests.unwrap_or(u64::MAX),
+            began: Instant::now(),
+            time: options.time,
+            rate: options.rate,
+            aborts: options.workload.aborts,
+            verify: options.verify,
+            stats: Mutex::new(Stats::new().ok_or("cannot make the histograms")?),
+            seen: Mutex::default(),
+        })
+    }
+
+    fn stats(&self) -> MutexGuard<'_, Stats> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next request's number and when it is due, unless the run is over.
+    async fn take(&self) -> Option<(u64, Instant)> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let due = match self.rate {
+            Some(rate) => self.began + Duration::from_secs_f64(number as f64 / rate),
+            None => Instant::now(),
+        };
+        let over = number >= self.limit || self.time.is_some_and(|time| due >= self.began + time);
+        if over {
+            return None;
+        }
+        if self.rate.is_some() {
+            wait_until(due).await;
+        }
+        Some((number, due))
+    }
+}
+
+async fn wait_until(due: Instant) {
+    loop {
+        let left = due.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        if left > FINE_WAIT {
+            tokio::time::sleep(left - FINE_WAIT).await;
+        } else {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+async fn connection(shared: Arc<Shared>, seed: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut buffer = vec![0; READ_BYTES];
+    let mut stream: Option<TcpStream> = None;
+    while let Some((number, due)) = shared.take().await {
+        let index = (number % shared.requests.len() as u64) as usize;
+        let request = &shared.requests[index];
+        let leave_after = request.frames.filter(|_| shared.aborts && random.f64() < 0.7).map(|all| random.u64(0..all));
+        let connected = match stream.take() {
+            Some(stream) => Ok(stream),
+            None => connect(&shared.addr).await,
+        };
+        let Ok(connected) = connected else {
+            shared.stats().failed("connect");
+            tokio::time::sleep(CONNECT_PAUSE).await;
+            continue;
+        };
+        let exchange = exchange(connected, request, &mut buffer, leave_after, shared.verify);
+        let ended = match tokio::time::timeout(ANSWER_DEADLINE, exchange).await {
+            Ok(ended) => ended,
+            Err(_) => Err("deadline".to_owned()),
+        };
+        stream = settle(&shared, index, due, ended);
+    }
+}
+
+async fn connect(addr: &str) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(addr).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Counts how an exchange ended; returns the connection if it may be used again.
+fn settle(shared: &Shared, index: usize, due: Instant, ended: Result<Ended, String>) -> Option<TcpStream> {
+    let mut stats = shared.stats();
+    match ended {
+        Ok(Ended::Left { events }) => {
+            stats.aborted += 1;
+            stats.events += events;
+            None
+        }
+        Ok(Ended::Answered { stream, mut response, first_byte, whole }) => {
+            stats.answered(first_byte.saturating_duration_since(due), whole.saturating_duration_since(due));
+            stats.events += response.frames;
+            stats.received_bytes += response.payload_bytes;
+            drop(stats);
+            if let (Some(sha256), Some(request)) = (response.take_sha256(), shared.request_sha256.get(index)) {
+                let request_id = std::mem::take(&mut response.request_id);
+                let seen = Seen::new(request_id, request.as_ref(), sha256.as_ref(), response.payload_bytes);
+                shared.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
+            }
+            (!response.close).then_some(stream)
+        }
+        Err(kind) => {
+            stats.failed(&kind);
+            None
+        }
+    }
+}

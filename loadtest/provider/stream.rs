@@ -1,0 +1,120 @@
+//! Sends one SSE answer, with its pauses, pings and scripted breaks.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::conn::Gone;
+use super::plan::{self, Plan};
+use super::reply::error_json;
+use super::script::{Cut, Script};
+use super::writer::Writer;
+
+/// Pieces sent back to back before other tasks get a turn.
+const PIECES_PER_TURN: usize = 32;
+/// Ping interval of `ping_at`, unless `pings` says.
+const PING_EVERY_MS: u64 = 1000;
+
+/// How an answer ended on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    Whole,
+    Gone,
+    /// An error event, then a regular end.
+    Error,
+    Reset,
+    Close,
+}
+
+impl From<Gone> for Ended {
+    fn from(_: Gone) -> Self {
+        Ended::Gone
+    }
+}
+
+/// A stream under way.
+pub(super) struct Stream<'a, 'c> {
+    pub(super) writer: &'a mut Writer<'c>,
+    pub(super) plan: &'a Plan,
+    pub(super) script: &'a Script,
+    pub(super) request_id: &'a str,
+    /// Text deltas sent so far.
+    pub(super) deltas_sent: u32,
+}
+
+impl Stream<'_, '_> {
+    pub(super) async fn run(&mut self) -> Ended {
+        match self.pieces().await {
+            Ok(ended) => ended,
+            Err(Gone) => Ended::Gone,
+        }
+    }
+
+    async fn pieces(&mut self) -> Result<Ended, Gone> {
+        let gap = Duration::from_millis(self.script.content.gap_ms);
+        let cut = self.script.fault.cut;
+        let (mut sent, mut due) = (0, Instant::now());
+        for at in 0..self.plan.len() {
+            let (bytes, counted, is_delta) = self.plan.piece(at);
+            if let Some((cut, _)) = cut.filter(|(_, events)| *events == sent) {
+                return self.cut(cut).await;
+            }
+            if is_delta && !gap.is_zero() {
+                self.writer.flush().await?;
+                due += gap;
+                self.pause(due).await?;
+            } else if at % PIECES_PER_TURN == PIECES_PER_TURN - 1 {
+                tokio::task::yield_now().await;
+                self.writer.conn().look()?;
+            }
+            self.writer.payload(bytes).await?;
+            sent += u32::from(counted);
+            self.deltas_sent += u32::from(is_delta);
+        }
+        if let Some((cut, _)) = cut.filter(|(_, events)| *events == sent) {
+            return self.cut(cut).await;
+        }
+        self.writer.finish().await?;
+        Ok(Ended::Whole)
+    }
+
+    async fn pause(&mut self, until: Instant) -> Result<(), Gone> {
+        if let Some(every) = self.script.content.pings.map(Duration::from_millis) {
+            loop {
+                let next = Instant::now() + every;
+                if next >= until {
+                    break;
+                }
+                self.ping_at(next).await?;
+            }
+        }
+        self.writer.conn().watch_until(until).await
+    }
+
+    async fn ping_at(&mut self, at: Instant) -> Result<(), Gone> {
+        self.writer.conn().watch_until(at).await?;
+        self.writer.payload(&plan::ping(self.script.content.crlf)).await?;
+        self.writer.settle().await
+    }
+
+    async fn cut(&mut self, cut: Cut) -> Result<Ended, Gone> {
+        self.writer.settle().await?;
+        match cut {
+            Cut::Error => {
+                let json = error_json(529, "Overloaded", None, self.request_id);
+                self.writer.payload(&plan::error_event(&json, self.script.content.crlf)).await?;
+                self.writer.finish().await?;
+                Ok(Ended::Error)
+            }
+            Cut::Reset => Ok(Ended::Reset),
+            Cut::Close => Ok(Ended::Close),
+            Cut::Stall => Err(self.writer.conn().watch().await),
+            Cut::PingOnly => {
+                let every = Duration::from_millis(self.script.content.pings.unwrap_or(PING_EVERY_MS));
+                loop {
+                    self.ping_at(Instant::now() + every).await?;
+                }
+            }
+        }
+    }
+}
