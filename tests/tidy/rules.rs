@@ -121,11 +121,12 @@ fn outside_tests(source: &Source, folders: &[&str], texts: &[&str], what: impl F
     found
 }
 
-/// Whether `text` stands in `code` and is not the end of a longer word (`debug_panic!` is not `panic!`).
+/// Whether `text` stands in `code` as whole words (`debug_panic!` is not `panic!`, `.awaiting` is not `.await`).
 fn contains_whole(code: &str, text: &str) -> bool {
-    let starts_word = text.starts_with(|c: char| c.is_alphanumeric());
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
     code.match_indices(text).any(|(at, _)| {
-        let before = code[..at].chars().next_back();
-        !starts_word || !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
+        let longer_before = text.starts_with(is_part) && code[..at].ends_with(is_part);
+        let longer_after = text.ends_with(is_part) && code[at + text.len()..].starts_with(is_part);
+        !longer_before && !longer_after
     })
 }
