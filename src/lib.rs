@@ -4,6 +4,7 @@
 //! floor plan. Two planes (`data`, `control`) never see each other: they meet at the two doors in `link`, and only
 //! `boot` sees both.
 
+pub mod boot;
 pub mod cli;
 pub mod control;
 pub mod data;

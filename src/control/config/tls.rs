@@ -20,13 +20,32 @@ use std::{
 
 type ContentHash = [u8; 32];
 
-static SERVER: Mutex<Option<(ContentHash, Arc<ServerConfig>)>> = Mutex::new(None);
+static SERVERS: Kept<ServerConfig> = Kept { max: 4, built: Mutex::new(Vec::new()) };
+static EXTENDED_ROOTS: Kept<RootCertStore> = Kept { max: 32, built: Mutex::new(Vec::new()) };
 static HOST_ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
-static EXTENDED_ROOTS: Mutex<Vec<(ContentHash, Arc<RootCertStore>)>> = Mutex::new(Vec::new());
-/// Root stores kept for reloads; the oldest goes first.
-const EXTENDED_ROOTS_MAX: usize = 32;
 /// A PEM file is not larger; anything else is the wrong file. Bytes.
 const PEM_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// What was built from which files, up to a number; the oldest goes first.
+struct Kept<T> {
+    max: usize,
+    built: Mutex<Vec<(ContentHash, Arc<T>)>>,
+}
+
+impl<T> Kept<T> {
+    fn get_or<E>(&self, hash: ContentHash, build: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
+        let mut built = self.built.lock();
+        if let Some((_, kept)) = built.iter().find(|(of, _)| *of == hash) {
+            return Ok(kept.clone());
+        }
+        let new = Arc::new(build()?);
+        if built.len() >= self.max {
+            built.remove(0);
+        }
+        built.push((hash, new.clone()));
+        Ok(new)
+    }
+}
 
 fn crypto() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
@@ -99,15 +118,7 @@ pub(super) fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, Vec<C
         Some((_, ca)) => hash(&[&cert, &key, ca]),
         None => hash(&[&cert, &key]),
     };
-    let mut cached = SERVER.lock();
-    if let Some((of, config)) = cached.as_ref()
-        && *of == hash
-    {
-        return Ok(config.clone());
-    }
-    let config = Arc::new(build_server(files, &cert, &key, client_ca).map_err(|error| vec![error])?);
-    *cached = Some((hash, config.clone()));
-    Ok(config)
+    SERVERS.get_or(hash, || build_server(files, &cert, &key, client_ca)).map_err(|error| vec![error])
 }
 
 fn tls_error(key: &str, message: String) -> ConfigError {
@@ -154,17 +165,7 @@ pub(super) fn roots(ca: Option<&Path>) -> Result<Arc<RootCertStore>, String> {
     let host = HOST_ROOTS.get_or_init(host_roots);
     let Some(path) = ca else { return Ok(host.clone()) };
     let pem = read(path)?;
-    let hash = hash(&[&pem]);
-    let mut cached = EXTENDED_ROOTS.lock();
-    if let Some((_, store)) = cached.iter().find(|(of, _)| *of == hash) {
-        return Ok(store.clone());
-    }
-    let store = Arc::new(root_store(path, &pem, RootCertStore::clone(host))?);
-    if cached.len() >= EXTENDED_ROOTS_MAX {
-        cached.remove(0);
-    }
-    cached.push((hash, store.clone()));
-    Ok(store)
+    EXTENDED_ROOTS.get_or(hash(&[&pem]), || root_store(path, &pem, RootCertStore::clone(host)))
 }
 
 fn host_roots() -> Arc<RootCertStore> {

@@ -1,0 +1,265 @@
+//! Boot: the only place that sees both planes. It reads the configuration, opens the journal, builds the first snapshot,
+//! starts the shards, and then becomes the control plane until the drain is over.
+//!
+//! The order is the point: everything that can refuse does so before a socket is bound, and nothing is served before the
+//! journal has been replayed. Deliberately absent: anything that happens per request.
+
+mod plane;
+mod signals;
+mod source;
+
+pub use source::Source;
+
+use crate::{
+    control::{
+        admin,
+        config::{Config, ConfigError, Driver},
+        journal::{Journal, JournalHandle, JournalOptions, Replay},
+        ledger::{Ledger, LedgerSink, SharedLedger},
+    },
+    data::shard,
+    kernel::{ids::ShardId, names::Names},
+    link::{gauges::ShardGauges, up},
+    observe::{
+        metrics::Metrics,
+        {JournalFigures, Sources},
+    },
+    sys::{affinity, probe, runtime, socket},
+};
+use parking_lot::RwLock;
+use plane::Plane;
+use std::{
+    net::{SocketAddr, TcpListener},
+    process::ExitCode,
+    sync::Arc,
+    thread,
+    time::Instant,
+};
+
+/// Exit code of a bad configuration (interface.md §1).
+const BAD_CONFIGURATION: u8 = 2;
+
+/// Why weir does not start.
+pub enum BootError {
+    /// The configuration is wrong.
+    Configuration(Vec<ConfigError>),
+    /// Something else, in a sentence for the operator.
+    Other(String),
+}
+
+impl BootError {
+    fn report(&self) -> ExitCode {
+        match self {
+            Self::Configuration(errors) => {
+                errors.iter().for_each(|error| eprintln!("{error}"));
+                ExitCode::from(BAD_CONFIGURATION)
+            }
+            Self::Other(text) => {
+                tracing::error!("{text}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+fn other(doing: &str, error: impl std::fmt::Display) -> BootError {
+    BootError::Other(format!("{doing}: {error}"))
+}
+
+/// Where a gateway that has started can be reached.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// Fleet traffic.
+    pub clients: SocketAddr,
+    /// Admin API.
+    pub admin: SocketAddr,
+    /// The clients' side speaks TLS.
+    pub tls: bool,
+}
+
+/// Runs the gateway to its end. `ready` is told the addresses once every shard serves.
+pub fn serve(source: Source, ready: impl FnOnce(Addresses)) -> ExitCode {
+    match start(source).and_then(|started| started.live(ready)) {
+        Ok(code) => code,
+        Err(error) => error.report(),
+    }
+}
+
+struct Started {
+    plane: Arc<Plane>,
+    journal: JournalHandle,
+    metrics: Arc<Metrics>,
+    ledger: SharedLedger,
+    gauges: Vec<Arc<ShardGauges>>,
+    admin: TcpListener,
+    addresses: Addresses,
+}
+
+fn start(source: Source) -> Result<Started, BootError> {
+    let config = source.load().map_err(BootError::Configuration)?;
+    check_driver(&config)?;
+    let cores = affinity::allowed_cores();
+    let shards = if config.shards.count == 0 { cores.len().max(1) } else { config.shards.count };
+    let names = Arc::new(Names::default());
+    let (journal, ledger) = open_journal(&config, &names)?;
+    let plane = Plane::new(source, names.clone(), ledger.clone(), shards, &config).map_err(BootError::Configuration)?;
+    let plane = Arc::new(plane);
+    let listeners = bind_clients(config.listen.clients, shards)?;
+    let clients = listeners[0].local_addr().map_err(|e| other("clients' address", e))?;
+    let admin = socket::bind(config.listen.admin, false)
+        .map_err(|e| other(&format!("cannot listen on listen.admin = {}", config.listen.admin), e))?;
+    let admin_address = admin.local_addr().map_err(|e| other("admin address", e))?;
+    let gauges: Vec<Arc<ShardGauges>> = (0..shards).map(|_| Arc::default()).collect();
+    let health = journal.health();
+    let metrics = Arc::new(Metrics::new(Sources {
+        shards: gauges.clone(),
+        accounts: plane.accounts(),
+        journal: Arc::new(move |now| JournalFigures {
+            accepting: health.is_accepting(),
+            lag_seconds: health.lag_seconds(now),
+        }),
+    }));
+    config.upstreams.iter().for_each(|upstream| metrics.announce_upstream(&upstream.name));
+    let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| up::door()).unzip();
+    let sink = LedgerSink::new(ledger.clone(), metrics.clone(), names);
+    let journal = journal.start(receivers, sink).map_err(|e| other("cannot write the journal", e))?;
+    for (place, (listener, up)) in listeners.into_iter().zip(senders).enumerate() {
+        let setup = shard::Setup {
+            id: ShardId(place as u16),
+            count: shards,
+            core: config.shards.pin.then(|| cores.get(place % cores.len().max(1)).copied()).flatten(),
+            driver: driver_of(&config),
+            listener,
+            door: plane.door(),
+            gauges: gauges[place].clone(),
+            up,
+            sequence: random_sequence()?,
+        };
+        spawn_shard(setup)?;
+    }
+    let addresses = Addresses { clients, admin: admin_address, tls: config.listen.tls.is_some() };
+    Ok(Started { plane, journal, metrics, ledger, gauges, admin, addresses })
+}
+
+fn driver_of(config: &Config) -> runtime::Driver {
+    match config.shards.driver {
+        Driver::IoUring => runtime::Driver::IoUring,
+        Driver::Epoll => runtime::Driver::Epoll,
+    }
+}
+
+/// io_uring or nothing, unless epoll was asked for by name.
+fn check_driver(config: &Config) -> Result<(), BootError> {
+    match config.shards.driver {
+        Driver::IoUring => probe::io_uring().map_err(BootError::Other),
+        Driver::Epoll => {
+            tracing::warn!(
+                "shards.driver = \"epoll\": running without io_uring, as configured; expect more CPU per request"
+            );
+            Ok(())
+        }
+    }
+}
+
+fn open_journal(config: &Config, names: &Arc<Names>) -> Result<(Journal, SharedLedger), BootError> {
+    let began = Instant::now();
+    let mut ledger = Ledger::new(names.clone());
+    let options = JournalOptions {
+        flush_interval: config.store.flush_interval,
+        segment_bytes_max: config.store.segment_bytes_max,
+        ..JournalOptions::new(&config.store.path, names.clone())
+    };
+    let (journal, replay): (Journal, Replay) =
+        Journal::open(options, |record| ledger.apply(record)).map_err(|e| other("cannot open the journal", e))?;
+    ledger.set_as_of(crate::sys::clock::unix());
+    tracing::info!(
+        store = %config.store.path.display(),
+        records = replay.records,
+        closed_after_crash = replay.orphans.len(),
+        took_ms = began.elapsed().as_millis() as u64,
+        "journal replayed"
+    );
+    Ok((journal, Arc::new(RwLock::new(ledger))))
+}
+
+/// One listening socket per shard on one port; the first decides the port if it is 0.
+fn bind_clients(address: SocketAddr, shards: usize) -> Result<Vec<TcpListener>, BootError> {
+    let bind = |address| {
+        socket::bind(address, true).map_err(|e| other(&format!("cannot listen on listen.clients = {address}"), e))
+    };
+    // A socket that shares its port would also share it with a stranger's; asking for it alone first finds that out.
+    let mut listeners = Vec::with_capacity(shards);
+    if address.port() != 0 {
+        drop(
+            socket::bind(address, false)
+                .map_err(|e| other(&format!("cannot listen on listen.clients = {address}"), e))?,
+        );
+    }
+    let first = bind(address)?;
+    let bound = first.local_addr().map_err(|e| other("clients' address", e))?;
+    listeners.push(first);
+    for _ in 1..shards {
+        listeners.push(bind(bound)?);
+    }
+    Ok(listeners)
+}
+
+fn spawn_shard(setup: shard::Setup) -> Result<(), BootError> {
+    let id = setup.id.0;
+    let thread = thread::Builder::new().name(format!("weir-shard-{id}")).spawn(move || {
+        let error = shard::run(setup);
+        tracing::error!(shard = id, %error, "the shard's runtime cannot be built");
+        std::process::exit(1);
+    });
+    thread.map(drop).map_err(|e| other("cannot start a shard's thread", e))
+}
+
+fn random_sequence() -> Result<u64, BootError> {
+    let mut bytes = [0; 8];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| BootError::Other("no randomness from the system".to_owned()))?;
+    // The lower half counts; 2^40 requests of one shard fit before it meets itself.
+    Ok(u64::from_le_bytes(bytes) & !0xff_ffff_ffff)
+}
+
+impl Started {
+    fn live(self, ready: impl FnOnce(Addresses)) -> Result<ExitCode, BootError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| other("cannot start the control plane", e))?;
+        let code = runtime.block_on(self.control(ready))?;
+        Ok(code)
+    }
+
+    async fn control(self, ready: impl FnOnce(Addresses)) -> Result<ExitCode, BootError> {
+        let (reload, reloads) = admin::reloads();
+        let drain = Arc::new(tokio::sync::Notify::new());
+        let state = admin::AdminState {
+            token: self.plane.admin_token(),
+            ledger: self.ledger,
+            metrics: self.metrics,
+            door: self.plane.door(),
+            shards: self.gauges,
+            journal: self.journal.health(),
+            accounts: self.plane.accounts(),
+            reload: reload.clone(),
+            drain: drain.clone(),
+        };
+        let listener = tokio::net::TcpListener::from_std(self.admin).map_err(|e| other("admin listener", e))?;
+        tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, admin::router(state)).await {
+                tracing::error!(%error, "the admin listener ended");
+            }
+        });
+        let plane = self.plane.clone();
+        tokio::spawn(reloads.serve(move || plane.reload()));
+        tokio::spawn(plane::keep_fresh(self.plane.clone()));
+        signals::until_settled(&self.plane.door()).await;
+        ready(self.addresses);
+        let clean =
+            signals::until_drained(&self.plane.door(), &reload, &drain).await.map_err(|e| other("signals", e))?;
+        self.journal.stop().map_err(|e| other("the journal could not be completed", e))?;
+        tracing::info!(clean, "stopped");
+        Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}

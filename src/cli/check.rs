@@ -1,0 +1,138 @@
+//! `weir check`: reads the whole configuration and says everything that is wrong with it, at once.
+
+use crate::{
+    control::config::{self, Config, ConfigError, Driver},
+    kernel::{limits::shard_bytes_max, pricing::PriceBook},
+};
+use std::{
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+};
+
+/// A configuration that cannot be used (interface.md §1).
+const BAD_CONFIG: u8 = 2;
+
+/// Checks a file. Errors go to stderr, a summary to stdout; exits with 0 or 2.
+pub fn run(path: &Path) -> ExitCode {
+    let result = config::load(path);
+    let written = match &result {
+        Ok(config) => summary(path, config, &mut io::stdout().lock()),
+        Err(errors) => report(path, errors, &mut io::stderr().lock()),
+    };
+    match (result, written) {
+        (Err(_), _) => ExitCode::from(BAD_CONFIG),
+        (Ok(_), Ok(())) => ExitCode::SUCCESS,
+        (Ok(_), Err(_)) => ExitCode::FAILURE,
+    }
+}
+
+/// Writes every error on a line of its own.
+pub fn report(path: &Path, errors: &[ConfigError], out: &mut dyn Write) -> io::Result<()> {
+    let plural = if errors.len() == 1 { "error" } else { "errors" };
+    writeln!(out, "weir: {} has {} {plural}:", path.display(), errors.len())?;
+    errors.iter().try_for_each(|error| writeln!(out, "  {error}"))
+}
+
+fn summary(path: &Path, config: &Config, out: &mut dyn Write) -> io::Result<()> {
+    let listen = &config.listen;
+    let guard = match &listen.tls {
+        None => "plain HTTP",
+        Some(tls) if tls.client_ca.is_some() => "TLS with client certificates",
+        Some(_) => "TLS",
+    };
+    let shards = match config.shards.count {
+        0 => "one shard per core".to_string(),
+        1 => "1 shard".to_string(),
+        count => format!("{count} shards"),
+    };
+    let driver = match config.shards.driver {
+        Driver::IoUring => "io_uring",
+        Driver::Epoll => "epoll",
+    };
+    let upstreams: Vec<String> = config
+        .upstreams
+        .iter()
+        .map(|u| {
+            let scheme = if u.base_url.tls { "https" } else { "http" };
+            format!("{} ({scheme}://{}{})", u.name, u.base_url.authority, u.base_url.base_path)
+        })
+        .collect();
+    let unlisted = if config.passthrough { "passed through" } else { "refused" };
+    let pricing = &config.pricing;
+    let prices = PriceBook::with(pricing.overrides.clone(), pricing.multiplier, pricing.unknown);
+    writeln!(out, "{} is good", path.display())?;
+    writeln!(out, "  listens    clients {} ({guard}), admin {}", listen.clients, listen.admin)?;
+    writeln!(
+        out,
+        "  shards     {shards}, {driver}, at most {} MiB of buffers each",
+        shard_bytes_max(&config.limits) >> 20
+    )?;
+    writeln!(out, "  upstreams  {}", upstreams.join(", "))?;
+    writeln!(out, "  models     {} listed, others {unlisted}", config.models.len())?;
+    writeln!(out, "  callers    {} keys, {} budgets", config.keys.len(), config.budgets.len())?;
+    writeln!(out, "  prices     {}", prices.version())?;
+    writeln!(out, "  journal    {}", config.store.path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+[admin]
+token = "${T}"
+[[upstream]]
+name = "main"
+provider = "anthropic"
+auth = { api_key = "${T}" }
+[models]
+passthrough = true
+[[key]]
+id = "dev-alice"
+secret = "${T}"
+"#;
+
+    fn text_of(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> String {
+        let mut out = Vec::new();
+        write(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_good_file_is_summed_up_with_its_secrets() {
+        let env = |_: &str| Some("secret-value".to_string());
+        let config = config::parse(GOOD, Path::new("/etc/weir"), &env).unwrap_or_else(|errors| panic!("{errors:?}"));
+        let text = text_of(|out| summary(Path::new("weir.toml"), &config, out));
+        assert!(text.starts_with("weir.toml is good\n"), "{text}");
+        assert!(text.contains("main (https://api.anthropic.com)"), "{text}");
+        assert!(text.contains("one shard per core, io_uring"), "{text}");
+        assert!(text.contains("0 listed, others passed through"), "{text}");
+        assert!(!text.contains("secret-value"));
+    }
+
+    #[test]
+    fn an_error_is_printed_without_its_place_or_its_mend() {
+        let errors = [ConfigError::new("a.b", "is wrong", "write c"), ConfigError::new("d", "is missing", "add d")];
+        let text = text_of(|out| report(Path::new("weir.toml"), &errors, out));
+        assert_eq!(text, "weir: weir.toml has 2 errors:\n  a.b: is wrong; write c\n  d: is missing; add d\n");
+    }
+
+    #[test]
+    fn a_bad_file_exits_as_if_it_were_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("weir.toml");
+        std::fs::write(&path, "[listen]\nclients = 5\n").unwrap();
+        assert_eq!(run(&path), ExitCode::from(2));
+        assert_eq!(run(&dir.path().join("none.toml")), ExitCode::from(2));
+    }
+
+    #[test]
+    fn a_good_file_exits_with_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("secret"), "value\n").unwrap();
+        let path = dir.path().join("weir.toml");
+        std::fs::write(&path, GOOD.replace("${T}", "${file:secret}")).unwrap();
+        assert_eq!(run(&path), ExitCode::SUCCESS);
+    }
+}

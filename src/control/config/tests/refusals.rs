@@ -1,0 +1,32 @@
+//! What the language knows and this version does not do is refused, never ignored.
+
+use super::*;
+
+#[test]
+fn a_limit_that_is_not_enforced_is_accepted() {
+    let upstream = "[[upstream]]\nname = \"b\"\nauth = {}\nregion = \"us-east-1\"\nprovider = ";
+    for (section, start, part) in [
+        ("[[jwt]]\nissuer = \"https://idp\"", "jwt: ", "not accepted in this version"),
+        ("[[rate_limit]]\nscope = \"user:*\"", "rate_limit: ", "not enforced in this version"),
+        ("[[budget]]\nscope = \"session\"\namount = \"1\"\nperiod = \"daily\"", "budget[0].scope: ", "single sessions"),
+        ("[audit]\nbodies = \"hash\"", "audit.bodies: ", "in this version"),
+        ("[audit]\nbodies = \"full\"", "audit.bodies: ", "in this version"),
+        ("[audit.team.platform]\nbodies = \"full\"", "audit.team: ", "in this version"),
+        ("[store]\nredis = \"redis://x\"", "store.redis: ", "not supported in this version"),
+        ("[store]\npostgres = \"postgres://x\"", "store.postgres: ", "not supported in this version"),
+        (&format!("{upstream}\"bedrock\""), "upstream[1].provider: is \"bedrock\"", "does not serve yet"),
+        (&format!("{upstream}\"vertex\""), "upstream[1].provider: is \"vertex\"", "does not serve yet"),
+        (&format!("{upstream}\"foundry\""), "upstream[1].provider: is \"foundry\"", "does not serve yet"),
+        (&format!("{upstream}\"anthropic_aws\""), "upstream[1].provider: ", "does not serve yet"),
+        (&format!("{upstream}\"openai\""), "upstream[1].provider: is \"openai\"", "write \"anthropic\""),
+    ] {
+        let error = wrong(section);
+        assert!(error.starts_with(start) && error.contains(part), "{error}");
+    }
+    for strategy in ["weighted", "affinity"] {
+        let error = wrong_with("targets = ", &format!("strategy = \"{strategy}\"\ntargets = "));
+        assert!(error.starts_with("model[0].strategy: only \"ordered\""), "{error}");
+    }
+    let region = wrong_with("provider = \"anthropic\"", "provider = \"anthropic\"\nregion = \"us-east-1\"");
+    assert!(region.starts_with("upstream[0].region: belongs to provider bedrock"), "{region}");
+}
