@@ -14,11 +14,11 @@ const PROMPT_BYTES: usize = 1 << 20;
 pub fn answers_and_streams_arrive_whole(sdk: Sdk) {
     let (provider, weir) = start("");
     let message = with(call("message", ALICE_KEY, SONNET), "sim", "events=4 event_bytes=120");
-    let stream = with(call("stream", ALICE_KEY, OPUS), "sim", "events=40 event_bytes=120 chunk=split comments=1");
+    let stream = with(call("stream", ALICE_KEY, OPUS), "sim", "events=30 event_bytes=120 chunk=split comments=1");
     let large = with(stream.clone(), "prompt", large_prompt());
     let driven = sdk.drive(&weir, &[message, stream, large]);
 
-    for (index, deltas) in [(0, 4), (1, 40), (2, 40)] {
+    for (index, deltas) in [(0, 4), (1, 30), (2, 30)] {
         let answer = driven.ok(index);
         let sent = driven.exchanges[index]["request_sha256"].as_str().expect("a digest");
         let text = answer["text"].as_str().expect("a text");
