@@ -1,0 +1,191 @@
+//! A raw HTTP/1.1 client: bytes out, one answer in, nothing repaired on the way.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::DEADLINE;
+
+/// One answer, its body without the chunk framing.
+#[derive(Debug, Clone)]
+pub struct Response {
+    pub status: u16,
+    /// As received: order, case and repetition.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// The first header of that name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error} in the JSON answer {:?}", self.text()))
+    }
+}
+
+/// A connection; a read that takes longer than the deadline fails the test.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TcpStream,
+    /// Read and not yet used.
+    ahead: Vec<u8>,
+}
+
+impl Connection {
+    pub fn open(addr: SocketAddr) -> Connection {
+        let stream = TcpStream::connect_timeout(&addr, DEADLINE)
+            .unwrap_or_else(|error| panic!("cannot connect to {addr}: {error}"));
+        stream.set_nodelay(true).expect("TCP_NODELAY");
+        let mut connection = Connection { stream, ahead: Vec::new() };
+        connection.set_deadline(DEADLINE);
+        connection
+    }
+
+    /// How long one read or write may take.
+    pub fn set_deadline(&mut self, deadline: Duration) {
+        self.stream.set_read_timeout(Some(deadline)).expect("a read timeout");
+        self.stream.set_write_timeout(Some(deadline)).expect("a write timeout");
+    }
+
+    /// The socket itself: to shut one side, to set its linger time.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the request is written");
+    }
+
+    /// The whole answer to a request whose method is not HEAD; informational heads are skipped.
+    pub fn read_response(&mut self) -> Response {
+        let mut response = self.read_head();
+        while (100..200).contains(&response.status) {
+            response = self.read_head();
+        }
+        response.body = self.read_body(&response);
+        response
+    }
+
+    /// Status and headers; the body is empty and still on its way.
+    pub fn read_head(&mut self) -> Response {
+        let status_line = self.read_line();
+        let status = status_line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
+        let status = status.unwrap_or_else(|| panic!("not a status line: {status_line:?}"));
+        let mut headers = Vec::new();
+        loop {
+            let line = self.read_line();
+            if line.is_empty() {
+                return Response { status, headers, body: Vec::new() };
+            }
+            let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("not a header line: {line:?}"));
+            headers.push((name.to_owned(), value.trim().to_owned()));
+        }
+    }
+
+    /// The body that belongs to `head`.
+    pub fn read_body(&mut self, head: &Response) -> Vec<u8> {
+        if matches!(head.status, 204 | 304) {
+            return Vec::new();
+        }
+        if head.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
+            let mut body = Vec::new();
+            while let Some(chunk) = self.read_chunk() {
+                body.extend_from_slice(&chunk);
+            }
+            return body;
+        }
+        match head.header("content-length") {
+            Some(length) => self.read_exactly(length.parse().expect("a content-length in digits")),
+            None => self.read_to_end(),
+        }
+    }
+
+    /// The next chunk of a chunked body; `None` after the last one, its trailers read and dropped.
+    pub fn read_chunk(&mut self) -> Option<Vec<u8>> {
+        let line = self.read_line();
+        let size = usize::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16);
+        let size = size.unwrap_or_else(|error| panic!("not a chunk size: {line:?}: {error}"));
+        if size == 0 {
+            while !self.read_line().is_empty() {}
+            return None;
+        }
+        let chunk = self.read_exactly(size);
+        assert_eq!(self.read_line(), "", "a chunk ends in CRLF");
+        Some(chunk)
+    }
+
+    /// Whether the peer closes without another byte, by FIN or by reset; waits for either.
+    pub fn is_closed(&mut self) -> bool {
+        let unread = !self.ahead.is_empty();
+        !unread && !self.fill()
+    }
+
+    /// Everything until the peer closes or resets.
+    pub fn read_to_end(&mut self) -> Vec<u8> {
+        while self.fill() {}
+        std::mem::take(&mut self.ahead)
+    }
+
+    fn read_exactly(&mut self, bytes: usize) -> Vec<u8> {
+        while self.ahead.len() < bytes {
+            assert!(self.fill(), "the peer closed after {} of {bytes} bytes", self.ahead.len());
+        }
+        self.ahead.drain(..bytes).collect()
+    }
+
+    /// A line without its CRLF.
+    fn read_line(&mut self) -> String {
+        loop {
+            if let Some(end) = self.ahead.windows(2).position(|pair| pair == b"\r\n") {
+                let line: Vec<u8> = self.ahead.drain(..end + 2).take(end).collect();
+                return String::from_utf8_lossy(&line).into_owned();
+            }
+            let so_far = String::from_utf8_lossy(&self.ahead).into_owned();
+            assert!(self.fill(), "the peer closed inside a line: {so_far:?}");
+        }
+    }
+
+    /// Reads some more; `false` at the end of the stream. A deadline that passes fails the test.
+    fn fill(&mut self) -> bool {
+        let mut buffer = [0; 16 << 10];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => false,
+            Ok(read) => {
+                self.ahead.extend_from_slice(&buffer[..read]);
+                true
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("no answer from {:?}: {error}; read so far: {} bytes", self.stream, self.ahead.len()),
+        }
+    }
+}
+
+/// One request on a connection of its own. `content-length` is added when there is a body.
+pub fn request(addr: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+    let mut connection = Connection::open(addr);
+    connection.send(&request_bytes(addr, method, path, headers, body));
+    if method == "HEAD" { connection.read_head() } else { connection.read_response() }
+}
+
+/// The bytes of a request that keeps its connection.
+pub fn request_bytes(addr: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {addr}\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if !body.is_empty() || matches!(method, "POST" | "PUT") {
+        head.push_str(&format!("content-length: {}\r\n", body.len()));
+    }
+    head.push_str("\r\n");
+    [head.as_bytes(), body].concat()
+}
