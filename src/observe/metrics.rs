@@ -231,10 +231,12 @@ mod tests {
             Account::new(AccountId(0), Scope::Org, Period::Total, Window::ALWAYS, Nanos(5_000_000_000), Nanos(1), 2);
         account.draw(1, Nanos(1000));
         account.publish_reserved(1, Nanos(499_999_999));
-        let account = Arc::new(account);
+        let wide =
+            Account::new(AccountId(1), Scope::Org, Period::Total, Window::ALWAYS, Nanos(i64::MAX), Nanos::ZERO, 2);
+        let accounts = [(Arc::new(wide), Mode::Soft), (Arc::new(account), Mode::Hard)];
         Sources {
             shards,
-            accounts: Arc::new(move || vec![(account.clone(), Mode::Hard)]),
+            accounts: Arc::new(move || accounts.to_vec()),
             journal: Arc::new(|_| JournalFigures { accepting: true, lag_seconds: 0.25 }),
         }
     }
@@ -255,7 +257,7 @@ mod tests {
             "weir_journal_accepting 1.0",
             "weir_records_lost_total 0",
             "weir_shard_connections{shard=\"1\"} 7",
-            "weir_budget_remaining_usd{scope=\"org\",period=\"total\"} 4.5",
+            "weir_budget_remaining_usd{scope=\"org\"} 4.5",
             "# EOF",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");

@@ -51,13 +51,13 @@ impl Scrape {
         Self(sources)
     }
 
-    /// Room by scope and period. Two budgets of the same scope and period show the smaller room: a series is one number.
-    fn room(&self, now: UnixMs) -> BTreeMap<(String, &'static str), Nanos> {
+    /// Room by scope. Where a scope has several budgets, a daily and a monthly one, the smallest room is the one that binds.
+    fn room(&self, now: UnixMs) -> BTreeMap<String, Nanos> {
         let mut rooms = BTreeMap::new();
         for (account, _) in (self.0.accounts)() {
             if account.window.contains(now.seconds()) {
                 let room = account.free() + account.held() - account.reserved();
-                let place = rooms.entry((account.scope.to_string(), account.period.as_str())).or_insert(room);
+                let place = rooms.entry(account.scope.to_string()).or_insert(room);
                 *place = room.min(*place);
             }
         }
@@ -106,11 +106,10 @@ impl Collector for Scrape {
         for (shard, gauges) in self.0.shards.iter().enumerate() {
             family.encode_family(&[("shard", shard)])?.encode_gauge(&gauges.connections.get())?;
         }
-        let help = "Money left in budgets, reservations taken off, US dollars";
+        let help = "Money left in the tightest budget of a scope, reservations taken off, US dollars";
         let mut family = encoder.encode_descriptor(names::BUDGET_REMAINING_USD, help, None, MetricType::Gauge)?;
-        for ((scope, period), room) in self.room(now) {
-            let labels = [("scope", scope.as_str()), ("period", period)];
-            family.encode_family(&labels)?.encode_gauge(&dollars(room))?;
+        for (scope, room) in self.room(now) {
+            family.encode_family(&[("scope", scope)])?.encode_gauge(&dollars(room))?;
         }
         Ok(())
     }

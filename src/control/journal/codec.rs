@@ -9,7 +9,7 @@ use crate::{
         ids::{PrincipalId, RequestId},
         keys::Principal,
         money::Nanos,
-        names::Names,
+        names::{NameId, Names},
         record::{Attempt, AttemptResult, Entry, Format, Open, Operation, Outcome, Record, inline},
         time::UnixMs,
         usage::{Usage, UsageSource},
@@ -168,15 +168,16 @@ fn whole(high: u64, low: u64) -> RequestId {
     RequestId((u128::from(high) << 64) | u128::from(low))
 }
 
-/// Reads messages back. Principals are looked up in a table of its own first, since `Names` is behind a lock.
+/// Reads messages back. Names are looked up in tables of its own first, since `Names` is behind a lock.
 pub(super) struct Decoder {
     names: Arc<Names>,
+    upstreams: HashMap<String, NameId>,
     principals: HashMap<Principal, PrincipalId>,
 }
 
 impl Decoder {
     pub fn new(names: Arc<Names>) -> Self {
-        Self { names, principals: HashMap::new() }
+        Self { names, upstreams: HashMap::new(), principals: HashMap::new() }
     }
 
     /// Reads one entry; `None` for a kind that a later version added.
@@ -198,7 +199,7 @@ impl Decoder {
             format: value(&FORMATS, open.format, "format")?,
             operation: value(&OPERATIONS, open.operation, "operation")?,
             model_requested: inline(open.model_requested.as_bytes()),
-            upstream: self.names.name(&open.upstream),
+            upstream: self.upstream(open.upstream),
             request_bytes: open.request_bytes,
             reserved: Nanos(open.reserved_nanos),
             estimate: decode_usage(open.estimate),
@@ -220,7 +221,7 @@ impl Decoder {
             operation: value(&OPERATIONS, close.operation, "operation")?,
             model_requested: inline(close.model_requested.as_bytes()),
             model_served: inline(close.model_served.as_bytes()),
-            upstream: close.upstream.map(|name| self.names.name(&name)),
+            upstream: close.upstream.map(|name| self.upstream(name)),
             status: status(close.status)?,
             outcome: value(&OUTCOMES, close.outcome, "outcome")?,
             refused_by: close.refused_by.as_deref().map(reason),
@@ -232,7 +233,7 @@ impl Decoder {
             cost: Nanos(close.cost_nanos),
             reserved: Nanos(close.reserved_nanos),
             price_version: inline(close.price_version.as_bytes()),
-            attempts: self.attempts(&close.attempts)?,
+            attempts: self.attempts(close.attempts)?,
             ttfb_us: close.ttfb_us,
             duration_us: close.duration_us,
             gateway_us: close.gateway_us,
@@ -241,13 +242,13 @@ impl Decoder {
     }
 
     fn attempts(
-        &self,
-        attempts: &[AttemptV1],
+        &mut self,
+        attempts: Vec<AttemptV1>,
     ) -> Result<arrayvec::ArrayVec<Attempt, { crate::kernel::limits::ATTEMPTS_MAX }>, DecodeError> {
         let mut out = arrayvec::ArrayVec::new();
         for attempt in attempts {
             let attempt = Attempt {
-                upstream: self.names.name(&attempt.upstream),
+                upstream: self.upstream(attempt.upstream),
                 status: status(attempt.status)?,
                 result: value(&RESULTS, attempt.result, "attempt result")?,
                 duration_us: attempt.duration_us,
@@ -255,6 +256,15 @@ impl Decoder {
             out.try_push(attempt).map_err(|_| DecodeError::TooManyAttempts)?;
         }
         Ok(out)
+    }
+
+    fn upstream(&mut self, name: String) -> NameId {
+        if let Some(id) = self.upstreams.get(&name) {
+            return *id;
+        }
+        let id = self.names.name(&name);
+        self.upstreams.insert(name, id);
+        id
     }
 
     fn principal(&mut self, principal: PrincipalV1) -> PrincipalId {

@@ -35,7 +35,8 @@
 //!
 //! A group is written only after the one before is on disk, and a segment is begun only after the one before is complete.
 //! So after a crash at most the last group of the last segment can be torn. A bad group with a whole one behind it, or
-//! in an earlier segment, is damage, and weir refuses to start on it: it never skips what it cannot read.
+//! in an earlier segment, is damage, and weir refuses to start on it: it never skips what it cannot read. A torn end is cut
+//! off and kept beside its segment, as `journal-%010d.wal.torn-OFFSET`; nothing reads that file.
 //!
 //! Names are texts in entries, never numbers, so that a segment can be read without the process that wrote it.
 //! Deliberately absent: snapshots and retention; they come as further files and leave this format alone.

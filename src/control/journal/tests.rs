@@ -2,6 +2,7 @@
 
 mod chain;
 mod codec;
+mod crash;
 mod faults;
 
 use super::{group::GroupBuilder, *};

@@ -114,7 +114,8 @@ pub(super) fn time_of(key: &str, value: &str) -> Result<Option<i64>, String> {
     if value.is_empty() {
         return Ok(None);
     }
-    parse_time(value).map(Some).map_err(|error| format!("{key}: {error}"))
+    // A `+` that was not escaped has become a space on its way here; in a time it can only have been the offset's sign.
+    parse_time(&value.replace(' ', "+")).map(Some).map_err(|error| format!("{key}: {error}"))
 }
 
 /// Reads a moment as Unix seconds: `1763700000`, `2026-11-21` (midnight UTC) or `2026-11-21T08:00:00Z`.

@@ -106,6 +106,7 @@ fn since_is_inside_and_until_is_outside() {
     assert_eq!(requests(&[("since", "2025-11-21"), ("until", "2025-11-22")]), 2);
     assert_eq!(requests(&[("since", &NOON.to_string()), ("until", "")]), 3);
     assert_eq!(requests(&[("since", "2025-11-22T14:00:00+02:00")]), 1);
+    assert_eq!(requests(&[("since", "2025-11-22T14:00:00 02:00")]), 1);
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn record(names: &Names, texts: &[String; 8], n: &[u64; 12], usage: Usage, attem
         upstream_request_id: inline(agent.as_bytes()),
         started_at: UnixMs(n[2]),
         ended_at: UnixMs(n[3]),
-        principal: (n[4] % 3 > 0).then(|| names.principal(&principal)),
+        principal: (!n[4].is_multiple_of(3)).then(|| names.principal(&principal)),
         session: inline(session.as_bytes()),
         agent: inline(agent.as_bytes()),
         request_class: inline(user.as_bytes()),
@@ -46,11 +46,11 @@ fn record(names: &Names, texts: &[String; 8], n: &[u64; 12], usage: Usage, attem
         operation: [Messages, CountTokens, Models, Probe, Unknown][n[5] as usize % 5],
         model_requested: inline(model.as_bytes()),
         model_served: inline(session.as_bytes()),
-        upstream: (n[5] % 2 > 0).then(|| names.name(team)),
+        upstream: (!n[5].is_multiple_of(2)).then(|| names.name(team)),
         status: n[6] as u16,
         outcome: [Completed, ClientAborted, UpstreamFailed, Refused, GatewayFailed][n[6] as usize % 5],
-        refused_by: (n[7] % 2 > 0).then(|| REFUSAL_REASONS[n[7] as usize % REFUSAL_REASONS.len()]),
-        stream: n[8] % 2 > 0,
+        refused_by: (!n[7].is_multiple_of(2)).then(|| REFUSAL_REASONS[n[7] as usize % REFUSAL_REASONS.len()]),
+        stream: !n[8].is_multiple_of(2),
         request_bytes: n[8],
         response_bytes: n[9],
         usage,
@@ -62,7 +62,7 @@ fn record(names: &Names, texts: &[String; 8], n: &[u64; 12], usage: Usage, attem
         ttfb_us: n[2],
         duration_us: n[3],
         gateway_us: n[4],
-        request_sha256: (n[0] % 2 > 0).then_some([n[1] as u8; 32]),
+        request_sha256: (!n[0].is_multiple_of(2)).then_some([n[1] as u8; 32]),
     }
 }
 
