@@ -72,7 +72,11 @@ fn summary(path: &Path, config: &Config, out: &mut dyn Write) -> io::Result<()> 
     writeln!(out, "  models     {} listed, others {unlisted}", config.models.len())?;
     writeln!(out, "  callers    {} keys, {} budgets", config.keys.len(), config.budgets.len())?;
     writeln!(out, "  prices     {}", prices.version())?;
-    writeln!(out, "  journal    {}", config.store.path.display())
+    writeln!(out, "  journal    {}", config.store.path.display())?;
+    if !listen.admin.ip().is_loopback() {
+        writeln!(out, "  note       the admin listener speaks plain HTTP to other machines; keep its network private")?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -108,7 +112,10 @@ secret = "${T}"
         assert!(text.contains("main (https://api.anthropic.com)"), "{text}");
         assert!(text.contains("one shard per core, io_uring"), "{text}");
         assert!(text.contains("0 listed, others passed through"), "{text}");
-        assert!(!text.contains("secret-value"));
+        assert!(!text.contains("secret-value") && !text.contains("note"));
+        let open = format!("{GOOD}\n[listen]\nadmin = \"0.0.0.0:8081\"");
+        let config = config::parse(&open, Path::new("/etc/weir"), &env).unwrap_or_else(|errors| panic!("{errors:?}"));
+        assert!(text_of(|out| summary(Path::new("weir.toml"), &config, out)).contains("plain HTTP to other machines"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::{
     reader::Reader,
     types::{ModelConfig, TargetConfig},
 };
-use crate::kernel::limits::MODEL_BYTES_MAX;
+use crate::kernel::limits::{ATTEMPTS_MAX, MODEL_BYTES_MAX};
 use std::collections::HashMap;
 
 /// Reads `[models] passthrough`.
@@ -83,6 +83,10 @@ fn targets(reader: &Reader<'_>) -> Vec<TargetConfig> {
             target.error_here("is listed twice", "remove one; a failed upstream is not asked again for the same model");
         }
         targets.push(read);
+    }
+    if readers.len() > ATTEMPTS_MAX {
+        let message = format!("has {} entries, but a request is tried {ATTEMPTS_MAX} times at most", readers.len());
+        reader.error("targets", message, format!("keep the first {ATTEMPTS_MAX}; later ones would never be asked"));
     }
     if readers.is_empty() {
         reader.error("targets", "is empty or no list of tables", MEND);

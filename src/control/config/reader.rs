@@ -237,7 +237,10 @@ impl<'a> Reader<'a> {
             Value::String(text) => match read(text) {
                 Ok(value) => Some(value),
                 Err(error) => {
-                    self.error(key, format!("{} {error}", shown(text)), format!("write {wanted}"));
+                    // What is wrong comes from the value's own type, how to write it from here.
+                    let error = error.to_string();
+                    let what = error.split(';').next().unwrap_or_default();
+                    self.error(key, format!("{} {what}", shown(text)), format!("write {wanted}"));
                     None
                 }
             },

@@ -20,7 +20,7 @@ use std::{
 
 type ContentHash = [u8; 32];
 
-static SERVERS: Kept<ServerConfig> = Kept { max: 4, built: Mutex::new(Vec::new()) };
+static SERVERS: Kept<ServerConfig> = Kept { max: 8, built: Mutex::new(Vec::new()) };
 static EXTENDED_ROOTS: Kept<RootCertStore> = Kept { max: 32, built: Mutex::new(Vec::new()) };
 static HOST_ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
 /// A PEM file is not larger; anything else is the wrong file. Bytes.

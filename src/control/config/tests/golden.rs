@@ -185,8 +185,7 @@ fn the_first_error_hides_the_others_or_one_shows_a_secret() {
             .to_string(),
         "upstream[0].auth.api_key: the environment variable MISSING is not set; export MISSING=… before the start".to_string(),
         "key[0].secret: the secret behind it is empty; correct the content of EMPTY".to_string(),
-        "budget[0].amount: \"5e2\" is not a decimal number; write US dollars such as \"12.50\", without sign or symbol; \
-         write US dollars in quotes, such as \"500.00\""
+        "budget[0].amount: \"5e2\" is not a decimal number; write US dollars in quotes, such as \"500.00\""
             .to_string(),
         "model[0].targets[0].upstream: no upstream is called \"mian\"; did you mean \"main\"?".to_string(),
         "budget[0].scope: no key has team \"plattform\", so this would limit nobody; did you mean \"platform\"?".to_string(),
@@ -214,6 +213,89 @@ fn a_syntax_error_is_reported_without_its_place_or_with_the_source() {
 fn a_file_that_is_not_there_panics() {
     let errors = load(Path::new("/nonexistent/weir.toml")).err().unwrap_or_default();
     assert!(errors[0].message.starts_with("cannot be read"), "{errors:?}");
+}
+
+/// The example of interface.md §2, as far as this version goes, and what it refuses.
+const INTERFACE: &str = r#"
+[listen]
+clients = "0.0.0.0:8080"
+admin   = "127.0.0.1:8081"
+tls     = { cert = "tls.crt", key = "tls.key", client_ca = "ca.pem" }
+trusted_proxies = ["10.0.0.0/8"]
+allow_from = ["10.0.0.0/8"]
+[shards]
+count = 0
+pin   = true
+[limits]
+body_max = "32MiB"
+head_max = "64KiB"
+[store]
+path = "weir-data"
+[admin]
+token = "${TOKEN}"
+[[upstream]]
+name     = "anthropic-main"
+provider = "anthropic"
+base_url = "https://api.anthropic.com"
+auth     = { api_key = "${KEY}" }
+[[upstream]]
+name     = "bedrock-use1"
+provider = "bedrock"
+region   = "us-east-1"
+auth     = { access_key_id = "${KEY}", secret_access_key = "${KEY}" }
+[[model]]
+id       = "claude-sonnet-4-6"
+targets  = [ { upstream = "anthropic-main" },
+             { upstream = "bedrock-use1", model = "us.anthropic.claude-sonnet-4-6" } ]
+strategy = "ordered"
+[[key]]
+id      = "dev-alice"
+secret  = "${ALICE}"
+user    = "alice@example.com"
+team    = "platform"
+project = "checkout"
+models  = ["claude-*"]
+expires = "2027-01-01T00:00:00Z"
+[[jwt]]
+issuer   = "https://idp.example.com"
+audience = "weir"
+jwks_url = "https://idp.example.com/keys"
+claims   = { user = "user", team = "team", project = "project" }
+[[budget]]
+scope  = "team:platform"
+amount = "500.00"
+period = "monthly"
+mode   = "hard"
+blocked_message = "ask in #llm-budget"
+[budgets]
+reserve = "expected"
+on_store_error = "open"
+[[rate_limit]]
+scope = "user:*"
+requests_per_minute = 60
+[pricing]
+multiplier = "1.0"
+unknown_model = { input = "5.00", output = "25.00" }
+[[price]]
+upstream = "bedrock-use1"
+model = "claude-sonnet-4-6"
+input = "3.30"
+output = "16.50"
+cache_read = "0.33"
+cache_write_5m = "4.125"
+cache_write_1h = "6.60"
+[audit]
+bodies = "none"
+retention = "400d"
+"#;
+
+#[test]
+fn the_documented_example_has_errors_beyond_what_is_not_done_yet() {
+    let dir = tls_dir();
+    std::fs::copy(dir.path().join("other.crt"), dir.path().join("ca.pem")).unwrap();
+    let errors = parse(INTERFACE, dir.path(), &env).err().unwrap_or_default();
+    let paths: Vec<&str> = errors.iter().map(|error| error.path.as_str()).collect();
+    assert_eq!(paths, ["jwt", "rate_limit", "upstream[1].provider"], "{errors:#?}");
 }
 
 /// Any TOML value, with keys of the language more often than others.

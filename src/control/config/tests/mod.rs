@@ -1,6 +1,7 @@
 //! One test per rule of the configuration language.
 
 mod golden;
+mod handshakes;
 mod refusals;
 mod rules;
 mod snapshots;

@@ -62,6 +62,13 @@ fn a_model_has_no_target_or_an_unknown_one() {
 }
 
 #[test]
+fn a_target_that_is_never_asked_is_taken() {
+    let five: Vec<String> = (0..5).map(|n| format!("{{ upstream = \"main\", model = \"m{n}\" }}")).collect();
+    let error = wrong_with("{ upstream = \"main\" }", &five.join(", "));
+    assert!(error.starts_with("model[0].targets: has 5 entries"), "{error}");
+}
+
+#[test]
 fn a_key_without_exactly_one_secret_is_taken() {
     assert!(wrong_with("secret = \"${ALICE}\"", "").starts_with("key[0]: has neither secret nor sha256"));
     assert!(wrong_with("secret = ", "sha256 = \"00\"\nsecret = ").starts_with("key[0]: has both"));
