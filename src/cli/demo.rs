@@ -39,10 +39,17 @@ pub fn run() -> ExitCode {
     let store = Store::new();
     let ports = USUAL_PORTS.map(free_port);
     let config = config_text(provider.addr(), ports, &store.0);
-    boot::serve(Source::Text(config), |at| {
+    boot::serve(Source::Text { text: config, environment: environment() }, |at| {
         println!("{}", ready_line(at));
         println!("{}", how_to(at));
     })
+}
+
+/// The demo's secrets are no secrets, but the configuration takes none that are written out.
+fn environment() -> Vec<(String, String)> {
+    let keys = KEYS.map(|(key, ..)| (key.to_owned(), key.to_owned()));
+    let others = [("ADMIN_TOKEN", ADMIN_TOKEN), ("PROVIDER_KEY", PROVIDER_KEY)];
+    keys.into_iter().chain(others.map(|(name, value)| (name.to_owned(), value.to_owned()))).collect()
 }
 
 /// The journal's directory, removed at the end.
@@ -75,12 +82,12 @@ admin = "127.0.0.1:{}"
 [store]
 path = {:?}
 [admin]
-token = "{ADMIN_TOKEN}"
+token = "${{ADMIN_TOKEN}}"
 [[upstream]]
 name = "simulated"
 provider = "anthropic"
 base_url = "http://{provider}"
-auth = {{ api_key = "{PROVIDER_KEY}" }}
+auth = {{ api_key = "${{PROVIDER_KEY}}" }}
 [models]
 passthrough = true
 [[budget]]
@@ -94,7 +101,7 @@ blocked_message = "This is the demo's budget: restart the demo, or use another t
     );
     for (key, user, team, project) in KEYS {
         text.push_str(&format!(
-            "[[key]]\nid = \"{key}\"\nsecret = \"{key}\"\nuser = \"{user}\"\nteam = \"{team}\"\nproject = \"{project}\"\n"
+            "[[key]]\nid = \"{key}\"\nsecret = \"${{{key}}}\"\nuser = \"{user}\"\nteam = \"{team}\"\nproject = \"{project}\"\n"
         ));
     }
     text
@@ -138,7 +145,7 @@ mod tests {
     #[test]
     fn the_demo_needs_nothing_from_anybody() {
         let text = config_text(SocketAddr::from(([127, 0, 0, 1], 9)), [0, 0], std::path::Path::new("x"));
-        let parsed = crate::control::config::parse(&text, std::path::Path::new("."), &|_| None);
+        let parsed = Source::Text { text, environment: environment() }.load();
         assert!(parsed.is_ok(), "{:?}", parsed.err().map(|e| e.iter().map(ToString::to_string).collect::<Vec<_>>()));
     }
 }
