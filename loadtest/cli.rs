@@ -30,6 +30,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Plays the Anthropic Messages API on loopback until SIGTERM or SIGINT.
+    #[command(after_help = script_help())]
     Provider(ProviderArgs),
     /// Sends one workload to one target and checks every answer.
     #[command(after_help = workload_help())]
@@ -59,6 +60,9 @@ struct ProviderArgs {
     /// Keeps the raw request bodies in the entries.
     #[arg(long)]
     keep_bodies: bool,
+    /// No line on stderr for each refused request.
+    #[arg(long)]
+    quiet: bool,
 }
 
 #[derive(Args)]
@@ -128,6 +132,15 @@ struct CompareArgs {
     peers: Peers,
 }
 
+fn script_help() -> String {
+    let keys = provider::script::KEYS;
+    format!(
+        "A request says how it is answered by `key=value` words, in the header `anthropic-sim` or as `[[sim key=value …]]`\n\
+         in its body. Keys: {keys}\n\
+         Books: GET /sim/books[?since=N][?totals=1], DELETE /sim/books"
+    )
+}
+
 fn workload_help() -> String {
     let lines: Vec<String> =
         generator::workload::WORKLOADS.iter().map(|(name, what)| format!("  {name:<12}{what}")).collect();
@@ -162,7 +175,7 @@ fn run_provider(args: ProviderArgs) -> Result<ExitCode, String> {
         threads: args.threads,
         api_keys: args.api_keys,
         seed: args.seed,
-        quiet: false,
+        quiet: args.quiet,
         keep_entries: args.keep_entries,
         keep_bodies: args.keep_bodies,
     };

@@ -13,7 +13,7 @@ use super::http::{self, Head, ReadError};
 use super::message::{Message, input_tokens, quoted};
 use super::plan::Plan;
 use super::reply::{self, BodyLength, ReplyHead};
-use super::script::{ChunkMode, Cut, Fail, Script, ScriptError};
+use super::script::{AfterWhole, ChunkMode, Cut, Fail, Script, ScriptError};
 use super::stream::{Ended, Stream};
 use super::writer::Writer;
 
@@ -189,7 +189,9 @@ impl Exchange<'_> {
             }
             status => self.scripted_error(conn, script, status).await,
         };
-        if script.status.early_close || after != After::KeepAlive {
+        // A client that waited for leave to send its body has its answer instead, and the body may never come.
+        let waits = self.head.expects_continue() && conn.unread().is_empty();
+        if script.status.early_close || waits || after != After::KeepAlive {
             return After::Close;
         }
         let (status, outcome) = (self.report.status, self.report.outcome);
@@ -264,18 +266,19 @@ impl Exchange<'_> {
         let sent = stream.deltas_sent;
         self.report.usage = if ended == Ended::Whole { message.usage } else { message.usage_after(sent, plan.deltas) };
         self.report.response = writer.sums();
-        self.conclude(ended, close)
+        self.conclude(ended, close, script.fault.after)
     }
 
-    fn conclude(&mut self, ended: Ended, close: bool) -> After {
+    fn conclude(&mut self, ended: Ended, close: bool, broken: Option<AfterWhole>) -> After {
         self.report.outcome = match ended {
             Ended::Whole => Outcome::Completed,
             Ended::Gone => Outcome::ClientGone,
             Ended::Error | Ended::Reset | Ended::Close => Outcome::Faulted,
         };
-        match ended {
-            Ended::Whole | Ended::Error if !close => After::KeepAlive,
-            Ended::Reset => After::Reset,
+        match (ended, broken) {
+            (Ended::Reset, _) | (Ended::Whole, Some(AfterWhole::Reset)) => After::Reset,
+            (Ended::Whole, Some(AfterWhole::Close)) => After::Close,
+            (Ended::Whole | Ended::Error, _) if !close => After::KeepAlive,
             _ => After::Close,
         }
     }
@@ -316,7 +319,7 @@ impl Exchange<'_> {
         writer.head(&head, chunks, gzip);
         let ended = send_json(&mut writer, &reply.body, script.fault.cut).await.unwrap_or(Ended::Gone);
         self.report.response = writer.sums();
-        self.conclude(ended, close)
+        self.conclude(ended, close, script.fault.after)
     }
 
     async fn head_only(&mut self, conn: &mut Conn, status: u16) -> After {
@@ -335,7 +338,7 @@ impl Exchange<'_> {
         .write();
         self.report.status = status;
         let ended = conn.send(&head).await.map_or(Ended::Gone, |()| Ended::Whole);
-        self.conclude(ended, close)
+        self.conclude(ended, close, None)
     }
 
     /// An error of the provider's own finding, after the whole request was read.

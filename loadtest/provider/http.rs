@@ -110,13 +110,16 @@ impl Head {
 
     /// Names and values in order, as received.
     pub(super) fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        let name = |range: &Range<usize>| std::str::from_utf8(&self.bytes[range.clone()]).unwrap_or_default();
-        self.fields.iter().map(move |(n, v)| (name(n), &self.bytes[v.clone()]))
+        self.raw_fields().map(|(name, value)| (std::str::from_utf8(name).unwrap_or_default(), value))
+    }
+
+    fn raw_fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.fields.iter().map(|(name, value)| (&self.bytes[name.clone()], &self.bytes[value.clone()]))
     }
 
     /// First value of a header, by its lower-case name.
     pub(super) fn get(&self, name: &str) -> Option<&[u8]> {
-        self.fields().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.raw_fields().find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 
     /// First value of a header as text.
@@ -130,7 +133,7 @@ impl Head {
 
     pub(super) fn keeps_alive(&self) -> bool {
         let says = |token: &str| {
-            self.fields().filter(|(name, _)| name.eq_ignore_ascii_case("connection")).any(|(_, value)| {
+            self.raw_fields().filter(|(name, _)| name.eq_ignore_ascii_case(b"connection")).any(|(_, value)| {
                 value.split(|b| *b == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
             })
         };
@@ -140,18 +143,18 @@ impl Head {
     /// The one framing of the body.
     pub(super) fn framing(&self) -> Result<BodyFraming, ReadError> {
         let (mut length, mut chunked, mut hosts) = (None, false, 0);
-        for (name, value) in self.fields() {
-            if name.eq_ignore_ascii_case("content-length") {
+        for (name, value) in self.raw_fields() {
+            if name.eq_ignore_ascii_case(b"content-length") {
                 if length.is_some() {
                     return Err(ReadError::Bad("more than one content-length"));
                 }
                 length = Some(digits(value).ok_or(ReadError::Bad("content-length is not a number"))?);
-            } else if name.eq_ignore_ascii_case("transfer-encoding") {
+            } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
                 if chunked || !value.eq_ignore_ascii_case(b"chunked") {
                     return Err(ReadError::Bad("transfer-encoding is not exactly chunked"));
                 }
                 chunked = true;
-            } else if name.eq_ignore_ascii_case("host") {
+            } else if name.eq_ignore_ascii_case(b"host") {
                 hosts += 1;
             }
         }

@@ -1,5 +1,6 @@
 //! Response heads and error bodies, as Anthropic writes them (contract.md §2.5, §3.4).
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 
 use super::clock;
@@ -34,10 +35,10 @@ pub(super) struct ReplyHead<'a> {
 
 impl ReplyHead<'_> {
     pub(super) fn write(&self) -> Vec<u8> {
-        let now = clock::unix_ms() / 1000;
         let mut out = String::with_capacity(1024);
         // Writing to a String cannot fail.
-        let _ = write!(out, "HTTP/1.1 {} {}\r\nDate: {}\r\n", self.status, reason(self.status), clock::http_date(now));
+        let _ = write!(out, "HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
+        with_dated(|dated| out.push_str(&dated.date));
         if !self.content_type.is_empty() {
             let _ = write!(out, "Content-Type: {}\r\n", self.content_type);
         }
@@ -57,7 +58,7 @@ impl ReplyHead<'_> {
             out.push_str("Trailer: x-sim-trailer\r\n");
         }
         if self.ratelimits {
-            write_ratelimits(&mut out, now);
+            with_dated(|dated| out.push_str(&dated.ratelimits));
         }
         out.push_str(self.extra);
         let _ = write!(
@@ -71,17 +72,41 @@ impl ReplyHead<'_> {
     }
 }
 
-fn write_ratelimits(out: &mut String, now: u64) {
-    let reset = clock::rfc3339(now + 1);
-    let families = [("requests", 4000), ("input-tokens", 2_000_000), ("output-tokens", 400_000), ("tokens", 2_400_000)];
-    for (family, limit) in families {
-        let _ = write!(
-            out,
-            "anthropic-ratelimit-{family}-limit: {limit}\r\nanthropic-ratelimit-{family}-remaining: {}\r\n\
-             anthropic-ratelimit-{family}-reset: {reset}\r\n",
-            limit - 1
-        );
+/// Header lines that change once a second.
+struct Dated {
+    unix_s: u64,
+    date: String,
+    ratelimits: String,
+}
+
+impl Dated {
+    fn at(unix_s: u64) -> Dated {
+        let reset = clock::rfc3339(unix_s + 1);
+        let families =
+            [("requests", 4000), ("input-tokens", 2_000_000), ("output-tokens", 400_000), ("tokens", 2_400_000)];
+        let lines = families.map(|(family, limit)| {
+            format!(
+                "anthropic-ratelimit-{family}-limit: {limit}\r\nanthropic-ratelimit-{family}-remaining: {}\r\n\
+                 anthropic-ratelimit-{family}-reset: {reset}\r\n",
+                limit - 1
+            )
+        });
+        Dated { unix_s, date: format!("Date: {}\r\n", clock::http_date(unix_s)), ratelimits: lines.concat() }
     }
+}
+
+/// Gives the lines of this second, formatted once a second and thread.
+fn with_dated(use_lines: impl FnOnce(&Dated)) {
+    thread_local! {
+        static NOW: RefCell<Dated> = RefCell::new(Dated::at(0));
+    }
+    let unix_s = clock::unix_ms() / 1000;
+    NOW.with_borrow_mut(|now| {
+        if now.unix_s != unix_s {
+            *now = Dated::at(unix_s);
+        }
+        use_lines(now);
+    });
 }
 
 /// Header lines that a scripted error carries.

@@ -17,11 +17,11 @@ pub const EVENT_BYTES_MAX: usize = 1 << 20;
 /// Largest accepted `body_bytes`.
 pub const BODY_BYTES_MAX: usize = 64 << 20;
 
-/// Every key, for the error message.
-const KEYS: &str = "events event_bytes gap_ms first_ms pings first_ping thinking tool body_bytes model stop_reason \
+/// Every key, for error messages and help.
+pub const KEYS: &str = "events event_bytes gap_ms first_ms pings first_ping thinking tool body_bytes model stop_reason \
     comments unknown_events crlf lean stream input_tokens cache_read cache_5m cache_1h output_tokens web_search speed geo tier \
     status retry_after should_retry error_code message early early_close hundred error_at reset_at close_at stall_at \
-    ping_at reset_before silent p_fail fail chunk flush trickle gzip length until_close trailers";
+    ping_at reset_before silent p_fail fail after chunk flush trickle gzip length until_close trailers";
 
 /// What is wrong with a script, in words for its author.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,6 +182,15 @@ pub enum Fail {
     Error,
 }
 
+/// A broken promise to keep the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterWhole {
+    /// FIN.
+    Close,
+    /// TCP reset.
+    Reset,
+}
+
 /// What breaks.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FaultScript {
@@ -195,6 +204,8 @@ pub struct FaultScript {
     pub p_fail: f64,
     /// What fails then; reset unless said.
     pub fail: Option<Fail>,
+    /// How the connection ends after a whole answer that promised to keep it.
+    pub after: Option<AfterWhole>,
 }
 
 /// How SSE events become HTTP chunks.
@@ -368,6 +379,13 @@ impl FaultScript {
                     "close" => Fail::Close,
                     "error" => Fail::Error,
                     _ => return Err(fault(format!("fail={value}: use reset, 529, close or error"))),
+                });
+            }
+            "after" => {
+                self.after = Some(match value {
+                    "close" => AfterWhole::Close,
+                    "reset" => AfterWhole::Reset,
+                    _ => return Err(fault(format!("after={value}: use close or reset"))),
                 });
             }
             _ => return Ok(false),

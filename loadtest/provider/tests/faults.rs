@@ -210,3 +210,27 @@ fn stopped_provider_still_answers() {
     while client.fill().is_ok() {}
     assert!(TcpStream::connect(addr).is_err());
 }
+
+#[test]
+fn kept_connection_outlives_its_broken_promise() {
+    let provider = provider();
+    for (script, end) in [("after=close", End::Fin), ("after=reset", End::Reset)] {
+        for stream in [true, false] {
+            let mut client = Client::connect(&provider);
+            client.post(&format!("anthropic-sim: {script}\r\n"), &body(stream));
+            let response = client.response().unwrap();
+            assert_eq!((response.end, response.header("connection")), (End::Whole, Some("keep-alive")), "{script}");
+            assert_eq!(client.fill().unwrap_err(), end, "{script}");
+        }
+    }
+    assert!(ended(&provider, 4).entries.iter().all(|entry| entry.outcome == Outcome::Completed));
+}
+
+#[test]
+fn early_answer_is_followed_by_an_interim_one() {
+    let provider = provider();
+    let mut client = Client::connect(&provider);
+    client.send(b"POST /v1/messages HTTP/1.1\r\nHost: s\r\nExpect: 100-continue\r\nanthropic-sim: early=1\r\nContent-Length: 9\r\n\r\n");
+    assert_eq!(client.response().unwrap().status, 429);
+    assert_eq!(client.fill().unwrap_err(), End::Fin);
+}
