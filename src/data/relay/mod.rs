@@ -144,10 +144,10 @@ fn conclude<'c>(
         return Err(body_fault(cx, failure));
     }
     match ended {
-        Ended::Whole { .. } => Ok(Relayed::Done(Outcome::Completed, metered(cx, down, true))),
+        Ended::Whole { .. } => Ok(Relayed::Done(Outcome::Completed, metered(cx, down, uploaded, true))),
         _ if cx.link.gone.get() || matches!(ended, Ended::ClientLeft) => {
             cx.link.closing.set(true);
-            Ok(Relayed::Done(Outcome::ClientAborted, metered(cx, down, false)))
+            Ok(Relayed::Done(Outcome::ClientAborted, metered(cx, down, uploaded, false)))
         }
         Ended::Credential => {
             let text = "the upstream refused the gateway's own credential; the gateway's operator must mend it";
@@ -163,13 +163,13 @@ fn conclude<'c>(
         }),
         _ => {
             // The answer broke off and the client has been told, by an event or by the reset to come.
-            Ok(Relayed::Done(Outcome::UpstreamFailed, metered(cx, down, false)))
+            Ok(Relayed::Done(Outcome::UpstreamFailed, metered(cx, down, uploaded, false)))
         }
     }
 }
 
 /// What was used, by the best knowledge there is (contract.md §4.2).
-fn metered(cx: &Exchange<'_>, down: &Download<'_>, whole: bool) -> Metered {
+fn metered(cx: &Exchange<'_>, down: &Download<'_>, uploaded: Uploaded, whole: bool) -> Metered {
     if !down.meter.counts() || (down.head_sent && down.status >= 400) {
         return Metered::default();
     }
@@ -178,6 +178,10 @@ fn metered(cx: &Exchange<'_>, down: &Download<'_>, whole: bool) -> Metered {
         return Metered { usage: tally.usage(), source: UsageSource::Reported };
     }
     if whole && !tally.started() && down.meter.output_bytes() == 0 && down.client_bytes == 0 {
+        return Metered::default();
+    }
+    if !tally.started() && !whole && uploaded != Uploaded::Whole {
+        // The provider never had the whole prompt: there was nothing to bill.
         return Metered::default();
     }
     let told = if tally.started() { tally.usage() } else { prompt_estimate(cx) };
