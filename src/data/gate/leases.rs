@@ -161,6 +161,11 @@ impl LeaseBook {
             Reserve::Expected => ask.expected.0.clamp(0, bound),
         };
         let full = Hold { slot: place, amount, serial: 0 };
+        if slot.lease > 0 && slot.account.free().0 < 0 {
+            // Somebody's overrun has eaten into what this shard still holds.
+            slot.account.give_back(shard, Nanos(slot.lease));
+            slot.lease = 0;
+        }
         if slot.lease < bound {
             let slice = slot.account.free().0 / (SLICE_SHARE * shards);
             slot.lease += slot.account.draw(shard, Nanos((bound - slot.lease).max(slice))).0;
@@ -178,8 +183,10 @@ impl LeaseBook {
             return Err(Refusal::Spent);
         }
         // Room that other shards hold unreserved flows back within a tick or two; room that is reserved may or may not.
+        // Room that is reserved is not room: a request alone may pass the cap, two in a row must not.
         let unreserved = left.minus(slot.account.reserved());
-        if unreserved.0 >= bound || reserve == Reserve::Strict || !slot.account.enter_serial(token) {
+        if unreserved.0 >= bound || unreserved.0 <= 0 || reserve == Reserve::Strict || !slot.account.enter_serial(token)
+        {
             return Err(Refusal::Wait);
         }
         self.next_token += 1;

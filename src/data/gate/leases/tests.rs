@@ -56,6 +56,31 @@ fn near_the_cap_requests_go_one_at_a_time_and_overrun_by_one_at_most() {
 }
 
 #[test]
+fn requests_alone_at_the_cap_do_not_each_eat_what_others_have_reserved() {
+    let a = account(100, 1);
+    let mut book = LeaseBook::new(0, 1);
+    let running = admitted(admit(&mut book, &a, 90, 90));
+    let alone = admitted(admit(&mut book, &a, 20, 20));
+    book.settle(alone, Nanos(20));
+    assert!(matches!(admit(&mut book, &a, 20, 20), Decision::Wait), "the rest is reserved");
+    book.settle(running, Nanos(90));
+    assert!(matches!(admit(&mut book, &a, 20, 20), Decision::Spent(0)));
+    assert_eq!(a.spent(), Some(Nanos(110)));
+}
+
+#[test]
+fn a_lease_is_no_room_while_the_account_as_a_whole_is_overrun() {
+    let a = account(100, 2);
+    let (mut one, mut two) = (LeaseBook::new(0, 2), LeaseBook::new(1, 2));
+    let first = admitted(admit(&mut one, &a, 40, 40));
+    one.settle(first, Nanos(0));
+    let dear = admitted(admit(&mut two, &a, 60, 60));
+    two.settle(dear, Nanos(90));
+    assert!(!matches!(admit(&mut one, &a, 40, 40), Decision::Wait), "ten are left: one request, alone");
+    assert!(matches!(admit(&mut one, &a, 1, 1), Decision::Wait));
+}
+
+#[test]
 fn nobody_is_refused_for_money_that_another_shard_only_holds() {
     let a = account(1000, 2);
     let (mut one, mut two) = (LeaseBook::new(0, 2), LeaseBook::new(1, 2));
