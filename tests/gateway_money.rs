@@ -6,6 +6,10 @@
 #[allow(unused_imports, reason = "each test binary uses a part of it")]
 mod support;
 
+#[path = "gateway_money/budgets.rs"]
+mod budgets;
+#[path = "gateway_money/cap.rs"]
+mod cap;
 #[path = "gateway_money/fleet.rs"]
 mod fleet;
 #[path = "gateway_money/identity.rs"]
