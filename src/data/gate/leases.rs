@@ -75,6 +75,8 @@ struct Slot {
     account: Arc<Account>,
     lease: i64,
     reserved: i64,
+    /// Reservations not settled yet; the last room's may be of nothing.
+    running: u32,
     used_at: u64,
     utilization: f64,
 }
@@ -111,7 +113,14 @@ impl LeaseBook {
         if let Some(place) = self.places[id] {
             return place;
         }
-        let slot = Slot { account: account.clone(), lease: 0, reserved: 0, used_at: self.tick, utilization: 0.0 };
+        let slot = Slot {
+            account: account.clone(),
+            lease: 0,
+            reserved: 0,
+            running: 0,
+            used_at: self.tick,
+            utilization: utilization_of(account).unwrap_or(0.0),
+        };
         let place = self.slots.iter().position(Option::is_none).unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
@@ -124,21 +133,22 @@ impl LeaseBook {
     /// Decides on a request. Nothing is held unless the decision is `Admitted`.
     pub fn admit(&mut self, touches: &[Touch<'_>], ask: Ask, reserve: Reserve, now: UnixMs) -> Decision {
         let mut reservation = Reservation::default();
+        let (mut wait, mut spent) = (false, None);
         for (order, touch) in touches.iter().take(BUDGETS_PER_REQUEST_MAX).enumerate() {
             let place = self.place(touch.account);
             match self.hold(place, touch.mode, ask, reserve, now) {
                 Ok(hold) => reservation.holds.push(hold),
-                Err(refusal) => {
-                    self.undo(reservation);
-                    return match refusal {
-                        Refusal::Wait => Decision::Wait,
-                        Refusal::Spent => Decision::Spent(order),
-                    };
-                }
+                Err(Refusal::Wait) => wait = true,
+                // Of several, the one that resets last is what the caller must hear of (contract.md §2.4).
+                Err(Refusal::Spent) => spent = spent.max(Some((touch.account.window.end, order))),
             }
         }
-        self.publish(&reservation);
-        Decision::Admitted(reservation)
+        if !wait && spent.is_none() {
+            self.publish(&reservation);
+            return Decision::Admitted(reservation);
+        }
+        self.undo(reservation);
+        spent.map_or(Decision::Wait, |(_, order)| Decision::Spent(order))
     }
 
     /// Shows what is reserved, for the other shards' and the operator's eyes.
@@ -161,11 +171,7 @@ impl LeaseBook {
             Reserve::Expected => ask.expected.0.clamp(0, bound),
         };
         let full = Hold { slot: place, amount, serial: 0 };
-        if slot.lease > 0 && slot.account.free().0 < 0 {
-            // Somebody's overrun has eaten into what this shard still holds.
-            slot.account.give_back(shard, Nanos(slot.lease));
-            slot.lease = 0;
-        }
+        slot.cover_overrun(shard);
         if slot.lease < bound {
             let slice = slot.account.free().0 / (SLICE_SHARE * shards);
             slot.lease += slot.account.draw(shard, Nanos((bound - slot.lease).max(slice))).0;
@@ -182,8 +188,8 @@ impl LeaseBook {
             slot.account.note_denial(Denial { at_ms: now.0 as i64, needed: ask.bound, spent });
             return Err(Refusal::Spent);
         }
-        // Room that other shards hold unreserved flows back within a tick or two; room that is reserved may or may not.
-        // Room that is reserved is not room: a request alone may pass the cap, two in a row must not.
+        // Room that other shards hold unreserved flows back within a tick or two; room that is reserved may or may not. What
+        // running requests have reserved is as good as spent: the last one in may overrun what is left beside it, once.
         let unreserved = left.minus(slot.account.reserved());
         if unreserved.0 >= bound || unreserved.0 <= 0 || reserve == Reserve::Strict || !slot.account.enter_serial(token)
         {
@@ -211,6 +217,7 @@ impl LeaseBook {
     fn release(&mut self, hold: Hold, cost: i64) {
         let shard = self.shard;
         let Some(slot) = self.slots.get_mut(hold.slot).and_then(Option::as_mut) else { return };
+        slot.running -= 1;
         slot.reserved -= hold.amount;
         slot.lease += hold.amount - cost;
         slot.account.settle(shard, Nanos(cost));
@@ -237,12 +244,9 @@ impl LeaseBook {
                 slot.account.give_back(shard, Nanos(slot.lease));
                 slot.lease = 0;
             }
-            if let Some(spent) = slot.account.spent() {
-                let amount = slot.account.amount().0.max(1);
-                slot.utilization = spent.0 as f64 / amount as f64;
-            }
+            slot.utilization = utilization_of(&slot.account).unwrap_or(slot.utilization);
             held += slot.lease + slot.reserved;
-            if slot.reserved == 0 && slot.lease == 0 && !slot.account.window.contains(now.seconds()) {
+            if slot.running == 0 && slot.lease == 0 && !slot.account.window.contains(now.seconds()) {
                 self.places[slot.account.id.0 as usize] = None;
                 *place = None;
             }
@@ -258,10 +262,26 @@ impl LeaseBook {
 }
 
 impl Slot {
+    /// Somebody's overrun has taken more than was free: what this shard holds unreserved belongs to it first.
+    fn cover_overrun(&mut self, shard: usize) {
+        let missing = self.account.free().0.saturating_neg();
+        if missing > 0 && self.lease > 0 {
+            let back = self.lease.min(missing);
+            self.account.give_back(shard, Nanos(back));
+            self.lease -= back;
+        }
+    }
+
     fn take(&mut self, hold: Hold) {
         self.lease -= hold.amount;
         self.reserved += hold.amount;
+        self.running += 1;
     }
+}
+
+/// The share of an account that is spent; `None` while money is being moved.
+fn utilization_of(account: &Account) -> Option<f64> {
+    account.spent().map(|spent| spent.0 as f64 / account.amount().0.max(1) as f64)
 }
 
 enum Refusal {
