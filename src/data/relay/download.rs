@@ -55,6 +55,8 @@ pub struct Download<'a> {
     uploaded: &'a Cell<bool>,
     /// Status of the upstream's answer; 0 before it.
     pub status: u16,
+    /// The upstream has said something, be it half a head: it has the request, so nobody may ask again.
+    pub heard: bool,
     /// A byte of the answer has gone to the client.
     pub head_sent: bool,
     /// Bytes of the answer's body that have gone to the client.
@@ -96,6 +98,7 @@ impl<'a> Download<'a> {
             over: flags.0,
             uploaded: flags.1,
             status: 0,
+            heard: false,
             head_sent: false,
             client_bytes: 0,
             first_byte_at: None,
@@ -190,6 +193,7 @@ impl<'a> Download<'a> {
             if !matches!(result, Ok(bytes) if bytes > 0) {
                 return None;
             }
+            self.heard = true;
         }
     }
 

@@ -83,7 +83,7 @@ pub async fn exchange<'c>(
     deadlines.disarm(Awaited::Whole);
     let took = clock::mono().since(began);
     open.waited(took);
-    if reused && matches!(ended, Ended::NoAnswer) && deadlines.passed().is_none() && may_ask_again(cx) {
+    if reused && !down.heard && matches!(ended, Ended::NoAnswer) && deadlines.passed().is_none() && may_ask_again(cx) {
         return Ok(Relayed::Again(admitted));
     }
     pool::note(
