@@ -124,6 +124,11 @@ impl Connection {
         Some(chunk)
     }
 
+    /// What was read and not yet used, for who wants to read the socket itself from here on.
+    pub fn take_ahead(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.ahead)
+    }
+
     /// Whether the peer closes without another byte, by FIN or by reset; waits for either.
     pub fn is_closed(&mut self) -> bool {
         let unread = !self.ahead.is_empty();

@@ -21,6 +21,7 @@ use tempfile::TempDir;
 
 use http::Response;
 use process::Server;
+#[allow(unused_imports, reason = "some test binaries bring a provider of their own")]
 pub use provider::Provider;
 
 /// Longest wait for anything that is going to happen: generous, as a loaded machine is no failure.

@@ -42,6 +42,17 @@ pub enum Relayed<'c> {
     Again(Admitted<'c>),
 }
 
+/// What the two directions of an exchange tell each other.
+#[derive(Default)]
+pub struct Flags {
+    /// The answer is complete, or will never be.
+    pub over: Cell<bool>,
+    /// Every byte of the request has been sent.
+    pub uploaded: Cell<bool>,
+    /// The head of the answer is there: the time for its first byte no longer runs.
+    pub begun: Cell<bool>,
+}
+
 /// Sends the request up and the answer down.
 pub async fn exchange<'c>(
     cx: &Exchange<'c>,
@@ -59,31 +70,24 @@ pub async fn exchange<'c>(
     ));
     let splice = head::splice_for(routed, chosen);
     let deadlines = connection.deadlines.clone();
-    deadlines.arm(Awaited::Read, cx.shard.sweeper.in_(cx.serving.limits.first_byte_timeout));
     deadlines.arm(Awaited::Whole, cx.shard.sweeper.in_(cx.serving.limits.stream_max_timeout));
     cx.link.works_for(Some(deadlines.kill().clone()));
     if cx.link.gone.get() {
         deadlines.kill().end();
     }
-    let (over, uploaded_whole) = (Cell::new(false), Cell::new(false));
+    let flags = Flags::default();
     let operation = routed.identified.incoming.route.operation;
-    let up = Upload {
-        cx,
-        head: head::upstream_head(cx, routed, upstream, splice.as_ref()),
-        splice,
-        over: &over,
-        whole: &uploaded_whole,
-        deadlines: &deadlines,
-    };
-    let mut down = Download::new(cx, routed.identified.key, operation, &deadlines, (&over, &uploaded_whole));
+    let head = head::upstream_head(cx, routed, upstream, splice.as_ref());
+    let up = Upload { cx, splice, flags: &flags, deadlines: &deadlines };
+    let mut down = Download::new(cx, routed.identified.key, operation, &deadlines, &flags);
     let began = clock::mono();
-    let (uploaded, ended) = both(up.run(&mut connection.writer), down.run(&mut connection.reader, client)).await;
+    let (uploaded, ended) = both(up.run(&mut connection.writer, head), down.run(&mut connection.reader, client)).await;
     cx.link.works_for(None);
     deadlines.disarm(Awaited::Read);
     deadlines.disarm(Awaited::Whole);
     let took = clock::mono().since(began);
     open.waited(took);
-    if reused && matches!(ended, Ended::NoAnswer) && deadlines.passed().is_none() && may_ask_again(cx) {
+    if reused && !down.heard && matches!(ended, Ended::NoAnswer) && deadlines.passed().is_none() && may_ask_again(cx) {
         return Ok(Relayed::Again(admitted));
     }
     pool::note(
