@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use jiff::Timestamp;
 use serde_json::Value;
 use weir::loadtest::provider::{self, BilledUsage, Books, ProviderHandle, ProviderOptions};
 
@@ -122,12 +123,17 @@ fn secrets() -> [(&'static str, &'static str); 4] {
     [("ALICE_KEY", ALICE_KEY), ("BOB_KEY", BOB_KEY), ("EVE_KEY", EVE_KEY), ("WRONG_PROVIDER_KEY", WRONG_PROVIDER_KEY)]
 }
 
-/// Runs a command of the binary to its end, in that directory and with the secrets of these tests.
+/// Runs a command of the binary to its end.
 pub fn run_weir(arguments: &[&str], directory: &Path) -> Output {
+    weir_command(arguments, directory).output().expect("the binary runs")
+}
+
+/// A command of the binary, in that directory and with the secrets of these tests.
+pub fn weir_command(arguments: &[&str], directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
     command.args(arguments).current_dir(directory).env_clear().envs(secrets());
     command.env("WEIR_ADMIN_TOKEN", crate::support::ADMIN_TOKEN).env("PROVIDER_KEY", PROVIDER_KEY);
-    command.output().expect("the binary runs")
+    command
 }
 
 /// One request for a message, as Claude Code would send it.
@@ -237,6 +243,12 @@ impl Fleet {
     /// Rows of `GET /admin/v1/usage`.
     pub fn usage(&self, query: &str) -> Vec<Value> {
         self.weir.admin_get(&format!("/admin/v1/usage?{query}"))["data"].as_array().expect("rows").clone()
+    }
+
+    /// Up to when the ledger knows everything.
+    pub fn as_of(&self) -> Timestamp {
+        let answer = self.weir.admin_get("/admin/v1/usage");
+        answer["as_of"].as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no time: {answer}"))
     }
 
     /// The budget of a scope.
