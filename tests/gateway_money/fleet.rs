@@ -147,6 +147,8 @@ pub struct Ask<'a> {
     pub key: &'a str,
     pub session: &'a str,
     pub path: &'a str,
+    /// Bytes of the prompt besides the question.
+    pub prompt_bytes: usize,
 }
 
 impl Default for Ask<'_> {
@@ -159,15 +161,17 @@ impl Default for Ask<'_> {
             key: ALICE_KEY,
             session: "session-1",
             path: "/v1/messages",
+            prompt_bytes: 0,
         }
     }
 }
 
 impl Ask<'_> {
     pub fn body(&self) -> Vec<u8> {
-        let Ask { model, stream, max_tokens, .. } = self;
+        let Ask { model, stream, max_tokens, prompt_bytes, .. } = self;
+        let prompt = "~".repeat(*prompt_bytes);
         format!(
-            r#"{{"model":"{model}","messages":[{{"role":"user","content":"How deep is the river?"}}],"max_tokens":{max_tokens},"stream":{stream}}}"#
+            r#"{{"model":"{model}","messages":[{{"role":"user","content":"How deep is the river?{prompt}"}}],"max_tokens":{max_tokens},"stream":{stream}}}"#
         )
         .into_bytes()
     }
@@ -238,6 +242,17 @@ impl Fleet {
         let shards = self.weir.admin_get("/admin/v1/shards");
         let data = shards["data"].as_array().expect("a list of shards");
         data.iter().map(|shard| shard[name].as_u64().expect("a figure")).collect()
+    }
+
+    /// Reloads the configuration file, and waits until every shard serves it.
+    pub fn reload(&self) {
+        let answer = self.weir.admin_request("POST", "/admin/v1/reload", b"");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let wanted = answer.json()["version"].as_u64();
+        eventually(DEADLINE, "all shards serve the new configuration", || {
+            let shards = self.weir.admin_get("/admin/v1/shards");
+            (shards["settled"] == true && shards["version"].as_u64() >= wanted).then_some(())
+        });
     }
 
     /// Rows of `GET /admin/v1/usage`.

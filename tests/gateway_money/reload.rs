@@ -85,10 +85,7 @@ fn budgets_or_models_stay_as_they_were() {
     assert_eq!(fleet.ask(Ask::default()).status, 429);
     let reload = |config: String| {
         fleet.weir.write_config(&config);
-        let answer = fleet.weir.admin_request("POST", "/admin/v1/reload", b"");
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        let wanted = answer.json()["version"].as_u64();
-        eventually(DEADLINE, "all shards serve it", || (version(&fleet) >= wanted).then_some(()));
+        fleet.reload();
     };
     let config = |more: &str| fleet::config(fleet.provider.addr(), more);
     reload(config(&budget("4.00")));
