@@ -107,7 +107,7 @@ fn ask(cx: &Exchange<'_>, rates: &Rates, routed: &Routed<'_>) -> Ask {
     let bound = bound(cx, rates);
     let expectations = cx.shard.expectations.borrow();
     let kind = expectations.kind(routed.identified.key.principal, &routed.model);
-    Ask { bound, expected: expectations.expected(kind, bound) }
+    Ask { bound, expected: expectations.expected(kind, bound), exact: cx.pipe.is_ended() }
 }
 
 fn max_tokens(cx: &Exchange<'_>) -> Option<u64> {
