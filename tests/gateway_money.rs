@@ -16,6 +16,8 @@ mod cap;
 mod crash;
 #[path = "gateway_money/fleet.rs"]
 mod fleet;
+#[path = "gateway_money/holds.rs"]
+mod holds;
 #[path = "gateway_money/identity.rs"]
 mod identity;
 #[path = "gateway_money/life.rs"]
