@@ -1,0 +1,170 @@
+//! From the ready line to the exit code: starts that must fail, drains that must not cut, ends that must come at once.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Stdio;
+
+use tempfile::TempDir;
+
+use crate::fleet::{self, Ask, Fleet, nanos, usage_of};
+use crate::support::http::{self, Connection};
+use crate::support::{DEADLINE, eventually};
+
+/// A stream that goes on for a while: the connection, and its head as received.
+fn slow_stream(fleet: &Fleet, sim: &str) -> (Connection, http::Response) {
+    let mut connection = Connection::open(fleet.weir.clients());
+    connection.send(&Ask { sim, stream: true, ..Ask::default() }.bytes(fleet.weir.clients()));
+    let head = connection.read_head();
+    assert_eq!(head.status, 200);
+    (connection, head)
+}
+
+fn readiness(fleet: &Fleet) -> u16 {
+    http::request(fleet.weir.admin(), "GET", "/readyz", &[], b"").status
+}
+
+/// Nobody answers on a new connection: it is refused, or closed without a byte.
+fn turned_away(fleet: &Fleet) -> bool {
+    let Ok(mut stream) = TcpStream::connect(fleet.weir.clients()) else { return true };
+    stream.set_read_timeout(Some(DEADLINE)).expect("a read timeout");
+    let _sent = std::io::Write::write_all(&mut stream, &Ask::default().bytes(fleet.weir.clients()));
+    !matches!(stream.read(&mut [0; 16]), Ok(read) if read > 0)
+}
+
+#[test]
+fn a_drain_cuts_a_running_stream_or_takes_new_callers() {
+    let mut fleet = fleet::start("[[budget]]\nscope = \"org\"\namount = \"100.00\"\nperiod = \"total\"\n");
+    let mut idle = Connection::open(fleet.weir.clients());
+    idle.send(&Ask::default().bytes(fleet.weir.clients()));
+    assert_eq!(idle.read_response().status, 200);
+    let sim = "events=25 gap_ms=60 input_tokens=40 output_tokens=60";
+    let (mut stream, head) = slow_stream(&fleet, sim);
+    assert_eq!(readiness(&fleet), 200);
+    fleet.weir.sigterm();
+    eventually(DEADLINE, "not ready any more", || (readiness(&fleet) == 503).then_some(()));
+    assert_eq!(http::request(fleet.weir.admin(), "GET", "/healthz", &[], b"").status, 200, "alive all the same");
+    eventually(DEADLINE, "newcomers are turned away", || turned_away(&fleet).then_some(()));
+    assert!(idle.is_closed(), "a connection without a request leaves");
+    let body = String::from_utf8(stream.read_body(&head)).expect("UTF-8");
+    assert!(body.contains("message_stop"), "the stream ends by itself: {body}");
+    assert_eq!(fleet.weir.wait_for_exit(), Some(0));
+    fleet.weir.restart();
+    let record = fleet.record_of(&head);
+    assert_eq!((&record["outcome"], usage_of(&record).output), (&"completed".into(), 60), "{record}");
+    assert_eq!(fleet.records("").len(), 2, "newcomers leave no record, and nobody is closed by a crash");
+}
+
+#[test]
+fn a_drain_asked_for_over_the_admin_api_does_not_end_the_process() {
+    let mut fleet = fleet::start("");
+    fleet.ask_record(Ask::default());
+    assert_eq!(fleet.weir.admin_request("POST", "/admin/v1/drain", b"").status, 202);
+    assert_eq!(fleet.weir.wait_for_exit(), Some(0));
+}
+
+#[test]
+fn a_second_signal_waits_for_streams_or_leaves_them_unbooked() {
+    let mut fleet = fleet::start("");
+    let streams: Vec<_> = (0..6).map(|_| slow_stream(&fleet, "stall_at=5 events=9 input_tokens=4000")).collect();
+    fleet.weir.sigterm();
+    eventually(DEADLINE, "the drain has begun", || (readiness(&fleet) == 503).then_some(()));
+    fleet.weir.sigterm();
+    assert_eq!(fleet.weir.wait_for_exit(), Some(1), "streams were cut");
+    fleet.weir.restart();
+    let records = fleet.records("");
+    assert_eq!(records.len(), streams.len());
+    for (mut connection, head) in streams {
+        let record = fleet.record_of(&head);
+        assert_ne!(record["refused_by"], "crash", "closed before the end, not found at the start: {record}");
+        assert_eq!((&record["usage_source"], usage_of(&record).input), (&"estimated".into(), 4000), "{record}");
+        assert!(nanos(&record["cost_usd"]) > 0 && record["outcome"] != "completed", "{record}");
+        connection.read_to_end();
+    }
+}
+
+#[test]
+fn a_drain_that_lasts_too_long_never_ends() {
+    let mut fleet = fleet::start("[limits]\ndrain_timeout = \"300ms\"\n");
+    let (mut stream, head) = slow_stream(&fleet, "stall_at=5 events=9");
+    fleet.weir.sigterm();
+    assert!(fleet.weir.wait_for_exit().is_some());
+    stream.read_to_end();
+    fleet.weir.restart();
+    assert_ne!(fleet.record_of(&head)["refused_by"], "crash");
+}
+
+#[test]
+fn a_bad_configuration_starts_or_shows_one_error_at_a_time() {
+    let dir = TempDir::with_prefix("weir-").expect("a directory");
+    let bad = "[listen]\nclients = \"nowhere\"\n[shards]\ncuont = 2\n[admin]\ntoken = \"${NO_SUCH_VARIABLE}\"\n[[budget]]\nscope = \"planet:earth\"\namount = \"-1\"\nperiod = \"hourly\"\n";
+    fs::write(dir.path().join("weir.toml"), bad).expect("written");
+    for command in ["serve", "check"] {
+        let output = fleet::run_weir(&[command, "--config", "weir.toml"], dir.path());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{command}: {said}");
+        for word in ["listen.clients", "shards.cuont", "NO_SUCH_VARIABLE", "budget[0].scope", "amount", "period"] {
+            assert!(said.contains(word), "weir {command} says nothing of {word}: {said}");
+        }
+        assert!(!dir.path().join("weir-data").exists(), "{command} touches no store");
+    }
+    let output = fleet::run_weir(&["serve", "--config", "none.toml"], dir.path());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("none.toml"), "{output:?}");
+}
+
+#[test]
+fn a_good_configuration_is_refused_by_the_check() {
+    let fleet = fleet::start("");
+    let output = fleet::run_weir(&["check", "--config", "weir.toml"], fleet.weir.dir());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("good") && said.contains("2 shards") && said.contains("3 keys"), "{said}");
+    assert!(!said.contains(fleet::ALICE_KEY));
+}
+
+#[test]
+fn a_taken_port_is_shared_with_a_stranger() {
+    let fleet = fleet::start("");
+    let stranger = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = stranger.local_addr().expect("its address").to_string();
+    for listener in ["clients", "admin"] {
+        let dir = TempDir::with_prefix("weir-").expect("a directory");
+        let config = fleet::config(fleet.provider.addr(), "");
+        let config = config.replace(&format!("{listener} = \"127.0.0.1:0\""), &format!("{listener} = \"{taken}\""));
+        fs::write(dir.path().join("weir.toml"), config).expect("written");
+        let output = fleet::run_weir(&["serve", "--config", "weir.toml"], dir.path());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(&format!("listen.{listener}")) && said.contains(&taken), "names the listener: {said}");
+        assert!(output.stdout.is_empty());
+    }
+    // Another weir on the port of one that runs: its clients would be split between the two.
+    let dir = TempDir::with_prefix("weir-").expect("a directory");
+    let ours = format!("clients = \"{}\"", fleet.weir.clients());
+    let config = fleet::config(fleet.provider.addr(), "").replace("clients = \"127.0.0.1:0\"", &ours);
+    fs::write(dir.path().join("weir.toml"), config).expect("written");
+    let output = fleet::run_weir(&["serve", "--config", "weir.toml"], dir.path());
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
+#[test]
+fn whoever_starts_weir_cannot_read_where_it_listens() {
+    let fleet = fleet::start("");
+    let dir = TempDir::with_prefix("weir-").expect("a directory");
+    fs::write(dir.path().join("weir.toml"), fleet::config(fleet.provider.addr(), "")).expect("written");
+    let mut command = fleet::weir_command(&["serve", "--config", "weir.toml"], dir.path());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary runs");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+    let address = |label: &str| {
+        let text = line.trim_end().split(' ').find_map(|word| word.strip_prefix(label)).expect("a labelled address");
+        text.parse::<SocketAddr>().unwrap_or_else(|error| panic!("{text}: {error}"))
+    };
+    let (clients, admin) = (address("clients=http://"), address("admin=http://"));
+    let ready = http::request(admin, "GET", "/readyz", &[], b"").status;
+    let probed = http::request(clients, "HEAD", "/", &[], b"").status;
+    child.kill().and_then(|()| child.wait()).expect("it ends");
+    assert_eq!(line, format!("weir: ready clients=http://{clients} admin=http://{admin}\n"));
+    assert_eq!((ready, probed), (200, 200), "it accepts once it has said so");
+}
