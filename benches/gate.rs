@@ -34,7 +34,7 @@ fn admit_and_settle(c: &mut Criterion) {
     for count in [1, 6] {
         let accounts = accounts(count);
         let mut book = LeaseBook::new(0, 2);
-        let ask = Ask { bound: Nanos(5 * DOLLARS), expected: Nanos(DOLLARS / 10) };
+        let ask = Ask { bound: Nanos(5 * DOLLARS), expected: Nanos(DOLLARS / 10), exact: true };
         c.bench_function(&format!("admit and settle, {count} accounts"), |b| {
             let touches: Vec<_> = accounts.iter().map(|account| Touch { account, mode: Mode::Hard }).collect();
             b.iter(|| match book.admit(black_box(&touches), ask, Reserve::Expected, NOW) {
