@@ -28,7 +28,7 @@ use crate::{
     },
     wire::h1::{HeadLimits, Progress, RequestHead, RequestParser},
 };
-use std::{net::SocketAddr, rc::Rc, time::Duration};
+use std::{net::SocketAddr, pin::pin, rc::Rc, time::Duration};
 
 /// How long a connection that is being closed may take to notice.
 const LINGER: Duration = Duration::from_secs(2);
@@ -175,7 +175,7 @@ impl Connection {
             first: Part::new(buf.clone(), if bad { buf.len() } else { head.head_len }..buf.len()),
             bytes_max: serving.limits.body_bytes_max,
         };
-        let walked = async {
+        let walked = pin!(async {
             walk::walk(&cx, writer, fault).await;
             pipe.stop();
             link.walking.set(false);
@@ -191,8 +191,8 @@ impl Connection {
             } else {
                 link.deadlines.arm(Awaited::Read, shard.sweeper.in_(serving.limits.keep_alive_timeout));
             }
-        };
-        let (next, ()) = both(intake::run(reader, source, pipe, link), walked).await;
+        });
+        let (next, ()) = both(pin!(intake::run(reader, source, pipe, link)), walked).await;
         next
     }
 }
