@@ -225,6 +225,12 @@ fn an_http_1_0_client_gets_a_body_without_chunks() {
         let entry = bench.entry(1);
         assert_eq!(sha256(&whole), entry.response_sha256, "{script}: {}", String::from_utf8_lossy(&whole));
     }
+    // It asks to keep the connection and would wait for a confirmation, or for the end: it gets the end.
+    let mut connection = bench.connect();
+    connection
+        .send(format!("GET /v1/models HTTP/1.0\r\nx-api-key: {KEY}\r\nconnection: keep-alive\r\n\r\n").as_bytes());
+    assert_eq!(connection.read_response().header("connection"), Some("close"));
+    assert!(connection.is_closed());
     let mut connection = bench.connect();
     connection.send(b"HEAD / HTTP/1.0\r\n\r\n");
     assert_eq!(connection.read_head().status, 200, "HTTP/1.0 needs no host");
