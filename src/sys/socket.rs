@@ -118,6 +118,14 @@ impl Kill {
         let _gone = unsafe { libc::connect(self.descriptor(), &raw const nowhere, len) };
     }
 
+    /// Has the peer ended or reset the connection? Seen even behind bytes that nobody has read yet.
+    pub fn is_left(&self) -> bool {
+        let mut seen = libc::pollfd { fd: self.descriptor(), events: libc::POLLRDHUP, revents: 0 };
+        // SAFETY: one valid pollfd is handed over, it outlives the call, and with a timeout of 0 the call does not wait.
+        let found = unsafe { libc::poll(&raw mut seen, 1, 0) };
+        found > 0
+    }
+
     /// Is an idle connection still usable? Looks without waiting. `with_data`: what waiting data means.
     pub fn is_quiet(&self, with_data: bool) -> bool {
         let mut byte = 0u8;
