@@ -180,6 +180,11 @@ impl Intake<'_> {
                 return NextBytes::Gone;
             }
         }
+        if self.link.closing.get() {
+            // There will be no next request. Closing with its bytes unread would reset the connection, and throw away what the
+            // client has not yet taken of its answer.
+            return self.linger().await;
+        }
         NextBytes::Bytes(next)
     }
 
