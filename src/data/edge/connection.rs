@@ -157,7 +157,9 @@ impl Connection {
         }
         pipe.reset(!bad);
         link.reset();
-        link.closing.set(bad || !head.keep_alive || shard.door.phase() != Phase::Serving);
+        // An HTTP/1.0 client that asks to keep the connection wants that confirmed in words of its own; it may have a new one.
+        let last = bad || !head.keep_alive || head.minor_version == 0;
+        link.closing.set(last || shard.door.phase() != Phase::Serving);
         link.deadlines.arm(Awaited::Read, shard.sweeper.in_(serving.limits.body_timeout));
         let cx = Exchange {
             shard,

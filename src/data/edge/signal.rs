@@ -65,3 +65,9 @@ pub async fn both<A, B>(
     })
     .await
 }
+
+/// Waits for either; the other is dropped, so neither may be an operation of the kernel's (law 10).
+pub async fn first_of(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+    let (mut one, mut other) = (std::pin::pin!(one), std::pin::pin!(other));
+    poll_fn(|cx| if one.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { other.as_mut().poll(cx) }).await;
+}
