@@ -1,15 +1,18 @@
 //! From the ready line to the exit code: starts that must fail, drains that must not cut, ends that must come at once.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Stdio;
+use std::thread;
 
 use tempfile::TempDir;
 
 use crate::fleet::{self, Ask, Fleet, nanos, usage_of};
 use crate::support::http::{self, Connection};
 use crate::support::{DEADLINE, eventually};
+use crate::swarm::{self, Leave};
 
 /// A stream that goes on for a while: the connection, and its head as received.
 fn slow_stream(fleet: &Fleet, sim: &str) -> (Connection, http::Response) {
@@ -53,6 +56,59 @@ fn a_drain_cuts_a_running_stream_or_takes_new_callers() {
     let record = fleet.record_of(&head);
     assert_eq!((&record["outcome"], usage_of(&record).output), (&"completed".into(), 60), "{record}");
     assert_eq!(fleet.records("").len(), 2, "newcomers leave no record, and nobody is closed by a crash");
+}
+
+/// Callers that ask again and again until their connection ends; the ids of the answers they got whole.
+fn ids_until_the_end(fleet: &Fleet, callers: usize) -> Vec<String> {
+    let clients = fleet.weir.clients();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let all: Vec<_> = (0..callers)
+            .map(|n| {
+                let sim = "events=5 gap_ms=10 first_ms=10 input_tokens=30 output_tokens=40";
+                let bytes = Ask { sim, stream: n % 2 == 0, ..Ask::default() }.bytes(clients);
+                tokio::spawn(async move {
+                    let mut ids = Vec::new();
+                    let mut stream = tokio::net::TcpStream::connect(clients).await.expect("a connection");
+                    loop {
+                        let got = swarm::call(&mut stream, &bytes, Leave::AtTheEnd).await;
+                        assert!(got.status == 0 || (got.status == 200 && got.whole), "cut off: {}", got.head);
+                        let Some(id) = got.header("x-weir-request-id") else { return ids };
+                        ids.push(id.to_owned());
+                    }
+                })
+            })
+            .collect();
+        let mut ids = Vec::new();
+        for caller in all {
+            ids.extend(caller.await.expect("a caller does not panic"));
+        }
+        ids
+    })
+}
+
+#[test]
+fn a_drain_under_load_cuts_an_answer_or_loses_a_record() {
+    let mut fleet = fleet::start("[[budget]]\nscope = \"org\"\namount = \"100.00\"\nperiod = \"total\"\n");
+    let ids = thread::scope(|scope| {
+        let callers = scope.spawn(|| ids_until_the_end(&fleet, 60));
+        eventually(DEADLINE, "they are well under way", || (fleet.records("").len() > 300).then_some(()));
+        fleet.weir.sigterm();
+        callers.join().expect("whoever got an answer got it whole")
+    });
+    assert_eq!(fleet.weir.wait_for_exit(), Some(0));
+    fleet.weir.restart();
+    let records = fleet.records("");
+    let completed: HashSet<&str> = records
+        .iter()
+        .filter(|record| record["outcome"] == "completed")
+        .filter_map(|record| record["request_id"].as_str())
+        .collect();
+    assert!(ids.len() > 300 && ids.iter().all(|id| completed.contains(id.as_str())), "{} answers", ids.len());
+    assert!(records.iter().all(|record| record["refused_by"] != "crash"), "every record was closed before the end");
+    let cost: i64 = records.iter().map(|record| nanos(&record["cost_usd"])).sum();
+    assert_eq!(fleet.budget("org").spent, cost);
+    assert!(cost >= ids.len() as i64 * (30 * 3000 + 40 * 15_000));
 }
 
 #[test]
