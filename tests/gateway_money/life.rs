@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread;
 
 use tempfile::TempDir;
@@ -31,7 +31,7 @@ fn readiness(fleet: &Fleet) -> u16 {
 fn turned_away(fleet: &Fleet) -> bool {
     let Ok(mut stream) = TcpStream::connect(fleet.weir.clients()) else { return true };
     stream.set_read_timeout(Some(DEADLINE)).expect("a read timeout");
-    let _sent = std::io::Write::write_all(&mut stream, &Ask::default().bytes(fleet.weir.clients()));
+    let _sent = stream.write_all(&Ask::default().bytes(fleet.weir.clients()));
     !matches!(stream.read(&mut [0; 16]), Ok(read) if read > 0)
 }
 
@@ -223,4 +223,42 @@ fn whoever_starts_weir_cannot_read_where_it_listens() {
     child.kill().and_then(|()| child.wait()).expect("it ends");
     assert_eq!(line, format!("weir: ready clients=http://{clients} admin=http://{admin}\n"));
     assert_eq!((ready, probed), (200, 200), "it accepts once it has said so");
+}
+
+#[test]
+fn a_signal_right_after_the_ready_line_kills() {
+    // Nobody reads the ready line yet and the pipe is full, so weir is held at the very moment it says that it is ready.
+    let fleet = fleet::start("");
+    let dir = TempDir::with_prefix("weir-").expect("a directory");
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+    let config = fleet::config(fleet.provider.addr(), "");
+    let config = config.replace("clients = \"127.0.0.1:0\"", &format!("clients = \"{free}\""));
+    fs::write(dir.path().join("weir.toml"), config).expect("written");
+    let (mut reader, mut writer) = std::io::pipe().expect("a pipe");
+    let stdout = writer.try_clone().expect("another end");
+    let filler = thread::spawn(move || writer.write_all(&[b'.'; 1 << 20]));
+    let mut command = fleet::weir_command(&["serve", "--config", "weir.toml"], dir.path());
+    let mut child = command.stdout(stdout).stderr(Stdio::null()).spawn().expect("the binary runs");
+    drop(command);
+    let probe = || TcpStream::connect(free).is_ok();
+    eventually(DEADLINE, "its shards accept", || probe().then_some(()));
+    eventually(DEADLINE, "every handler is there that will be", || caught(child.id()).then_some(()));
+    for signal in ["HUP", "TERM"] {
+        let sent = Command::new("/bin/sh").args(["-c", &format!("kill -{signal} {}", child.id())]).status();
+        assert!(sent.expect("a shell").success());
+    }
+    let mut said = Vec::new();
+    reader.read_to_end(&mut said).expect("everything it says");
+    filler.join().expect("the filler").expect("written");
+    let code = eventually(DEADLINE, "it drains", || child.try_wait().expect("a child can be waited for"));
+    assert_eq!(code.code(), Some(0));
+    assert!(String::from_utf8_lossy(&said).contains("weir: ready"));
+}
+
+/// Whether the process has handlers for HUP, INT and TERM.
+fn caught(process: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("a mask");
+    let mask = u64::from_str_radix(mask.trim(), 16).expect("hexadecimal");
+    [1, 2, 15].iter().all(|signal| mask & (1 << (signal - 1)) != 0)
 }
