@@ -6,8 +6,8 @@
 //! What ARCHITECTURE.md names must exist. Of its text in single backticks,
 //! - a path (it starts in a folder of the tree or ends in `/` or `.rs`; without a slash, `.rs`, `.md` or `.sh`) must be a
 //!   file or folder, from the root, from `src`, or as the tail of one; a path with a leading `/` is a URL and not looked at;
-//! - `a::b`, `CamelCase`, `name()` and `name!` must be defined (item, field, variant or module), unless they come from std
-//!   or a dependency;
+//! - `a::b`, `CamelCase`, `name()` and `name!` must be defined (item, field, variant or module), or come from std or from a
+//!   dependency, which is seen by their path or by a `use` in the sources;
 //! - `snake_case` and `UPPER_CASE` with an underscore must at least be spoken of in a source or in Cargo.toml;
 //! - everything else (commands, requests, plain words) is prose.
 //!
@@ -168,19 +168,26 @@ fn everything_that_architecture_md_names_exists() {
 
 #[test]
 fn a_name_that_is_gone_from_the_tree_is_caught() {
-    let code =
-        "pub struct Lease {\n    pub slice_nanos: u64,\n}\nenum Room { Edge(u8), Gate }\nfn walk() {}\n// head_max\n";
+    let code = "use std::net::{IpAddr, TcpStream};\npub struct Lease {\n    pub slice_nanos: u64,\n}\nenum Room { Edge(u8), Gate }\nfn walk() {}\n// head_max\n";
     let paths = ["src/", "src/data/", "src/data/edge/", "src/data/edge/head.rs", "docs/", "docs/keys.md"];
     let sources = [Source::new("src/data/edge/head.rs", code)];
     let tree = Tree::new(paths.map(str::to_owned).to_vec(), &sources, "[dependencies]\nrtrb = \"1\"\n");
     let stale = |text: &str| document::stale_names("A.md", text, &tree).iter().map(|v| v.line).collect::<Vec<_>>();
-    let good = "`src/data/edge/head.rs` `data/edge/` `head.rs` `docs/keys.md` `Lease<T>` `Room::Edge` `walk()` `walk(a, b)`\n\
+    let good = "`src/data/edge/head.rs` `data/edge/` `head.rs` `docs/keys.md` `Lease<T>` `TcpStream` `Room::Edge` `walk()` `walk(a, b)`\n\
                 `edge::head` `rtrb::Producer` `std::fs::File` `head_max` `slice_nanos` `POST /v1/messages` `text/event-stream`\n\
                 `/v1/models` `weir serve --config weir.toml` plain Words_here\n```\ndata/ edge/ head.rs other::Words()\n```\n";
     assert!(stale(good).is_empty(), "{:?}", document::stale_names("A.md", good, &tree));
-    for bad in
-        ["src/data/edge/tail.rs", "tail.rs", "data/pool/", "Loan", "Room::Pool", "run()", "pool::head", "tail_max"]
-    {
+    for bad in [
+        "src/data/edge/tail.rs",
+        "tail.rs",
+        "data/pool/",
+        "UdpSocket",
+        "Loan",
+        "Room::Pool",
+        "run()",
+        "pool::head",
+        "tail_max",
+    ] {
         assert_eq!(stale(&format!("x\n`{bad}`\n")), [2], "{bad}");
     }
     assert_eq!(stale("```\ndata/\n  pool/\n```\n"), [3]);

@@ -18,13 +18,13 @@ use crate::{
         ledger::{Ledger, LedgerSink, SharedLedger},
     },
     data::shard,
-    kernel::{ids::ShardId, names::Names},
+    kernel::{ids::ShardId, names::Names, record::Record},
     link::{gauges::ShardGauges, up},
     observe::{
         metrics::Metrics,
         {JournalFigures, Sources},
     },
-    sys::{affinity, probe, runtime, socket},
+    sys::{affinity, open_files, probe, runtime, socket},
 };
 use parking_lot::RwLock;
 use plane::Plane;
@@ -33,9 +33,11 @@ use std::{
     process::ExitCode,
     sync::Arc,
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+/// How often something that takes long says how far it is.
+const PROGRESS: Duration = Duration::from_secs(2);
 /// Exit code of a bad configuration (interface.md §1).
 const BAD_CONFIGURATION: u8 = 2;
 
@@ -98,6 +100,7 @@ struct Started {
 fn start(source: Source) -> Result<Started, BootError> {
     let config = source.load().map_err(BootError::Configuration)?;
     check_driver(&config)?;
+    check_open_files(&config);
     let cores = affinity::allowed_cores();
     let shards = if config.shards.count == 0 { cores.len().max(1) } else { config.shards.count };
     let names = Arc::new(Names::default());
@@ -161,6 +164,20 @@ fn check_driver(config: &Config) -> Result<(), BootError> {
     }
 }
 
+/// Two descriptors for each running stream; with fewer than the configured connections need, say so before it hurts.
+fn check_open_files(config: &Config) {
+    let wanted = config.limits.connections_max as u64 * 2;
+    match open_files::raise() {
+        Ok(limit) if limit < wanted => tracing::warn!(
+            limit,
+            wanted,
+            "RLIMIT_NOFILE is small for limits.connections of even one shard; raise it (LimitNOFILE= in systemd)"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "cannot read the limit on open files"),
+    }
+}
+
 fn open_journal(config: &Config, names: &Arc<Names>) -> Result<(Journal, SharedLedger), BootError> {
     let began = Instant::now();
     let mut ledger = Ledger::new(names.clone());
@@ -169,8 +186,17 @@ fn open_journal(config: &Config, names: &Arc<Names>) -> Result<(Journal, SharedL
         segment_bytes_max: config.store.segment_bytes_max,
         ..JournalOptions::new(&config.store.path, names.clone())
     };
+    let (mut records, mut told) = (0u64, began);
+    let visit = |record: &Record| {
+        ledger.apply(record);
+        records += 1;
+        if records.is_multiple_of(4096) && told.elapsed() >= PROGRESS {
+            told = Instant::now();
+            tracing::info!(records, seconds = began.elapsed().as_secs(), "replaying the journal");
+        }
+    };
     let (journal, replay): (Journal, Replay) =
-        Journal::open(options, |record| ledger.apply(record)).map_err(|e| other("cannot open the journal", e))?;
+        Journal::open(options, visit).map_err(|e| other("cannot open the journal", e))?;
     ledger.set_as_of(crate::sys::clock::unix());
     tracing::info!(
         store = %config.store.path.display(),

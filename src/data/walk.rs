@@ -94,6 +94,7 @@ fn draft(cx: &Exchange<'_>) -> Record {
         session: label(Known::ClaudeCodeSessionId),
         agent: label(Known::ClaudeCodeAgentId),
         request_class: label(Known::ClaudeCodeRequestClass),
+        price_version: inline(cx.serving.prices.version().as_bytes()),
         ..Record::default()
     }
 }

@@ -1,5 +1,7 @@
 //! An answer of weir's own, before it is written.
 
+use bytes::Bytes;
+
 /// Status, headers and body. The edge adds length, connection, origin and request id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -10,18 +12,18 @@ pub struct Answer {
     /// More headers, names in lower case.
     pub headers: Vec<(&'static str, String)>,
     /// The body.
-    pub body: Vec<u8>,
+    pub body: Bytes,
 }
 
 impl Answer {
     /// An answer without a body.
     pub fn empty(status: u16) -> Self {
-        Self { status, content_type: None, headers: Vec::new(), body: Vec::new() }
+        Self { status, content_type: None, headers: Vec::new(), body: Bytes::new() }
     }
 
     /// A JSON answer.
-    pub fn json(status: u16, body: Vec<u8>) -> Self {
-        Self { status, content_type: Some("application/json"), headers: Vec::new(), body }
+    pub fn json(status: u16, body: impl Into<Bytes>) -> Self {
+        Self { status, content_type: Some("application/json"), headers: Vec::new(), body: body.into() }
     }
 
     /// The same with one more header.

@@ -105,11 +105,17 @@ impl Kill {
         self.shutdown(libc::SHUT_RD);
     }
 
-    /// Makes the coming close a reset: the honest end of an answer that broke off.
-    pub fn reset_on_close(&self) {
+    /// Resets the connection now: the honest end of an answer that broke off. A close alone would not do: the runtime shuts
+    /// the writing half down before it closes, and the peer would read an orderly end first.
+    pub fn reset(&self) {
         // SAFETY: the descriptor is open as long as `self`, which outlives this borrow.
         let descriptor = unsafe { BorrowedFd::borrow_raw(self.descriptor()) };
         let _closed = socket2::SockRef::from(&descriptor).set_linger(Some(Duration::ZERO));
+        // SAFETY: all zeroes is a valid sockaddr, of the family AF_UNSPEC (0), which takes a connection apart with a reset.
+        let nowhere: libc::sockaddr = unsafe { std::mem::zeroed() };
+        let len = size_of::<libc::sockaddr>() as libc::socklen_t;
+        // SAFETY: `nowhere` is valid for `len` bytes and outlives the call. An error means that nobody is connected any more.
+        let _gone = unsafe { libc::connect(self.descriptor(), &raw const nowhere, len) };
     }
 
     /// Is an idle connection still usable? Looks without waiting. `with_data`: what waiting data means.

@@ -106,6 +106,8 @@ fn claude(weir: &Weir, prompt: &str, credentials: &[(&str, &str)]) -> Value {
     let mut command = client(&program.to_string_lossy());
     command.args(["-p", prompt, "--model", SONNET, "--output-format", "json"]);
     command.env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1").env("ANTHROPIC_BASE_URL", weir.url());
+    // Two instead of ten: a gateway that wrongly invites a retry fails the test in seconds, not in minutes.
+    command.env("CLAUDE_CODE_MAX_RETRIES", "2");
     command.envs(credentials.iter().copied()).current_dir(home());
     let output = command.output().expect("claude starts");
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("claude: {error}: {}", told(&output)))

@@ -124,6 +124,11 @@ impl Connection {
         Some(chunk)
     }
 
+    /// What was read and not yet used, for who wants to read the socket itself from here on.
+    pub fn take_ahead(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.ahead)
+    }
+
     /// Whether the peer closes without another byte, by FIN or by reset; waits for either.
     pub fn is_closed(&mut self) -> bool {
         let unread = !self.ahead.is_empty();
@@ -188,4 +193,51 @@ pub fn request_bytes(addr: SocketAddr, method: &str, path: &str, headers: &[(&st
     }
     head.push_str("\r\n");
     [head.as_bytes(), body].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    /// A peer that reads one request head and answers with these bytes.
+    fn peer(answer: &'static [u8]) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let addr = listener.local_addr().expect("an address");
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let mut seen = Vec::new();
+            while !seen.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).expect("a head");
+                seen.extend_from_slice(&byte);
+            }
+            for part in answer.chunks(3) {
+                stream.write_all(part).expect("the client reads");
+            }
+        });
+        addr
+    }
+
+    #[test]
+    fn each_framing_is_read_to_its_own_end() {
+        let chunked = peer(
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+            3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\ntrailer: 1\r\n\r\n",
+        );
+        assert_eq!(request(chunked, "GET", "/", &[], b"").text(), "abc0123456789");
+        let counted = peer(b"HTTP/1.1 404 Not Found\r\nX-A: 1\r\nContent-Length: 2\r\n\r\nhimore");
+        let answer = request(counted, "GET", "/", &[], b"");
+        assert_eq!((answer.status, answer.header("x-a"), answer.text().as_str()), (404, Some("1"), "hi"));
+        let closed = peer(b"HTTP/1.1 200 OK\r\n\r\nuntil the end");
+        assert_eq!(request(closed, "GET", "/", &[], b"").text(), "until the end");
+    }
+
+    #[test]
+    #[should_panic(expected = "the peer closed after 2 of 5 bytes")]
+    fn a_body_that_ends_early_is_no_answer() {
+        request(peer(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhi"), "GET", "/", &[], b"");
+    }
 }

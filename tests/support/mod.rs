@@ -21,6 +21,7 @@ use tempfile::TempDir;
 
 use http::Response;
 use process::Server;
+#[allow(unused_imports, reason = "some test binaries bring a provider of their own")]
 pub use provider::Provider;
 
 /// Longest wait for anything that is going to happen: generous, as a loaded machine is no failure.
@@ -161,8 +162,8 @@ impl Weir {
         command.args(["serve", "--config"]).arg(self.dir.path().join("weir.toml")).current_dir(self.dir.path());
         command.env_clear().envs(self.secrets.iter().map(|(name, value)| (name, value)));
         let server = Server::spawn(command, &self.log_path(), "weir: ready ", DEADLINE);
-        self.clients = server.address("clients=http://");
-        self.admin = server.address("admin=http://");
+        self.clients = server.address("clients=");
+        self.admin = server.address("admin=");
         self.server = Some(server);
     }
 

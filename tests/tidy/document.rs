@@ -16,7 +16,7 @@ const FOREIGN_CRATES: [&str; 3] = ["alloc", "core", "std"];
 pub struct Tree {
     /// Files and folders from the root of the repository; folders end in `/`.
     pub paths: Vec<String>,
-    /// Names that the sources define.
+    /// Names that the sources define, or import from std and dependencies.
     pub defined: HashSet<String>,
     /// Every word of the sources, comments and strings included, and of Cargo.toml.
     pub mentioned: HashSet<String>,
@@ -28,17 +28,19 @@ impl Tree {
     pub fn new(paths: Vec<String>, sources: &[Source], manifest: &str) -> Self {
         let mut defined = HashSet::new();
         let mut mentioned: HashSet<String> = split_words(manifest);
+        let keys =
+            manifest.lines().filter_map(|line| line.split_once('=').map(|(key, _)| key.trim().replace('-', "_")));
+        let crates: HashSet<String> = keys.collect();
         for source in sources {
             define(source, &mut defined);
+            import(source, &crates, &mut defined);
             mentioned.extend(split_words(&source.text));
         }
         for path in paths.iter().filter(|path| path.starts_with("src/") || path.starts_with("loadtest/")) {
             let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
             defined.insert(name.trim_end_matches(".rs").to_owned());
         }
-        let keys =
-            manifest.lines().filter_map(|line| line.split_once('=').map(|(key, _)| key.trim().replace('-', "_")));
-        Self { paths, defined, mentioned, crates: keys.collect() }
+        Self { paths, defined, mentioned, crates }
     }
 
     /// Why the span does not hold, or `None` if it does.
@@ -158,6 +160,17 @@ fn define(source: &Source, defined: &mut HashSet<String>) {
                 define_members(after, defined);
             }
             defined.insert(name);
+        }
+    }
+}
+
+/// Adds the names that the source imports from std or a dependency.
+fn import(source: &Source, crates: &HashSet<String>, defined: &mut HashSet<String>) {
+    for at in words(&source.code, "use") {
+        let path = source.code[at + 3..].split(';').next().unwrap_or_default().trim_start_matches([' ', ':']);
+        let first = path.split("::").next().unwrap_or_default();
+        if FOREIGN_CRATES.contains(&first) || crates.contains(first) {
+            defined.extend(split_words(path));
         }
     }
 }

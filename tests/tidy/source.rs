@@ -75,7 +75,7 @@ pub fn read_tree(root: &Path, folders: &[&str]) -> Vec<Source> {
     .collect()
 }
 
-/// All files and folders of the repository but hidden ones and what a build makes; folders end in `/`.
+/// All files and folders of the repository but git's own and what a build makes; folders end in `/`.
 pub fn read_paths(root: &Path) -> Vec<String> {
     let mut paths = Vec::new();
     collect(root, &mut paths);
@@ -95,9 +95,10 @@ fn collect(folder: &Path, paths: &mut Vec<std::path::PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries {
         let path = entry.expect("a readable folder").path();
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         if path.is_dir() {
-            if !hidden && !path.ends_with("node_modules") && !path.ends_with("target") {
+            // A cache directory says so itself: cargo's target folder is one, wherever it lies.
+            let made = path.ends_with(".git") || path.ends_with("node_modules") || path.join("CACHEDIR.TAG").exists();
+            if !made {
                 collect(&path, paths);
             }
         } else {

@@ -6,7 +6,14 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
+
+/// How long a lock that is held is waited for, in case its holder is just going.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+/// How often it is tried.
+const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 /// Makes and opens segments.
 pub trait Storage: Send {
@@ -100,10 +107,15 @@ pub(super) fn lock(directory: &Path) -> Result<File, JournalError> {
     let failed = |source| JournalError::Io { doing: "lock", path: path.clone(), source };
     let mut options = OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(JournalError::Locked { path }),
-        Err(TryLockError::Error(source)) => return Err(failed(source)),
+    // A process that is being replaced, or a child between fork and exec, holds it a moment longer.
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(LOCK_RETRY),
+            Err(TryLockError::WouldBlock) => return Err(JournalError::Locked { path }),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
     }
     file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
     Ok(file)

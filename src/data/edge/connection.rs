@@ -183,7 +183,7 @@ impl Connection {
             link.deadlines.disarm(Awaited::Write);
             if link.broken.get() {
                 let kill = link.deadlines.kill();
-                kill.reset_on_close();
+                kill.reset();
                 kill.end_reading();
             } else if link.closing.get() {
                 link.deadlines.arm(Awaited::Whole, shard.sweeper.in_(LINGER));

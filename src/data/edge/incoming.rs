@@ -6,7 +6,7 @@ use crate::{
     dialect::Route,
     kernel::{fault::Fault, ids::RequestId, time::MonoUs},
     sys::socket::Kill,
-    wire::h1::{RequestHead, header},
+    wire::h1::{Known, RequestHead, header},
 };
 use std::{
     cell::{Cell, RefCell},
@@ -88,8 +88,34 @@ pub struct Exchange<'c> {
 
 impl<'c> Exchange<'c> {
     /// The first header of that name.
-    pub fn header(&self, known: crate::wire::h1::Known) -> Option<&'c [u8]> {
+    pub fn header(&self, known: Known) -> Option<&'c [u8]> {
         header(self.bytes, &self.head.headers, known)
+    }
+
+    /// Who really calls: the peer, or what a trusted proxy says of it. The list is read from its end, since only the entries
+    /// that trusted proxies added can be believed; `None` if what they wrote cannot be read.
+    pub fn client(&self) -> Option<IpAddr> {
+        let trusted = |ip: &IpAddr| self.serving.edge.trusted_proxies.iter().any(|net| net.contains(ip));
+        if !trusted(&self.peer) {
+            return Some(self.peer);
+        }
+        let lists = self.head.headers.iter().filter(|h| h.name.of(self.bytes).eq_ignore_ascii_case(b"x-forwarded-for"));
+        for list in lists.rev() {
+            for hop in list.value.of(self.bytes).rsplit(|b| *b == b',') {
+                let hop = std::str::from_utf8(hop).ok()?.trim().parse().ok()?;
+                if !trusted(&hop) {
+                    return Some(hop);
+                }
+            }
+        }
+        Some(self.peer)
+    }
+
+    fn client_is_allowed(&self) -> bool {
+        let edge = &self.serving.edge;
+        // A trusted proxy that names nobody asks for itself: a health probe.
+        let welcome = |ip: IpAddr| edge.allow_from.iter().chain(&edge.trusted_proxies).any(|net| net.contains(&ip));
+        edge.allow_from.is_empty() || self.client().is_some_and(welcome)
     }
 
     /// The client's path, raw.
@@ -118,6 +144,10 @@ impl Incoming {
                 Fault::new(Room::Edge, FaultKind::MethodNotAllowed, format!("this path takes {allowed} only"))
             }
         })?;
+        if !cx.client_is_allowed() {
+            let text = "this address may not use the gateway (listen.allow_from)";
+            return Err(Fault::new(Room::Edge, FaultKind::Denied, text).closing());
+        }
         let most = cx.serving.limits.body_bytes_max;
         if let RequestBody::Length(bytes) = cx.head.body
             && bytes > most

@@ -66,7 +66,7 @@ pub async fn admit<'c>(cx: &Exchange<'c>, routed: Routed<'c>, open: &mut OpenRec
         estimate_cost: rates.cost(&estimate),
     };
     if !open.announce(note) {
-        return Err(Fault::new(Room::Gate, FaultKind::Internal, "the journal did not take the request"));
+        return Err(Fault::new(Room::Gate, FaultKind::Overloaded, "the journal is behind; try again"));
     }
     Ok(Admitted { routed, _permit: Permit(()) })
 }

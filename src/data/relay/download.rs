@@ -1,6 +1,7 @@
 //! The answer's way down: the head rewritten in place in front of its body, then the body in the buffers it came in.
 
 use super::{
+    Flags,
     framing::BodyFraming,
     head::{ClientHead, client_head},
     interim,
@@ -26,7 +27,6 @@ use crate::{
     },
     wire::h1::{HeadLimits, Known, Progress, ResponseBody, ResponseHead, ResponseParser, header},
 };
-use std::cell::Cell;
 
 /// How a download ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,10 +51,11 @@ pub struct Download<'a> {
     cx: &'a Exchange<'a>,
     key: &'a Key,
     deadlines: &'a Deadlines,
-    over: &'a Cell<bool>,
-    uploaded: &'a Cell<bool>,
+    flags: &'a Flags,
     /// Status of the upstream's answer; 0 before it.
     pub status: u16,
+    /// The upstream has said something, be it half a head: it has the request, so nobody may ask again.
+    pub heard: bool,
     /// A byte of the answer has gone to the client.
     pub head_sent: bool,
     /// Bytes of the answer's body that have gone to the client.
@@ -87,15 +88,15 @@ impl<'a> Download<'a> {
         key: &'a Key,
         operation: Operation,
         deadlines: &'a Deadlines,
-        flags: (&'a Cell<bool>, &'a Cell<bool>),
+        flags: &'a Flags,
     ) -> Self {
         Self {
             cx,
             key,
             deadlines,
-            over: flags.0,
-            uploaded: flags.1,
+            flags,
             status: 0,
+            heard: false,
             head_sent: false,
             client_bytes: 0,
             first_byte_at: None,
@@ -111,9 +112,9 @@ impl<'a> Download<'a> {
         if self.meter.gave_up() {
             self.cx.shard.gauges.meters_gave_up.add(1);
         }
-        self.over.set(true);
+        self.flags.over.set(true);
         self.cx.pipe.wake();
-        if !self.uploaded.get() {
+        if !self.flags.uploaded.get() {
             // The upload may be stuck in a write that nobody reads: end it.
             self.deadlines.kill().end();
         }
@@ -123,6 +124,8 @@ impl<'a> Download<'a> {
     async fn relay(&mut self, reader: &mut Reader, client: &mut Writer) -> Ended {
         let mut head = ResponseHead::default();
         let Some(mut buf) = self.read_head(reader, client, &mut head).await else { return Ended::NoAnswer };
+        self.flags.begun.set(true);
+        self.deadlines.disarm(Awaited::Read);
         self.status = head.status;
         if head.status == 401 {
             return Ended::Credential;
@@ -190,6 +193,7 @@ impl<'a> Download<'a> {
             if !matches!(result, Ok(bytes) if bytes > 0) {
                 return None;
             }
+            self.heard = true;
         }
     }
 
@@ -263,6 +267,8 @@ impl<'a> Download<'a> {
             }
             self.deadlines.arm(Awaited::Read, self.cx.shard.sweeper.in_(self.cx.serving.limits.idle_timeout));
             let (result, back) = reader.read(buf).await;
+            // While the client is slow to take it, the upstream owes nothing.
+            self.deadlines.disarm(Awaited::Read);
             buf = back;
             match result {
                 Ok(0)

@@ -86,10 +86,10 @@ pub fn upstream_head(
     if let Some(credential) = &upstream.credential {
         line(&mut out, credential.name.as_bytes(), credential.value.expose());
     }
-    let hop = |name: &[u8]| connection_names(cx.bytes, &cx.head.headers).any(|n| n.eq_ignore_ascii_case(name));
+    let hop = Hop::new(cx.bytes, &cx.head.headers);
     for header in &cx.head.headers {
         let name = header.name.of(cx.bytes);
-        if goes_up(header.known, name) && !hop(name) {
+        if goes_up(header.known, name) && !hop.ends_here(name) {
             line(&mut out, name, header.value.of(cx.bytes));
         }
     }
@@ -114,6 +114,24 @@ pub fn upstream_head(
     let mut buf = Buf::of(SMALL_BUFFER_BYTES.max(out.len()));
     buf.append(&out);
     UpstreamHead { buf, chunked }
+}
+
+/// The headers that a `Connection` header names: they end at this hop (RFC 9110 7.6.1). Nearly always there are none.
+struct Hop<'b> {
+    bytes: &'b [u8],
+    headers: &'b [Header],
+    any: bool,
+}
+
+impl<'b> Hop<'b> {
+    fn new(bytes: &'b [u8], headers: &'b [Header]) -> Self {
+        let usual = |name: &[u8]| name.eq_ignore_ascii_case(b"keep-alive") || name.eq_ignore_ascii_case(b"close");
+        Self { bytes, headers, any: connection_names(bytes, headers).any(|name| !usual(name)) }
+    }
+
+    fn ends_here(&self, name: &[u8]) -> bool {
+        self.any && connection_names(self.bytes, self.headers).any(|named| named.eq_ignore_ascii_case(name))
+    }
 }
 
 fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
@@ -144,10 +162,10 @@ pub fn client_head(head: &ResponseHead, bytes: &[u8], how: &ClientHead<'_>) -> V
     let _ok = write!(out, "HTTP/1.1 {} ", head.status);
     out.extend_from_slice(head.reason.of(bytes));
     out.extend_from_slice(b"\r\n");
-    let hop = |name: &[u8]| connection_names(bytes, &head.headers).any(|n| n.eq_ignore_ascii_case(name));
+    let hop = Hop::new(bytes, &head.headers);
     for Header { name, value, known } in &head.headers {
         let name = name.of(bytes);
-        if goes_down(*known, how.limits.is_some()) && !hop(name) {
+        if goes_down(*known, how.limits.is_some()) && !hop.ends_here(name) {
             line(&mut out, name, value.of(bytes));
         }
     }

@@ -42,6 +42,17 @@ pub enum Relayed<'c> {
     Again(Admitted<'c>),
 }
 
+/// What the two directions of an exchange tell each other.
+#[derive(Default)]
+pub struct Flags {
+    /// The answer is complete, or will never be.
+    pub over: Cell<bool>,
+    /// Every byte of the request has been sent.
+    pub uploaded: Cell<bool>,
+    /// The head of the answer is there: the time for its first byte no longer runs.
+    pub begun: Cell<bool>,
+}
+
 /// Sends the request up and the answer down.
 pub async fn exchange<'c>(
     cx: &Exchange<'c>,
@@ -59,31 +70,24 @@ pub async fn exchange<'c>(
     ));
     let splice = head::splice_for(routed, chosen);
     let deadlines = connection.deadlines.clone();
-    deadlines.arm(Awaited::Read, cx.shard.sweeper.in_(cx.serving.limits.first_byte_timeout));
     deadlines.arm(Awaited::Whole, cx.shard.sweeper.in_(cx.serving.limits.stream_max_timeout));
     cx.link.works_for(Some(deadlines.kill().clone()));
     if cx.link.gone.get() {
         deadlines.kill().end();
     }
-    let (over, uploaded_whole) = (Cell::new(false), Cell::new(false));
+    let flags = Flags::default();
     let operation = routed.identified.incoming.route.operation;
-    let up = Upload {
-        cx,
-        head: head::upstream_head(cx, routed, upstream, splice.as_ref()),
-        splice,
-        over: &over,
-        whole: &uploaded_whole,
-        deadlines: &deadlines,
-    };
-    let mut down = Download::new(cx, routed.identified.key, operation, &deadlines, (&over, &uploaded_whole));
+    let head = head::upstream_head(cx, routed, upstream, splice.as_ref());
+    let up = Upload { cx, splice, flags: &flags, deadlines: &deadlines };
+    let mut down = Download::new(cx, routed.identified.key, operation, &deadlines, &flags);
     let began = clock::mono();
-    let (uploaded, ended) = both(up.run(&mut connection.writer), down.run(&mut connection.reader, client)).await;
+    let (uploaded, ended) = both(up.run(&mut connection.writer, head), down.run(&mut connection.reader, client)).await;
     cx.link.works_for(None);
     deadlines.disarm(Awaited::Read);
     deadlines.disarm(Awaited::Whole);
     let took = clock::mono().since(began);
     open.waited(took);
-    if reused && matches!(ended, Ended::NoAnswer) && deadlines.passed().is_none() && may_ask_again(cx) {
+    if reused && !down.heard && matches!(ended, Ended::NoAnswer) && deadlines.passed().is_none() && may_ask_again(cx) {
         return Ok(Relayed::Again(admitted));
     }
     pool::note(
@@ -144,10 +148,10 @@ fn conclude<'c>(
         return Err(body_fault(cx, failure));
     }
     match ended {
-        Ended::Whole { .. } => Ok(Relayed::Done(Outcome::Completed, metered(cx, down, true))),
+        Ended::Whole { .. } => Ok(Relayed::Done(Outcome::Completed, metered(cx, down, uploaded, true))),
         _ if cx.link.gone.get() || matches!(ended, Ended::ClientLeft) => {
             cx.link.closing.set(true);
-            Ok(Relayed::Done(Outcome::ClientAborted, metered(cx, down, false)))
+            Ok(Relayed::Done(Outcome::ClientAborted, metered(cx, down, uploaded, false)))
         }
         Ended::Credential => {
             let text = "the upstream refused the gateway's own credential; the gateway's operator must mend it";
@@ -163,13 +167,13 @@ fn conclude<'c>(
         }),
         _ => {
             // The answer broke off and the client has been told, by an event or by the reset to come.
-            Ok(Relayed::Done(Outcome::UpstreamFailed, metered(cx, down, false)))
+            Ok(Relayed::Done(Outcome::UpstreamFailed, metered(cx, down, uploaded, false)))
         }
     }
 }
 
 /// What was used, by the best knowledge there is (contract.md §4.2).
-fn metered(cx: &Exchange<'_>, down: &Download<'_>, whole: bool) -> Metered {
+fn metered(cx: &Exchange<'_>, down: &Download<'_>, uploaded: Uploaded, whole: bool) -> Metered {
     if !down.meter.counts() || (down.head_sent && down.status >= 400) {
         return Metered::default();
     }
@@ -178,6 +182,10 @@ fn metered(cx: &Exchange<'_>, down: &Download<'_>, whole: bool) -> Metered {
         return Metered { usage: tally.usage(), source: UsageSource::Reported };
     }
     if whole && !tally.started() && down.meter.output_bytes() == 0 && down.client_bytes == 0 {
+        return Metered::default();
+    }
+    if !tally.started() && !whole && uploaded != Uploaded::Whole {
+        // The provider never had the whole prompt: there was nothing to bill.
         return Metered::default();
     }
     let told = if tally.started() { tally.usage() } else { prompt_estimate(cx) };

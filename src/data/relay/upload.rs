@@ -1,6 +1,9 @@
 //! The request's way up: our head and the first bytes of the body in one send, then the body as it arrives.
 
-use super::head::{Splice, UpstreamHead};
+use super::{
+    Flags,
+    head::{Splice, UpstreamHead},
+};
 use crate::{
     data::{
         edge::{
@@ -14,7 +17,7 @@ use crate::{
         socket::Writer,
     },
 };
-use std::{cell::Cell, io};
+use std::io;
 
 /// How an upload ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,27 +36,23 @@ pub enum Uploaded {
 pub struct Upload<'a> {
     /// The exchange.
     pub cx: &'a Exchange<'a>,
-    /// The head to send.
-    pub head: UpstreamHead,
     /// The edit of the body, if one is needed.
     pub splice: Option<Splice>,
-    /// The answer is complete, or will never be.
-    pub over: &'a Cell<bool>,
-    /// Set when every byte has been sent.
-    pub whole: &'a Cell<bool>,
+    /// What it tells the download, and is told.
+    pub flags: &'a Flags,
     /// The upstream connection's deadlines.
     pub deadlines: &'a Deadlines,
 }
 
 impl Upload<'_> {
-    /// Sends everything.
-    pub async fn run(self, writer: &mut Writer) -> Uploaded {
-        let UpstreamHead { buf, chunked } = self.head;
+    /// Sends everything, the head first.
+    pub async fn run(self, writer: &mut Writer, head: UpstreamHead) -> Uploaded {
+        let UpstreamHead { buf, chunked } = head;
         let mut head = Some(buf);
         let mut cursor = Cursor::default();
         let patience = self.cx.serving.limits.idle_timeout;
         let ended = loop {
-            let part = match self.cx.pipe.next(cursor, self.over).await {
+            let part = match self.cx.pipe.next(cursor, &self.flags.over).await {
                 Next::Part(part) => part,
                 Next::End => break Uploaded::Whole,
                 Next::Stopped => break Uploaded::Stopped,
@@ -64,25 +63,39 @@ impl Upload<'_> {
                 Some(splice) => splice.apply(cursor.offset, &part),
                 None => [Some(part.clone()), None, None],
             };
+            let mut broken = false;
             for piece in pieces.into_iter().flatten().filter(|p| !p.is_empty()) {
-                if let Err(_upstream_closed) = send(writer, &mut head, piece, chunked).await {
-                    return Uploaded::Broken;
-                }
+                broken = broken || send(writer, &mut head, piece, chunked).await.is_err();
+            }
+            // While the client is awaited the upstream owes nothing.
+            self.deadlines.disarm(Awaited::Write);
+            if broken {
+                break Uploaded::Broken;
             }
             self.cx.pipe.sent(&mut cursor, &part);
         };
-        let last = if chunked && ended == Uploaded::Whole { &b"0\r\n\r\n"[..] } else { b"" };
-        if ended == Uploaded::Whole && finish(writer, head, last).await.is_err() {
-            return Uploaded::Broken;
+        self.conclude(writer, head, chunked, ended).await
+    }
+
+    async fn conclude(self, writer: &mut Writer, head: Option<Buf>, chunked: bool, mut ended: Uploaded) -> Uploaded {
+        if ended == Uploaded::Whole {
+            self.deadlines.arm(Awaited::Write, self.cx.shard.sweeper.in_(self.cx.serving.limits.idle_timeout));
+            let last = if chunked { &b"0\r\n\r\n"[..] } else { b"" };
+            if finish(writer, head, last).await.is_err() {
+                ended = Uploaded::Broken;
+            }
+            self.deadlines.disarm(Awaited::Write);
         }
-        self.deadlines.disarm(Awaited::Write);
-        if let Uploaded::BodyFailed(_) = ended {
+        match ended {
             // Half a body must not be answered: cancel.
-            self.deadlines.kill().end();
-        } else if ended == Uploaded::Whole {
-            self.whole.set(true);
-            self.deadlines.arm(Awaited::Read, self.cx.shard.sweeper.in_(self.cx.serving.limits.first_byte_timeout));
+            Uploaded::BodyFailed(_) => self.deadlines.kill().end(),
+            Uploaded::Whole | Uploaded::Broken if !self.flags.begun.get() => {
+                let patience = self.cx.serving.limits.first_byte_timeout;
+                self.deadlines.arm(Awaited::Read, self.cx.shard.sweeper.in_(patience));
+            }
+            _ => {}
         }
+        self.flags.uploaded.set(ended == Uploaded::Whole);
         ended
     }
 }

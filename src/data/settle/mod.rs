@@ -12,7 +12,7 @@ use crate::{
         fault::{Blame, Fault, FaultKind},
         money::Nanos,
         pricing::Rates,
-        record::{Open, Outcome, Record, inline},
+        record::{Open, Outcome, Record},
         time::MonoUs,
         usage::{Usage, UsageSource},
     },
@@ -130,7 +130,6 @@ impl OpenRecord {
                 self.shard.expectations.borrow_mut().learn(held.kind, held.bound, record.cost);
             }
         }
-        record.price_version = inline(self.shard.serving().prices.version().as_bytes());
         record.ended_at = clock::unix();
         record.duration_us = clock::mono().since(self.started);
         record.gateway_us = record.duration_us.saturating_sub(self.waited_us);

@@ -116,8 +116,10 @@ async fn accept_all(shard: Rc<Shard>, listener: Listener) {
 fn admit_connection(shard: &Rc<Shard>, socket: Socket, peer: SocketAddr) {
     let serving = shard.serving();
     let full = shard.connections.get() >= serving.limits.connections_max;
-    let allowed =
-        serving.edge.allow_from.is_empty() || serving.edge.allow_from.iter().any(|net| net.contains(&peer.ip()));
+    // A trusted proxy speaks for others; whom it speaks for is looked at with each request.
+    let edge = &serving.edge;
+    let mut welcome = edge.allow_from.iter().chain(&edge.trusted_proxies);
+    let allowed = edge.allow_from.is_empty() || welcome.any(|net| net.contains(&peer.ip()));
     if full || !allowed || shard.door.phase() != Phase::Serving {
         shard.gauges.connections_refused.add(1);
         return;

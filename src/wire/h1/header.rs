@@ -151,26 +151,28 @@ known! {
 }
 
 impl Known {
-    /// What a header name means, in any case of letters.
+    /// What a header name means, in any case of letters. The name is lowered once, so that all that follows compares bytes.
     pub fn of(name: &[u8]) -> Self {
-        // Names of one length mostly differ in their first letter, which is cheaper to look at than to call a compare.
-        let initial = name.first().map(u8::to_ascii_lowercase);
-        for (candidate, known) in Self::of_length(name.len()) {
-            if initial.as_ref() == candidate.first() && name.eq_ignore_ascii_case(candidate) {
-                return *known;
-            }
+        let mut space = [0; NAME_BYTES];
+        let shown = name.get(..NAME_BYTES).unwrap_or(name);
+        let Some(lower) = space.get_mut(..shown.len()) else { return Self::Other };
+        lower.copy_from_slice(shown);
+        lower.make_ascii_lowercase();
+        let lower = &*lower;
+        // A longer name is none of the exact ones: no length has an entry for it.
+        if let Some((_, known)) = Self::of_length(name.len()).iter().find(|(candidate, _)| *candidate == lower) {
+            return *known;
         }
-        match initial {
-            Some(b'x') => Self::family(name, X_FAMILIES),
-            Some(b'a') => Self::family(name, ANTHROPIC_FAMILIES),
-            Some(b'p') => Self::family(name, PROXY_FAMILY),
+        match lower.first() {
+            Some(b'x') => Self::family(lower, X_FAMILIES),
+            Some(b'a') => Self::family(lower, ANTHROPIC_FAMILIES),
+            Some(b'p') => Self::family(lower, PROXY_FAMILY),
             _ => Self::Other,
         }
     }
 
-    fn family(name: &[u8], families: &[(&[u8], Self)]) -> Self {
-        let of = |prefix: &[u8]| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-        families.iter().find(|(prefix, _)| of(prefix)).map_or(Self::Other, |(_, known)| *known)
+    fn family(lower: &[u8], families: &[(&[u8], Self)]) -> Self {
+        families.iter().find(|(prefix, _)| lower.starts_with(prefix)).map_or(Self::Other, |(_, known)| *known)
     }
 
     /// The exact names of one length: at most six comparisons for any header.
@@ -237,6 +239,9 @@ impl Known {
         }
     }
 }
+
+/// Longer than any exact name and any family's prefix. Bytes.
+const NAME_BYTES: usize = 40;
 
 const X_FAMILIES: &[(&[u8], Known)] = &[
     (b"x-stainless-", Known::XStainlessAny),
