@@ -34,7 +34,7 @@ period = "total"
 
 /// Requests and the ways their callers leave, as the seed says.
 fn plans() -> Vec<(String, bool, bool, Leave)> {
-    let mut random = fastrand::Rng::with_seed(SEED);
+    let mut random = fleet::random(SEED);
     let leave = |random: &mut fastrand::Rng| match random.u32(..100) {
         0..10 => Leave::AtOnce,
         10..14 => Leave::InsideTheBody,
@@ -46,7 +46,8 @@ fn plans() -> Vec<(String, bool, bool, Leave)> {
         let fail = ["reset", "529", "close", "error"][random.usize(..4)];
         let usage = format!("input_tokens={} cache_read={} cache_1h=17", random.u32(1..9000), random.u32(..90_000));
         let pace = format!("events={} gap_ms={} first_ms={}", random.u32(2..40), random.u32(..20), random.u32(..300));
-        let sim = format!("{usage} {pace} event_bytes=60 p_fail=0.15 fail={fail}");
+        let after = ["", "", "after=close", "after=reset"][random.usize(..4)];
+        let sim = format!("{usage} {pace} event_bytes=60 p_fail=0.15 fail={fail} {after}");
         (sim, random.bool(), random.bool(), leave(&mut random))
     };
     (0..CALLERS).map(plan).collect()
