@@ -11,6 +11,14 @@ pub(super) struct Nesting {
 }
 
 impl Nesting {
+    /// One open container.
+    pub(super) fn of(is_object: bool) -> Self {
+        let mut nesting = Self::default();
+        // The first one always has room.
+        let _ = nesting.open(is_object);
+        nesting
+    }
+
     /// Opens a container. `None` when it is one too many.
     #[inline]
     pub(super) fn open(&mut self, is_object: bool) -> Option<()> {
