@@ -167,4 +167,18 @@ mod tests {
         assert!(!tally.start(&mut br#"{"type":"message_start"}"#.to_vec()));
         assert_eq!(tally.usage(), Usage::default());
     }
+
+    #[test]
+    fn a_deeply_nested_event_does_not_take_the_stack() {
+        let deep = 30_000;
+        let data = format!(
+            r#"{{"message":{{"model":"m","odd":{}{},"usage":{{"input_tokens":1}}}}}}"#,
+            "[".repeat(deep),
+            "]".repeat(deep)
+        );
+        let mut tally = UsageTally::default();
+        assert!(!tally.start(&mut data.clone().into_bytes()));
+        let usage = format!(r#"{{"input_tokens":1,"odd":{}{}}}"#, "[".repeat(deep), "]".repeat(deep));
+        assert!(!tally.whole(&mut usage.into_bytes()));
+    }
 }
