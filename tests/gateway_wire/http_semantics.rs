@@ -128,6 +128,7 @@ fn an_unknown_path_or_method_is_refused_in_the_shape_of_the_format() {
     assert_own_error(&get(&bench, "POST", "/v1/complete", &[("x-api-key", KEY)]), 404, "not_found_error");
     let answer = get(&bench, "GET", "/v1/messages", &[("x-api-key", KEY)]);
     assert_own_error(&answer, 405, "invalid_request_error");
+    assert_eq!(answer.header("allow"), Some("POST"), "RFC 9110 15.5.6");
     assert_own_error(&get(&bench, "DELETE", "/v1/models", &[]), 405, "invalid_request_error");
     assert_own_error(&get(&bench, "BREW", "/v1/messages", &[]), 405, "invalid_request_error");
 }

@@ -141,7 +141,7 @@ impl Incoming {
         let route = paths::route(cx.head.method, cx.path()).map_err(|no| match no {
             NoRoute::Path => Fault::new(Room::Edge, FaultKind::NotFound, "no such path on this gateway"),
             NoRoute::Method(allowed) => {
-                Fault::new(Room::Edge, FaultKind::MethodNotAllowed, format!("this path takes {allowed} only"))
+                Fault::new(Room::Edge, FaultKind::MethodNotAllowed(allowed), format!("this path takes {allowed} only"))
             }
         })?;
         if !cx.client_is_allowed() {

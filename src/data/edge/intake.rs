@@ -126,7 +126,7 @@ impl Intake<'_> {
         match result {
             Ok(bytes) if bytes > 0 => {
                 // A nearly empty bulk buffer that may be kept for a retry would waste more than a copy costs.
-                let buf = if bulk && bytes * 2 < BULK_BUFFER_BYTES { Buf::copy_of(buf.filled()) } else { buf };
+                let buf = if bulk && bytes * 4 < BULK_BUFFER_BYTES { Buf::copy_of(buf.filled()) } else { buf };
                 let len = buf.len();
                 Some(Part::new(Rc::new(buf), 0..len))
             }
