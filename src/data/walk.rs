@@ -68,7 +68,7 @@ async fn rooms(cx: &Exchange<'_>, client: &mut Writer, open: &mut OpenRecord) ->
         return local::models(cx, &identified).map(End::Local);
     }
     if cx.head.expect_continue && cx.pipe.received() == 0 {
-        relay::interim::say_continue(client).await;
+        relay::interim::say_continue(cx, client).await;
     }
     let routed = gate::route::route(cx, identified).await?;
     open.record.model_requested = inline(routed.model.as_bytes());

@@ -166,7 +166,10 @@ impl<'a> Download<'a> {
                         if interim::goes_on(head, self.cx.head.minor_version) {
                             let how = self.plain_head(ResponseBody::None);
                             let bytes = client_head(head, buf.filled(), &how);
-                            client.write_all(Buf::copy_of(&bytes)).await.0.ok()?;
+                            if !interim::say(self.cx, client, &bytes).await {
+                                self.cx.link.leave();
+                                return None;
+                            }
                         }
                         buf.consume(head.head_len);
                         parser.reset();

@@ -51,12 +51,12 @@ impl Deadlines {
     }
 
     fn check(&self, now: MonoUs) {
-        if self.passed.get().is_some() {
-            return;
-        }
         for awaited in [Awaited::Whole, Awaited::Write, Awaited::Read] {
             if self.until[awaited as usize].get() <= now.0 {
-                self.passed.set(Some(awaited));
+                self.disarm(awaited);
+                // What passed first is the reason. Later ones must still end the socket: a late body leaves writing open, and
+                // a client that reads nothing would then hold its answer for ever.
+                self.passed.set(self.passed.get().or(Some(awaited)));
                 match awaited {
                     Awaited::Read => self.kill.end_reading(),
                     Awaited::Write | Awaited::Whole => self.kill.end(),
@@ -113,9 +113,10 @@ impl Sweeper {
         });
     }
 
-    /// Ends every connection: the drain's deadline has passed.
+    /// Ends every connection: the drain's deadline has passed. What breaks off so must not look whole to anybody.
     pub fn end_all(&self) {
         for deadlines in self.all.borrow().iter() {
+            deadlines.passed.set(deadlines.passed.get().or(Some(Awaited::Whole)));
             deadlines.kill.end();
         }
     }
