@@ -118,17 +118,14 @@ impl Kill {
         let _gone = unsafe { libc::connect(self.descriptor(), &raw const nowhere, len) };
     }
 
-    /// Is an idle connection still usable? Looks without waiting. `with_data`: what waiting data means.
-    pub fn is_quiet(&self, with_data: bool) -> bool {
-        let mut byte = 0u8;
-        // SAFETY: one byte may be written to `byte`, which outlives the call; the descriptor is open.
-        let seen =
-            unsafe { libc::recv(self.descriptor(), (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT) };
-        match seen {
-            0 => false,
-            1.. => with_data,
-            _ => io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock,
-        }
+    /// Is an idle connection still usable: open in both directions, and nothing has come? Looks without waiting. An end is
+    /// seen even behind bytes that nobody has read, such as a TLS goodbye.
+    pub fn is_quiet(&self) -> bool {
+        let events = libc::POLLIN | libc::POLLRDHUP;
+        let mut look = libc::pollfd { fd: self.descriptor(), events, revents: 0 };
+        // SAFETY: one pollfd is given and may be written, and it outlives the call; the descriptor is open.
+        let seen = unsafe { libc::poll(&raw mut look, 1, 0) };
+        seen == 0
     }
 }
 
@@ -146,6 +143,14 @@ impl Reader {
         match &mut self.0 {
             ReadSide::Plain(stream) => read_raw(stream, buf).await,
             ReadSide::Tls(stream) => stream.read(buf).await,
+        }
+    }
+
+    /// Nothing that came is still held here, unread.
+    pub fn is_drained(&mut self) -> bool {
+        match &mut self.0 {
+            ReadSide::Plain(_) => true,
+            ReadSide::Tls(stream) => stream.is_drained(),
         }
     }
 }

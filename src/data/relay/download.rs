@@ -107,7 +107,7 @@ impl<'a> Download<'a> {
 
     /// Relays the answer.
     pub async fn run(&mut self, reader: &mut Reader, client: &mut Writer) -> Ended {
-        let ended = self.relay(reader, client).await;
+        let mut ended = self.relay(reader, client).await;
         self.cx.link.deadlines.disarm(Awaited::Write);
         if self.meter.gave_up() {
             self.cx.shard.gauges.meters_gave_up.add(1);
@@ -117,6 +117,9 @@ impl<'a> Download<'a> {
         if !self.flags.uploaded.get() {
             // The upload may be stuck in a write that nobody reads: end it.
             self.deadlines.kill().end();
+            if let Ended::Whole { reusable } = &mut ended {
+                *reusable = false;
+            }
         }
         ended
     }

@@ -100,7 +100,12 @@ pub async fn exchange<'c>(
         },
     );
     fill(cx, open, &down);
-    if matches!(ended, Ended::Whole { reusable: true }) && uploaded == Uploaded::Whole && deadlines.passed().is_none() {
+    if matches!(ended, Ended::Whole { reusable: true })
+        && uploaded == Uploaded::Whole
+        && deadlines.passed().is_none()
+        && !cx.link.gone.get()
+        && connection.reader.is_drained()
+    {
         cx.shard.idle.borrow_mut().put(connection, cx.shard.sweeper.now());
     }
     conclude(cx, &down, ended, uploaded, deadlines.passed())
