@@ -177,6 +177,9 @@ impl Connection {
         };
         let walked = async {
             walk::walk(&cx, writer, fault).await;
+            if cx.body_is_in_the_way() {
+                link.closing.set(true);
+            }
             pipe.stop();
             link.walking.set(false);
             link.works_for(None);

@@ -220,7 +220,7 @@ impl<'a> Download<'a> {
         self.upstream_request_id = find(Known::RequestId).map(inline).unwrap_or_default();
         let framing = head.body(self.cx.head.method);
         let unchunk = framing == ResponseBody::Chunked && self.cx.head.minor_version == 0;
-        if unchunk || framing == ResponseBody::UntilClose {
+        if unchunk || framing == ResponseBody::UntilClose || self.cx.body_is_in_the_way() {
             self.cx.link.closing.set(true);
         }
         let limits = if billable && (200..300).contains(&head.status) { self.limit_lines() } else { None };
