@@ -42,7 +42,10 @@ pub async fn walk(cx: &Exchange<'_>, client: &mut Writer, fault: Option<Fault>) 
         None => rooms(cx, client, &mut open).await,
     };
     match ended {
-        Ok(End::Relayed(outcome, metered)) => open.close(outcome, metered),
+        Ok(End::Relayed(outcome, metered)) => {
+            open.tighten(|rates| gate::admit::bound(cx, rates));
+            open.close(outcome, metered);
+        }
         Ok(End::Local(answer)) => {
             let sent = say(cx, client, &mut open, &answer).await;
             open.close(if sent { Outcome::Completed } else { Outcome::ClientAborted }, Metered::default());

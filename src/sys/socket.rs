@@ -118,14 +118,22 @@ impl Kill {
         let _gone = unsafe { libc::connect(self.descriptor(), &raw const nowhere, len) };
     }
 
-    /// Is an idle connection still usable: open in both directions, and nothing has come? Looks without waiting. An end is
-    /// seen even behind bytes that nobody has read, such as a TLS goodbye.
+    /// Has the peer ended or reset the connection? Seen even behind bytes that nobody has read yet.
+    pub fn is_left(&self) -> bool {
+        let mut seen = libc::pollfd { fd: self.descriptor(), events: libc::POLLRDHUP, revents: 0 };
+        // SAFETY: one valid pollfd is handed over, it outlives the call, and with a timeout of 0 the call does not wait.
+        let found = unsafe { libc::poll(&raw mut seen, 1, 0) };
+        found > 0
+    }
+
+    /// Is an idle connection still usable? Looks without waiting. Bytes that wait are as bad as an end: nobody asked for them.
+    /// (Over TLS the session tickets come in front of the first answer, so what waits later is a goodbye or worse.)
     pub fn is_quiet(&self) -> bool {
-        let events = libc::POLLIN | libc::POLLRDHUP;
-        let mut look = libc::pollfd { fd: self.descriptor(), events, revents: 0 };
-        // SAFETY: one pollfd is given and may be written, and it outlives the call; the descriptor is open.
-        let seen = unsafe { libc::poll(&raw mut look, 1, 0) };
-        seen == 0
+        let mut byte = 0u8;
+        // SAFETY: one byte may be written to `byte`, which outlives the call; the descriptor is open.
+        let seen =
+            unsafe { libc::recv(self.descriptor(), (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT) };
+        seen < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
     }
 }
 
@@ -146,9 +154,9 @@ impl Reader {
         }
     }
 
-    /// Nothing that came is still held here, unread.
-    pub fn is_drained(&mut self) -> bool {
-        match &mut self.0 {
+    /// Has everything been read that was taken from the socket? A TLS session may hold more than one read asked for.
+    pub fn is_drained(&self) -> bool {
+        match &self.0 {
             ReadSide::Plain(_) => true,
             ReadSide::Tls(stream) => stream.is_drained(),
         }

@@ -15,7 +15,7 @@ use monoio::{
 use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection, pki_types::ServerName};
 use std::{
     cell::{RefCell, UnsafeCell},
-    io::{self, BufRead, Read, Write},
+    io::{self, Read, Write},
     rc::Rc,
     sync::Arc,
 };
@@ -135,12 +135,10 @@ impl TlsReader {
         }
     }
 
-    /// Neither ciphertext nor plaintext is left over from what was read.
-    pub(super) fn is_drained(&mut self) -> bool {
-        let mut session = self.shared.session.borrow_mut();
-        // With nothing left to read, `fill_buf` would have to wait, or tells that the peer has said goodbye.
-        let waits = matches!(session.reader().fill_buf(), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        self.ciphertext.is_none() && waits
+    /// Nothing is left over, neither plaintext nor ciphertext.
+    pub(super) fn is_drained(&self) -> bool {
+        let state = self.shared.session.borrow_mut().process_new_packets();
+        self.ciphertext.is_none() && state.is_ok_and(|state| state.plaintext_bytes_to_read() == 0)
     }
 
     /// Brings ciphertext into the session, from what is left over or from the socket.

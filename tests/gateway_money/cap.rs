@@ -100,6 +100,56 @@ fn a_cap_gives_way_once_requests_of_a_kind_have_become_usual() {
 }
 
 #[test]
+fn what_is_usual_is_learnt_from_bounds_that_were_not_known_yet() {
+    // `max_tokens` comes last: as long as there is room, such a request is admitted before it has been read. When there is
+    // little room it is awaited, and the most that the request can cost turns out to be far less.
+    let ask = Ask {
+        sim: "input_tokens=6000 output_tokens=200 events=2 first_ms=30",
+        prompt_bytes: 20_000,
+        max_tokens: MAX_TOKENS,
+        ..Ask::default()
+    };
+    let (cost, warm) = (6000 * 3000 + 200 * 15_000, 40);
+    let budget = |amount: &str| format!("[[budget]]\nscope = \"org\"\namount = \"{amount}\"\nperiod = \"total\"\n");
+    let fleet = fleet::start(&budget("1000.00"));
+    assert_eq!(sorted(&attack(&fleet, warm, ask)).0, warm);
+    fleet.all_records(warm);
+    // Room for a few of them is left.
+    let cap = warm as i64 * cost + 300_000_000;
+    fleet.weir.write_config(&fleet::config(
+        fleet.provider.addr(),
+        &budget(&format!("{}.{:09}", cap / 1_000_000_000, cap % 1_000_000_000)),
+    ));
+    fleet.reload();
+    sorted(&attack(&fleet, CALLERS, ask));
+    let records = fleet.all_records(warm + CALLERS);
+    let budget = fleet.budget("org");
+    assert_eq!(budget.amount, cap);
+    assert!(budget.spent <= cap + cost, "{budget:?}, {cost} each");
+    refused_only_when_spent(&records, cap);
+}
+
+#[test]
+fn dear_requests_behind_many_cheap_ones_pass_a_cap_without_a_bound() {
+    let budget = |amount: &str| format!("[[budget]]\nscope = \"org\"\namount = \"{amount}\"\nperiod = \"total\"\n");
+    let fleet = fleet::start(&budget("1000.00"));
+    let cheap = Ask { sim: "input_tokens=1 output_tokens=1 events=1", ..usual() };
+    assert_eq!(sorted(&attack(&fleet, CALLERS, cheap)).0, CALLERS);
+    fleet.all_records(CALLERS);
+    // Now each costs nearly all it can, and all are on their way before the first has ended.
+    let room = 50_000_000;
+    let cap = fleet.budget("org").spent + room;
+    fleet.weir.write_config(&fleet::config(fleet.provider.addr(), &budget(&format!("0.{cap:09}"))));
+    fleet.reload();
+    let sim = "input_tokens=100 output_tokens=200 events=2 first_ms=100";
+    sorted(&attack(&fleet, CALLERS, Ask { sim, ..usual() }));
+    fleet.all_records(2 * CALLERS);
+    let budget = fleet.budget("org");
+    assert!(budget.amount == cap && budget.spent >= cap - COST, "{budget:?}");
+    assert!(budget.spent <= cap + 7 * room + COST, "{budget:?}, {COST} each");
+}
+
+#[test]
 fn strict_reservations_pass_the_cap_at_all() {
     let cap = 50_000_000;
     let more = "[budgets]\nreserve = \"strict\"\n[[budget]]\nscope = \"org\"\namount = \"0.05\"\nperiod = \"weekly\"\n";
@@ -180,7 +230,8 @@ fn money_that_one_shard_only_holds_is_refused_to_the_other() {
         sent += 1;
         assert!(sent < 200, "the kernel spreads connections over both shards");
     }
-    assert_eq!(fleet.budget("org").spent, i64::from(sent) * (10 * 3000 + 10 * 15_000));
+    fleet.all_records(sent);
+    assert_eq!(fleet.budget("org").spent, sent as i64 * (10 * 3000 + 10 * 15_000));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use jiff::Timestamp;
 use serde_json::Value;
 use weir::loadtest::provider::{self, BilledUsage, Books, ProviderHandle, ProviderOptions};
 
@@ -122,12 +123,26 @@ fn secrets() -> [(&'static str, &'static str); 4] {
     [("ALICE_KEY", ALICE_KEY), ("BOB_KEY", BOB_KEY), ("EVE_KEY", EVE_KEY), ("WRONG_PROVIDER_KEY", WRONG_PROVIDER_KEY)]
 }
 
-/// Runs a command of the binary to its end, in that directory and with the secrets of these tests.
+/// Runs a command of the binary to its end.
 pub fn run_weir(arguments: &[&str], directory: &Path) -> Output {
+    weir_command(arguments, directory).output().expect("the binary runs")
+}
+
+/// A command of the binary, in that directory and with the secrets of these tests.
+pub fn weir_command(arguments: &[&str], directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
     command.args(arguments).current_dir(directory).env_clear().envs(secrets());
     command.env("WEIR_ADMIN_TOKEN", crate::support::ADMIN_TOKEN).env("PROVIDER_KEY", PROVIDER_KEY);
-    command.output().expect("the binary runs")
+    command
+}
+
+/// Chance for a test that needs some: the usual seed, or the one in WEIR_TEST_SEED.
+pub fn random(usual_seed: u64) -> fastrand::Rng {
+    let seed = std::env::var("WEIR_TEST_SEED").ok().map(|text| text.parse().expect("WEIR_TEST_SEED is a number"));
+    let seed = seed.unwrap_or(usual_seed);
+    // Shown with a failure, so that it can be had again.
+    println!("WEIR_TEST_SEED={seed}");
+    fastrand::Rng::with_seed(seed)
 }
 
 /// One request for a message, as Claude Code would send it.
@@ -141,6 +156,8 @@ pub struct Ask<'a> {
     pub key: &'a str,
     pub session: &'a str,
     pub path: &'a str,
+    /// Bytes of the prompt besides the question.
+    pub prompt_bytes: usize,
 }
 
 impl Default for Ask<'_> {
@@ -153,15 +170,17 @@ impl Default for Ask<'_> {
             key: ALICE_KEY,
             session: "session-1",
             path: "/v1/messages",
+            prompt_bytes: 0,
         }
     }
 }
 
 impl Ask<'_> {
     pub fn body(&self) -> Vec<u8> {
-        let Ask { model, stream, max_tokens, .. } = self;
+        let Ask { model, stream, max_tokens, prompt_bytes, .. } = self;
+        let prompt = "~".repeat(*prompt_bytes);
         format!(
-            r#"{{"model":"{model}","messages":[{{"role":"user","content":"How deep is the river?"}}],"max_tokens":{max_tokens},"stream":{stream}}}"#
+            r#"{{"model":"{model}","messages":[{{"role":"user","content":"How deep is the river?{prompt}"}}],"max_tokens":{max_tokens},"stream":{stream}}}"#
         )
         .into_bytes()
     }
@@ -234,9 +253,26 @@ impl Fleet {
         data.iter().map(|shard| shard[name].as_u64().expect("a figure")).collect()
     }
 
+    /// Reloads the configuration file, and waits until every shard serves it.
+    pub fn reload(&self) {
+        let answer = self.weir.admin_request("POST", "/admin/v1/reload", b"");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let wanted = answer.json()["version"].as_u64();
+        eventually(DEADLINE, "all shards serve the new configuration", || {
+            let shards = self.weir.admin_get("/admin/v1/shards");
+            (shards["settled"] == true && shards["version"].as_u64() >= wanted).then_some(())
+        });
+    }
+
     /// Rows of `GET /admin/v1/usage`.
     pub fn usage(&self, query: &str) -> Vec<Value> {
         self.weir.admin_get(&format!("/admin/v1/usage?{query}"))["data"].as_array().expect("rows").clone()
+    }
+
+    /// Up to when the ledger knows everything.
+    pub fn as_of(&self) -> Timestamp {
+        let answer = self.weir.admin_get("/admin/v1/usage");
+        answer["as_of"].as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no time: {answer}"))
     }
 
     /// The budget of a scope.

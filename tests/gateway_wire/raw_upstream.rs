@@ -10,13 +10,6 @@ use std::time::Duration;
 
 use crate::support::DEADLINE;
 
-/// A request as the upstream received it.
-#[derive(Debug)]
-pub struct Received {
-    pub head: String,
-    pub body: Vec<u8>,
-}
-
 /// One accepted connection.
 pub struct Peer {
     pub stream: TcpStream,
@@ -27,23 +20,23 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// The next request; `None` when the gateway has closed.
-    pub fn read_request(&mut self) -> Option<Received> {
+    /// Takes the next request whole; `None` when the gateway has closed.
+    pub fn read_request(&mut self) -> Option<()> {
         let end = loop {
             if let Some(at) = self.ahead.windows(4).position(|four| four == b"\r\n\r\n") {
                 break at + 4;
             }
             self.fill()?;
         };
-        let head = String::from_utf8_lossy(&self.ahead[..end]).into_owned();
+        let head = String::from_utf8_lossy(&self.ahead[..end]);
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
         let total = end + length.unwrap_or(0);
         while self.ahead.len() < total {
             self.fill()?;
         }
-        let body = self.ahead.drain(..total).skip(end).collect();
+        self.ahead.drain(..total);
         self.requests.fetch_add(1, Ordering::SeqCst);
-        Some(Received { head, body })
+        Some(())
     }
 
     pub fn send(&mut self, bytes: &[u8]) {
@@ -109,12 +102,12 @@ impl RawUpstream {
         RawUpstream { addr, requests, connections, failures }
     }
 
-    pub fn url(&self) -> String {
-        format!("http://{}", self.addr)
-    }
-
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
     }
 
     /// Whole requests received so far.

@@ -162,8 +162,8 @@ impl Weir {
         command.args(["serve", "--config"]).arg(self.dir.path().join("weir.toml")).current_dir(self.dir.path());
         command.env_clear().envs(self.secrets.iter().map(|(name, value)| (name, value)));
         let server = Server::spawn(command, &self.log_path(), "weir: ready ", DEADLINE);
-        self.clients = server.address("clients=http://");
-        self.admin = server.address("admin=http://");
+        self.clients = server.address("clients=");
+        self.admin = server.address("admin=");
         self.server = Some(server);
     }
 

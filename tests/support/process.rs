@@ -40,11 +40,11 @@ impl Server {
         }
     }
 
-    /// The address that follows `label` in the ready line.
+    /// The address that follows `label` in the ready line; a scheme in front of it is skipped.
     pub fn address(&self, label: &str) -> SocketAddr {
         let after = self.ready.split_once(label).map(|(_, rest)| rest);
         let word = after.and_then(|rest| rest.split_whitespace().next());
-        let address = word.and_then(|word| word.parse().ok());
+        let address = word.and_then(|word| word.rsplit('/').next()?.parse().ok());
         address.unwrap_or_else(|| panic!("no address after `{label}` in `{}`", self.ready))
     }
 

@@ -4,17 +4,22 @@
 use super::{
     incoming::ClientLink,
     pipe::{BodyFailure, BodyPipe, wanted},
+    signal::first_of,
 };
 use crate::{
     data::shard::deadlines::Awaited,
     kernel::limits::{BULK_BUFFER_BYTES, CHUNK_EXTENSION_BYTES_MAX, SMALL_BUFFER_BYTES, TRAILER_BYTES_MAX},
     sys::{
         buf::{Buf, Part},
+        runtime,
         socket::Reader,
     },
     wire::h1::{ChunkEvent, ChunkLimits, ChunkedScanner, RequestBody},
 };
-use std::{ops::Range, rc::Rc};
+use std::{ops::Range, rc::Rc, time::Duration};
+
+/// How often a client whose next request waits is looked at.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// What the client sent after its request.
 pub enum NextBytes {
@@ -148,7 +153,7 @@ impl Intake<'_> {
             self.link.deadlines.disarm(Awaited::Read);
         }
         if !rest.is_empty() {
-            return NextBytes::Bytes(Buf::copy_of(rest.bytes()));
+            return self.stash(Buf::copy_of(rest.bytes())).await;
         }
         // A stream is watched for long, with little memory; after a short answer the next request comes soon, in one read.
         let streams = self.pipe.scanner().value(wanted::STREAM).is_some_and(|value| value.raw == b"true");
@@ -160,7 +165,7 @@ impl Intake<'_> {
                     drop(buf);
                     return self.linger().await;
                 }
-                NextBytes::Bytes(buf)
+                self.stash(buf).await
             }
             _ => {
                 self.link.leave();
@@ -168,6 +173,25 @@ impl Intake<'_> {
                 NextBytes::Gone
             }
         }
+    }
+
+    /// The client has begun its next request while this one runs. No more of it is read, so that it waits; but a client that
+    /// leaves is to be noticed all the same, or its answer would be made and paid for nobody.
+    async fn stash(self, next: Buf) -> NextBytes {
+        while !self.pipe.is_stopped() {
+            first_of(self.pipe.stopped(), runtime::sleep(LOOK)).await;
+            if !self.pipe.is_stopped() && self.link.deadlines.kill().is_left() {
+                self.link.leave();
+                self.pipe.wake();
+                return NextBytes::Gone;
+            }
+        }
+        if self.link.closing.get() {
+            // There will be no next request. Closing with its bytes unread would reset the connection, and throw away what the
+            // client has not yet taken of its answer.
+            return self.linger().await;
+        }
+        NextBytes::Bytes(next)
     }
 
     /// Reads and throws away until the client has seen our answer and leaves, or until the deadline.

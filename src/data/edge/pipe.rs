@@ -218,6 +218,11 @@ impl BodyPipe {
         self.state.borrow().stopped
     }
 
+    /// Waits until the exchange is over. For the side that pushes, once it has nothing more to push.
+    pub async fn stopped(&self) {
+        self.taken.until(|| self.is_stopped().then_some(())).await;
+    }
+
     /// Wakes whoever waits for bytes: the client is gone, or an upload is to stop.
     pub fn wake(&self) {
         self.arrived.notify();

@@ -14,6 +14,7 @@ use crate::{
     kernel::{
         fault::{Fault, FaultKind, Room, SpentBudget},
         limits::{BUDGET_WAIT, TICK},
+        money::Nanos,
         pricing::Rates,
         record::{Open, Operation, inline},
         snapshot::Budget,
@@ -92,17 +93,21 @@ pub fn announced_bytes(cx: &Exchange<'_>) -> u64 {
 
 /// The most a request can cost: every byte of it a token of input, and `max_tokens`, or what the model gives at most while
 /// that is not known.
-fn ask(cx: &Exchange<'_>, rates: &Rates, routed: &Routed<'_>) -> Ask {
+pub fn bound(cx: &Exchange<'_>, rates: &Rates) -> Nanos {
     let input = match cx.head.body {
         RequestBody::Chunked if !cx.pipe.is_ended() => cx.serving.limits.body_bytes_max,
         _ => announced_bytes(cx),
     };
     let most = rates.output_tokens_max();
     let output = max_tokens(cx).map_or(most, |asked| asked.min(most));
-    let bound = rates.bound(input, output);
+    rates.bound(input, output)
+}
+
+fn ask(cx: &Exchange<'_>, rates: &Rates, routed: &Routed<'_>) -> Ask {
+    let bound = bound(cx, rates);
     let expectations = cx.shard.expectations.borrow();
     let kind = expectations.kind(routed.identified.key.principal, &routed.model);
-    Ask { bound, expected: expectations.expected(kind, bound) }
+    Ask { bound, expected: expectations.expected(kind, bound), exact: cx.pipe.is_ended() }
 }
 
 fn max_tokens(cx: &Exchange<'_>) -> Option<u64> {

@@ -28,6 +28,8 @@ pub struct Ask {
     pub bound: Nanos,
     /// Usually.
     pub expected: Nanos,
+    /// All is known that makes the bound tight.
+    pub exact: bool,
 }
 
 /// One account that a request touches.
@@ -185,13 +187,21 @@ impl LeaseBook {
         let Some(spent) = slot.account.spent() else { return Err(Refusal::Wait) };
         let left = slot.account.amount().minus(spent);
         if left.0 <= 0 || (reserve == Reserve::Strict && left.0 < bound) {
+            if !ask.exact {
+                return Err(Refusal::Spent);
+            }
             slot.account.note_denial(Denial { at_ms: now.0 as i64, needed: ask.bound, spent });
             return Err(Refusal::Spent);
         }
         // Room that other shards hold unreserved flows back within a tick or two; room that is reserved may or may not. What
         // running requests have reserved is as good as spent: the last one in may overrun what is left beside it, once.
         let unreserved = left.minus(slot.account.reserved());
-        if unreserved.0 >= bound || unreserved.0 <= 0 || reserve == Reserve::Strict || !slot.account.enter_serial(token)
+        // A bound that will get tighter is no reason to take the one place and all room at hand.
+        if !ask.exact
+            || unreserved.0 >= bound
+            || unreserved.0 <= 0
+            || reserve == Reserve::Strict
+            || !slot.account.enter_serial(token)
         {
             return Err(Refusal::Wait);
         }

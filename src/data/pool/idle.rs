@@ -59,24 +59,25 @@ pub struct IdleConnections {
 }
 
 impl IdleConnections {
-    /// The connection used last, if it is still good. Each is looked at, however short it lay: an upstream may have closed it
-    /// meanwhile, and what has come without being asked for must not be taken for the next caller's answer.
+    /// The connection used last, if it is still good. It is looked at, however short it lay: the upstream may have closed it,
+    /// or said something nobody asked for, which would become another client's answer.
     pub fn take(&mut self, upstream: &Upstream, now: MonoUs) -> Option<UpstreamConnection> {
         let list = self.by_upstream.get_mut(&upstream.name_id)?;
         while let Some(connection) = list.pop() {
             let lay_us = now.since(connection.idle_since);
-            if connection.deadlines.kill().is_quiet()
-                && lay_us < IDLE_UPSTREAM_TIMEOUT.as_micros() as u64
-                && connection.origin.leads_to(upstream)
-            {
+            let good = connection.deadlines.kill().is_quiet();
+            if good && lay_us < IDLE_UPSTREAM_TIMEOUT.as_micros() as u64 && connection.origin.leads_to(upstream) {
                 return Some(connection);
             }
         }
         None
     }
 
-    /// Takes a connection back.
+    /// Takes a connection back, unless it holds bytes already that belong to no answer.
     pub fn put(&mut self, mut connection: UpstreamConnection, now: MonoUs) {
+        if !connection.reader.is_drained() {
+            return;
+        }
         connection.idle_since = now;
         let list = self.by_upstream.entry(connection.origin.name).or_default();
         if list.len() < IDLE_UPSTREAM_CONNECTIONS_MAX {

@@ -31,7 +31,7 @@ use crate::{
     sys::{clock, socket::Writer},
 };
 use download::{Download, Ended};
-use std::cell::Cell;
+use std::{cell::Cell, pin::pin};
 use upload::{Upload, Uploaded};
 
 /// How an exchange ended.
@@ -81,7 +81,11 @@ pub async fn exchange<'c>(
     let up = Upload { cx, splice, flags: &flags, deadlines: &deadlines };
     let mut down = Download::new(cx, routed.identified.key, operation, &deadlines, &flags);
     let began = clock::mono();
-    let (uploaded, ended) = both(up.run(&mut connection.writer, head), down.run(&mut connection.reader, client)).await;
+    let (uploaded, ended) = {
+        let upload = pin!(up.run(&mut connection.writer, head));
+        let download = pin!(down.run(&mut connection.reader, client));
+        both(upload, download).await
+    };
     cx.link.works_for(None);
     deadlines.disarm(Awaited::Read);
     deadlines.disarm(Awaited::Whole);

@@ -99,6 +99,14 @@ impl OpenRecord {
         }
     }
 
+    /// The most it could cost is known better now: the body is whole, and `max_tokens` comes last. What is usual is learnt as a
+    /// share of this, since a nearly spent budget knows it before it decides.
+    pub fn tighten(&mut self, bound: impl FnOnce(&Rates) -> Nanos) {
+        if let Some(held) = &mut self.held {
+            held.bound = bound(&held.rates);
+        }
+    }
+
     /// Time spent waiting for others, which is not ours.
     pub fn waited(&mut self, us: u64) {
         self.waited_us += us;

@@ -40,7 +40,7 @@ impl Deadlines {
         self.until[awaited as usize].set(NEVER);
     }
 
-    /// The deadline that has passed, if one has.
+    /// The deadline that passed first, if one has.
     pub fn passed(&self) -> Option<Awaited> {
         self.passed.get()
     }
@@ -50,18 +50,20 @@ impl Deadlines {
         &self.kill
     }
 
+    /// Ends what is overdue. A peer that was too slow to send may be too slow to take the answer as well, so the other
+    /// deadlines run on.
     fn check(&self, now: MonoUs) {
         for awaited in [Awaited::Whole, Awaited::Write, Awaited::Read] {
-            if self.until[awaited as usize].get() <= now.0 {
-                self.disarm(awaited);
-                // What passed first is the reason. Later ones must still end the socket: a late body leaves writing open, and
-                // a client that reads nothing would then hold its answer for ever.
-                self.passed.set(self.passed.get().or(Some(awaited)));
-                match awaited {
-                    Awaited::Read => self.kill.end_reading(),
-                    Awaited::Write | Awaited::Whole => self.kill.end(),
-                }
-                return;
+            if self.until[awaited as usize].get() > now.0 {
+                continue;
+            }
+            self.disarm(awaited);
+            if self.passed.get().is_none() {
+                self.passed.set(Some(awaited));
+            }
+            match awaited {
+                Awaited::Read => self.kill.end_reading(),
+                Awaited::Write | Awaited::Whole => self.kill.end(),
             }
         }
     }

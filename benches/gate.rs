@@ -1,0 +1,64 @@
+//! Admission and settlement: what the budgets cost a request. Run with `cargo bench --bench gate`; `cargo test --benches` runs
+//! each once.
+#![allow(missing_docs, reason = "criterion's macros make items without documentation")]
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use std::{hint::black_box, sync::Arc};
+use weir::{
+    data::gate::leases::{Ask, Decision, LeaseBook, Touch},
+    kernel::{
+        account::{Account, AccountId, Mode, Scope},
+        keys::{Key, KeyDigest, KeyTable},
+        money::Nanos,
+        policy::AllowList,
+        snapshot::Reserve,
+        time::UnixMs,
+        window::{Period, Window},
+    },
+};
+
+const NOW: UnixMs = UnixMs(1_000_000);
+const DOLLARS: i64 = 1_000_000_000;
+
+fn accounts(count: u32) -> Vec<Arc<Account>> {
+    (0..count)
+        .map(|id| {
+            let scope = Scope::Team(format!("team-{id}"));
+            let amount = Nanos(1_000_000 * DOLLARS);
+            Arc::new(Account::new(AccountId(id), scope, Period::Monthly, Window::ALWAYS, amount, Nanos::ZERO, 2))
+        })
+        .collect()
+}
+
+fn admit_and_settle(c: &mut Criterion) {
+    for count in [1, 6] {
+        let accounts = accounts(count);
+        let mut book = LeaseBook::new(0, 2);
+        let ask = Ask { bound: Nanos(5 * DOLLARS), expected: Nanos(DOLLARS / 10), exact: true };
+        c.bench_function(&format!("admit and settle, {count} accounts"), |b| {
+            let touches: Vec<_> = accounts.iter().map(|account| Touch { account, mode: Mode::Hard }).collect();
+            b.iter(|| match book.admit(black_box(&touches), ask, Reserve::Expected, NOW) {
+                Decision::Admitted(reservation) => book.settle(reservation, Nanos(black_box(1000))),
+                other => panic!("there is room: {other:?}"),
+            });
+        });
+    }
+}
+
+fn find_a_key(c: &mut Criterion) {
+    let key = |n: u32| Key {
+        principal: weir::kernel::ids::PrincipalId(n),
+        id: format!("key-{n}").into(),
+        digest: KeyDigest::of(format!("weir-secret-of-key-{n}").as_bytes()),
+        models: AllowList::everything(),
+        expires: None,
+        budgets: Box::default(),
+    };
+    let table = KeyTable::new((0..10_000).map(key).collect());
+    c.bench_function("find one of 10,000 keys", |b| {
+        b.iter(|| table.find(black_box(b"weir-secret-of-key-4711")));
+    });
+}
+
+criterion_group!(gate, admit_and_settle, find_a_key);
+criterion_main!(gate);
