@@ -179,6 +179,9 @@ impl Connection {
         };
         let walked = pin!(async {
             walk::walk(&cx, writer, fault).await;
+            if cx.body_is_in_the_way() {
+                link.closing.set(true);
+            }
             pipe.stop();
             link.walking.set(false);
             link.works_for(None);

@@ -16,7 +16,7 @@ use crate::{
     },
     wire::h1::{ChunkEvent, ChunkLimits, ChunkedScanner, RequestBody},
 };
-use std::{rc::Rc, time::Duration};
+use std::{ops::Range, rc::Rc, time::Duration};
 
 /// How often a client whose next request waits is looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -70,9 +70,7 @@ impl Intake<'_> {
             let Some(part) = self.read_more(left).await else { return NextBytes::Gone };
             let here = (part.len() as u64).min(left) as usize;
             left -= here as u64;
-            if !self.pipe.is_stopped() {
-                self.pipe.push(part.slice(0..here));
-            }
+            self.push(part.slice(0..here));
             rest = part.slice(here..part.len());
         }
         self.pipe.end();
@@ -86,16 +84,16 @@ impl Intake<'_> {
         let mut part = first;
         loop {
             let mut at = 0;
+            let mut payload = Payload::default();
             loop {
                 let step = scanner.step(&part.bytes()[at..]);
                 match step {
                     Ok((taken, ChunkEvent::Data(range))) => {
-                        if !self.pipe.is_stopped() {
-                            self.pipe.push(part.slice(at + range.start..at + range.end));
-                        }
+                        payload.add(&part, at + range.start..at + range.end);
                         at += taken;
                     }
                     Ok((taken, ChunkEvent::End)) => {
+                        self.push(payload.whole(&part));
                         self.pipe.end();
                         let rest = part.slice(at + taken..part.len());
                         return self.watch(rest).await;
@@ -107,6 +105,7 @@ impl Intake<'_> {
                     }
                 }
             }
+            self.push(payload.whole(&part));
             if self.pipe.received() > self.bytes_max {
                 self.pipe.fail(BodyFailure::TooLarge);
                 return self.linger().await;
@@ -115,6 +114,13 @@ impl Intake<'_> {
                 Some(more) => part = more,
                 None => return NextBytes::Gone,
             }
+        }
+    }
+
+    /// Hands payload on, or forgets it when nobody wants it any more.
+    fn push(&self, part: Part) {
+        if !self.pipe.is_stopped() {
+            self.pipe.push(part);
         }
     }
 
@@ -203,5 +209,34 @@ impl Intake<'_> {
                 return NextBytes::Gone;
             }
         }
+    }
+}
+
+/// The payload in one read of a chunked body: where it lies, or a copy of it where there are several chunks. One part for each
+/// read, however small the client cuts its chunks.
+#[derive(Default)]
+struct Payload {
+    first: Range<usize>,
+    joined: Vec<u8>,
+}
+
+impl Payload {
+    fn add(&mut self, read: &Part, range: Range<usize>) {
+        if self.first.is_empty() {
+            self.first = range;
+            return;
+        }
+        if self.joined.is_empty() {
+            self.joined.extend_from_slice(&read.bytes()[self.first.clone()]);
+        }
+        self.joined.extend_from_slice(&read.bytes()[range]);
+    }
+
+    fn whole(self, read: &Part) -> Part {
+        if self.joined.is_empty() {
+            return read.slice(self.first);
+        }
+        let len = self.joined.len();
+        Part::new(Rc::new(Buf::copy_of(&self.joined)), 0..len)
     }
 }

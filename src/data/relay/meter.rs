@@ -39,6 +39,7 @@ struct Reading {
     odd: bool,
     scratch: Vec<u8>,
     ended: bool,
+    stopped: bool,
 }
 
 /// What an answer looks like from its head.
@@ -142,6 +143,11 @@ impl Meter {
         self.reading.output_bytes
     }
 
+    /// The stream came to its own end, `message_stop`.
+    pub fn said_its_last(&self) -> bool {
+        self.reading.stopped
+    }
+
     /// The stream said its last word, so that what follows is not a loss.
     pub fn stream_ended(&self) -> bool {
         self.reading.ended
@@ -159,7 +165,8 @@ impl SseVisitor for Reading {
             EventClass::MessageStart => self.odd |= !read(&mut self.tally, UsageTally::start),
             EventClass::MessageDelta => self.odd |= !read(&mut self.tally, UsageTally::delta),
             EventClass::ContentBlockDelta => self.output_bytes += data_len.saturating_sub(DELTA_ENVELOPE_BYTES),
-            EventClass::MessageStop | EventClass::Error => self.ended = true,
+            EventClass::MessageStop => (self.ended, self.stopped) = (true, true),
+            EventClass::Error => self.ended = true,
             _ => {}
         }
     }

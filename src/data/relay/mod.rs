@@ -104,7 +104,12 @@ pub async fn exchange<'c>(
         },
     );
     fill(cx, open, &down);
-    if matches!(ended, Ended::Whole { reusable: true }) && uploaded == Uploaded::Whole && deadlines.passed().is_none() {
+    if matches!(ended, Ended::Whole { reusable: true })
+        && uploaded == Uploaded::Whole
+        && deadlines.passed().is_none()
+        && !cx.link.gone.get()
+        && connection.reader.is_drained()
+    {
         cx.shard.idle.borrow_mut().put(connection, cx.shard.sweeper.now());
     }
     conclude(cx, &down, ended, uploaded, deadlines.passed())
@@ -178,11 +183,12 @@ fn conclude<'c>(
 
 /// What was used, by the best knowledge there is (contract.md §4.2).
 fn metered(cx: &Exchange<'_>, down: &Download<'_>, uploaded: Uploaded, whole: bool) -> Metered {
-    if !down.meter.counts() || (down.head_sent && down.status >= 400) {
+    if !down.meter.counts() || down.status >= 300 {
         return Metered::default();
     }
     let tally = down.meter.tally();
-    if whole && tally.finished() {
+    // A client may leave as soon as it has read the stream's last event; the counts are the final ones all the same.
+    if tally.finished() && (whole || down.meter.said_its_last()) {
         return Metered { usage: tally.usage(), source: UsageSource::Reported };
     }
     if whole && !tally.started() && down.meter.output_bytes() == 0 && down.client_bytes == 0 {
