@@ -4,6 +4,9 @@
 use crate::kernel::usage::Usage;
 use serde::Deserialize;
 
+/// No answer uses more than this; a provider that says so is mistaken, and must not overflow the books. Tokens.
+const TOKENS_MAX: u64 = 1 << 40;
+
 /// `usage` as it stands on the wire; every field may be absent or null.
 #[derive(Debug, Default, Deserialize)]
 pub struct WireUsage {
@@ -89,13 +92,14 @@ impl UsageTally {
     }
 
     fn merge(&mut self, usage: &WireUsage) {
-        let take = |place: &mut u64, value: Option<u64>| *place = value.unwrap_or(*place);
+        let take = |place: &mut u64, value: Option<u64>| *place = value.map_or(*place, |tokens| tokens.min(TOKENS_MAX));
         take(&mut self.seen.input, usage.input_tokens);
         take(&mut self.seen.output, usage.output_tokens);
         take(&mut self.seen.cache_read, usage.cache_read_input_tokens);
-        self.cache_writes = usage.cache_creation_input_tokens.or(self.cache_writes);
+        let writes = usage.cache_creation_input_tokens.map(|tokens| tokens.min(TOKENS_MAX));
+        self.cache_writes = writes.or(self.cache_writes);
         if let Some(split) = &usage.cache_creation {
-            let part = |tokens: Option<u64>| tokens.unwrap_or(0);
+            let part = |tokens: Option<u64>| tokens.unwrap_or(0).min(TOKENS_MAX);
             self.split = Some((part(split.ephemeral_5m_input_tokens), part(split.ephemeral_1h_input_tokens)));
         }
         if let Some(tools) = &usage.server_tool_use {
@@ -158,6 +162,18 @@ mod tests {
         assert_eq!((usage.input, usage.output, usage.cache_read), (10, 7, 5));
         assert_eq!((usage.cache_write_5m, usage.cache_write_1h), (13, 20));
         assert_eq!(tally.model(), Some("m"));
+    }
+
+    #[test]
+    fn absurd_counts_do_not_overflow_the_books() {
+        let mut tally = UsageTally::default();
+        let most = u64::MAX;
+        let mut usage =
+            format!(r#"{{"input_tokens":{most},"output_tokens":{most},"cache_creation_input_tokens":{most}}}"#)
+                .into_bytes();
+        assert!(tally.whole(&mut usage));
+        let usage = tally.usage();
+        assert_eq!((usage.input, usage.output, usage.cache_write_5m), (TOKENS_MAX, TOKENS_MAX, TOKENS_MAX));
     }
 
     #[test]
