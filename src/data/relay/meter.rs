@@ -37,7 +37,6 @@ struct Reading {
     tally: UsageTally,
     output_bytes: u64,
     odd: bool,
-    scratch: Vec<u8>,
     ended: bool,
 }
 
@@ -100,8 +99,7 @@ impl Meter {
         }
         match scanner.value(0) {
             Some(usage) if !usage.truncated => {
-                let mut raw = usage.raw.to_vec();
-                self.reading.odd |= !self.reading.tally.whole(&mut raw);
+                self.reading.odd |= !self.reading.tally.whole(usage.raw);
             }
             _ => self.reading.odd = true,
         }
@@ -142,6 +140,11 @@ impl Meter {
         self.reading.output_bytes
     }
 
+    /// The stream said its last word, and with it its final counts.
+    pub fn has_last_word(&self) -> bool {
+        self.reading.ended && self.reading.tally.finished()
+    }
+
     /// The stream said its last word, so that what follows is not a loss.
     pub fn stream_ended(&self) -> bool {
         self.reading.ended
@@ -150,14 +153,11 @@ impl Meter {
 
 impl SseVisitor for Reading {
     fn event(&mut self, class: EventClass, data: &[u8], data_len: u64) {
-        let mut read = |tally: &mut UsageTally, how: fn(&mut UsageTally, &mut [u8]) -> bool| {
-            self.scratch.clear();
-            self.scratch.extend_from_slice(data);
-            how(tally, &mut self.scratch)
-        };
         match class {
-            EventClass::MessageStart => self.odd |= !read(&mut self.tally, UsageTally::start),
-            EventClass::MessageDelta => self.odd |= !read(&mut self.tally, UsageTally::delta),
+            EventClass::MessageStart => self.odd |= !self.tally.start(data),
+            EventClass::MessageDelta => self.odd |= !self.tally.delta(data),
+            // Shown only where its first bytes look like a takeover by another model.
+            EventClass::ContentBlockStart if !data.is_empty() => self.odd |= !self.tally.block(data),
             EventClass::ContentBlockDelta => self.output_bytes += data_len.saturating_sub(DELTA_ENVELOPE_BYTES),
             EventClass::MessageStop | EventClass::Error => self.ended = true,
             _ => {}

@@ -285,7 +285,11 @@ fn a_regional_endpoint_is_billed_as_the_global_one_or_old_models_and_own_prices_
     assert_eq!(at("main", "claude-sonnet-4-6", &usage), 4_500_000);
     assert_eq!(at("vertex-eu", "claude-sonnet-4", &usage), 4_500_000, "from before regional prices");
     assert_eq!(at("vertex-eu", "acme-large-1", &usage), 8_250_000, "what nobody knows is not cheaper than it is");
-    assert_eq!(at("bedrock-use1", "claude-sonnet-4-6", &usage), 4_950_000, "the operator's own price, as it is written");
+    assert_eq!(
+        at("bedrock-use1", "claude-sonnet-4-6", &usage),
+        4_950_000,
+        "the operator's own price, as it is written"
+    );
     let us = Usage { geo_us: true, web_search: 1, ..usage };
     assert_eq!(at("vertex-eu", "claude-sonnet-4-6", &us), 5_445_000 + 10_000_000, "searches cost the same everywhere");
     let bound = book.rates("vertex-eu", "claude-sonnet-4-6", "").bound(10, 10).0;
