@@ -258,6 +258,7 @@ impl Started {
     }
 
     async fn control(self, ready: impl FnOnce(Addresses)) -> Result<ExitCode, BootError> {
+        let signals = signals::Signals::new().map_err(|e| other("signals", e))?;
         let (reload, reloads) = admin::reloads();
         let drain = Arc::new(tokio::sync::Notify::new());
         let state = admin::AdminState {
@@ -282,8 +283,7 @@ impl Started {
         tokio::spawn(plane::keep_fresh(self.plane.clone()));
         signals::until_settled(&self.plane.door()).await;
         ready(self.addresses);
-        let clean =
-            signals::until_drained(&self.plane.door(), &reload, &drain).await.map_err(|e| other("signals", e))?;
+        let clean = signals::until_drained(signals, &self.plane.door(), &reload, &drain).await;
         self.journal.stop().map_err(|e| other("the journal could not be completed", e))?;
         tracing::info!(clean, "stopped");
         Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })

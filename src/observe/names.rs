@@ -87,7 +87,7 @@ mod tests {
             FaultKind::Unauthenticated,
             FaultKind::Denied,
             FaultKind::NotFound,
-            FaultKind::MethodNotAllowed,
+            FaultKind::MethodNotAllowed(""),
             FaultKind::BodyTooLarge,
             FaultKind::ClientTimeout,
             FaultKind::ClientGone,

@@ -180,6 +180,7 @@ async fn whole_body(cx: &Exchange<'_>) -> Result<(), Fault> {
         return Err(Fault::new(Room::Gate, FaultKind::Overloaded, "too many large requests at once; try again"));
     }
     let failure = cx.pipe.until(|| cx.pipe.failure().map(Some).or(cx.pipe.is_ended().then_some(None))).await;
+    cx.pipe.look_no_further();
     failure.map_or(Ok(()), |failure| Err(body_fault(cx, failure)))
 }
 

@@ -38,6 +38,7 @@ struct Reading {
     output_bytes: u64,
     odd: bool,
     ended: bool,
+    stopped: bool,
 }
 
 /// What an answer looks like from its head.
@@ -140,9 +141,9 @@ impl Meter {
         self.reading.output_bytes
     }
 
-    /// The stream said its last word, and with it its final counts.
-    pub fn has_last_word(&self) -> bool {
-        self.reading.ended && self.reading.tally.finished()
+    /// The stream came to its own end, `message_stop`.
+    pub fn said_its_last(&self) -> bool {
+        self.reading.stopped
     }
 
     /// The stream said its last word, so that what follows is not a loss.
@@ -159,7 +160,8 @@ impl SseVisitor for Reading {
             // Shown only where its first bytes look like a takeover by another model.
             EventClass::ContentBlockStart if !data.is_empty() => self.odd |= !self.tally.block(data),
             EventClass::ContentBlockDelta => self.output_bytes += data_len.saturating_sub(DELTA_ENVELOPE_BYTES),
-            EventClass::MessageStop | EventClass::Error => self.ended = true,
+            EventClass::MessageStop => (self.ended, self.stopped) = (true, true),
+            EventClass::Error => self.ended = true,
             _ => {}
         }
     }

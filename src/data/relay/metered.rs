@@ -31,7 +31,7 @@ pub(super) fn metered(
     whole: bool,
     prices: &Prices<'_>,
 ) -> Metered {
-    if !down.meter.counts() || (down.head_sent && down.status >= 400) {
+    if !down.meter.counts() || down.status >= 300 {
         return Metered::default();
     }
     let tally = down.meter.tally();
@@ -39,7 +39,8 @@ pub(super) fn metered(
         let billed = tally.bill(&message, &prices.own, |model| prices.book.rates(prices.upstream, model, model));
         Metered { usage: billed.usage, source, cost: Some(billed.cost) }
     };
-    if whole && tally.finished() {
+    // A client may leave as soon as it has read the stream's last event; the counts are the final ones all the same.
+    if tally.finished() && (whole || down.meter.said_its_last()) {
         return booked(tally.usage(), UsageSource::Reported);
     }
     if whole && !tally.started() && down.meter.output_bytes() == 0 && down.client_bytes == 0 {

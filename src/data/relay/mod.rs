@@ -31,7 +31,7 @@ use crate::{
 };
 use download::{Download, Ended};
 use metered::{Prices, metered};
-use std::cell::Cell;
+use std::{cell::Cell, pin::pin};
 use upload::{Upload, Uploaded};
 
 /// How an exchange ended.
@@ -81,7 +81,11 @@ pub async fn exchange<'c>(
     let mut down = Download::new(cx, routed.identified.key, operation, &deadlines, &flags);
     down.on_abort = upstream.on_abort;
     let began = clock::mono();
-    let (uploaded, ended) = both(up.run(&mut connection.writer, head), down.run(&mut connection.reader, client)).await;
+    let (uploaded, ended) = {
+        let upload = pin!(up.run(&mut connection.writer, head));
+        let download = pin!(down.run(&mut connection.reader, client));
+        both(upload, download).await
+    };
     cx.link.works_for(None);
     deadlines.disarm(Awaited::Read);
     deadlines.disarm(Awaited::Whole);
@@ -100,7 +104,12 @@ pub async fn exchange<'c>(
         },
     );
     fill(cx, open, &down);
-    if matches!(ended, Ended::Whole { reusable: true }) && uploaded == Uploaded::Whole && deadlines.passed().is_none() {
+    if matches!(ended, Ended::Whole { reusable: true })
+        && uploaded == Uploaded::Whole
+        && deadlines.passed().is_none()
+        && !cx.link.gone.get()
+        && connection.reader.is_drained()
+    {
         cx.shard.idle.borrow_mut().put(connection, cx.shard.sweeper.now());
     }
     conclude(cx, &down, ended, uploaded, deadlines.passed(), &prices)

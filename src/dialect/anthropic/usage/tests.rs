@@ -107,3 +107,17 @@ fn kept_usage_says_something_else_when_it_is_read_again_or_grows_without_bound()
     assert_eq!(tally.raw(), None);
     assert!(UsageTally::of_raw("[]").is_none() && UsageTally::of_raw("").is_none());
 }
+
+#[test]
+fn a_deeply_nested_event_does_not_take_the_stack() {
+    let deep = 30_000;
+    let data = format!(
+        r#"{{"message":{{"model":"m","usage":{{"odd":{}{},"input_tokens":1}}}}}}"#,
+        "[".repeat(deep),
+        "]".repeat(deep)
+    );
+    let mut tally = UsageTally::default();
+    assert!(!tally.start(data.as_bytes()));
+    let usage = format!(r#"{{"input_tokens":1,"odd":{}{}}}"#, "[".repeat(deep), "]".repeat(deep));
+    assert!(!tally.whole(usage.as_bytes()));
+}
