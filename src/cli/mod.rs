@@ -4,6 +4,7 @@
 pub mod check;
 pub mod demo;
 pub mod doctor;
+pub mod reprice;
 pub mod serve;
 pub mod usage;
 
@@ -47,6 +48,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args.config),
         Command::Demo => demo::run(),
+        Command::Usage(args) if args.reprice => reprice::run(&args),
         Command::Usage(args) => usage::run(&args),
         Command::Doctor => doctor::run(),
     }

@@ -58,7 +58,7 @@ mod tests;
 pub use error::JournalError;
 pub use handle::{Journal, JournalHandle, JournalOptions, Sink};
 pub use health::JournalHealth;
-pub use replay::Replay;
+pub use replay::{Replay, read};
 pub use storage::{DiskStorage, SegmentFile, Storage};
 
 /// `refused_by` of requests that were in flight when weir died.
