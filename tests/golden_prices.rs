@@ -2,6 +2,8 @@
 //! cost that is to be booked, exact to the nano-dollar. The meter sees each in one piece, cut in two at every byte, and byte by
 //! byte; and what is kept of it is priced again from the record alone.
 
+#![allow(clippy::expect_used, reason = "a test says with expect what it cannot do without")]
+
 use std::fs;
 
 use weir::data::relay::meter::{Look, Meter};
