@@ -2,7 +2,7 @@
 
 use crate::{
     control::config::{self, Config, ConfigError, Driver},
-    kernel::{limits::shard_bytes_max, pricing::PriceBook},
+    kernel::limits::shard_bytes_max,
 };
 use std::{
     io::{self, Write},
@@ -59,8 +59,7 @@ fn summary(path: &Path, config: &Config, out: &mut dyn Write) -> io::Result<()> 
         })
         .collect();
     let unlisted = if config.passthrough { "passed through" } else { "refused" };
-    let pricing = &config.pricing;
-    let prices = PriceBook::with(pricing.overrides.clone(), pricing.multiplier, pricing.unknown);
+    let prices = config.price_book();
     writeln!(out, "{} is good", path.display())?;
     writeln!(out, "  listens    clients {} ({guard}), admin {}", listen.clients, listen.admin)?;
     writeln!(

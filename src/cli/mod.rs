@@ -5,6 +5,7 @@ pub mod audit;
 pub mod check;
 pub mod demo;
 pub mod doctor;
+pub mod reprice;
 pub mod serve;
 pub mod usage;
 
@@ -51,6 +52,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args.config),
         Command::Demo => demo::run(),
+        Command::Usage(args) if args.reprice => reprice::run(&args),
         Command::Usage(args) => usage::run(&args),
         Command::Audit(command) => audit::run(&command),
         Command::Doctor => doctor::run(),

@@ -6,6 +6,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde_json::Value;
 use std::{
     io::{self, Write},
+    path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
@@ -46,6 +47,15 @@ pub struct UsageArgs {
     /// The admin token; better given as WEIR_ADMIN_TOKEN, since arguments are visible to other users of the host
     #[arg(long)]
     pub token: Option<String>,
+    /// Price the store's history again at the prices of --config, and show what changes; reads files only, changes nothing
+    #[arg(long, requires = "config")]
+    pub reprice: bool,
+    /// The configuration whose prices count for --reprice
+    #[arg(long, alias = "prices", value_name = "FILE", requires = "reprice")]
+    pub config: Option<PathBuf>,
+    /// The store to read for --reprice, if it is not the configuration's
+    #[arg(long, value_name = "DIR", requires = "reprice")]
+    pub store: Option<PathBuf>,
 }
 
 /// How usage is printed.
@@ -72,7 +82,7 @@ pub fn run(args: &UsageArgs) -> ExitCode {
     }
 }
 
-fn print(text: &str) -> Result<(), String> {
+pub(super) fn print(text: &str) -> Result<(), String> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // Whoever read us, `head` perhaps, has seen enough.
@@ -176,7 +186,7 @@ fn sum_of(field: &str, rows: &[Value]) -> String {
 }
 
 /// Separates thousands before the decimal point.
-fn grouped(number: &str) -> String {
+pub(super) fn grouped(number: &str) -> String {
     let (whole, fraction) = number.split_at(number.find('.').unwrap_or(number.len()));
     let mut out = String::with_capacity(number.len() + whole.len() / 3);
     for (place, digit) in whole.chars().enumerate() {

@@ -33,6 +33,10 @@ pub const REPLAY_BYTES_MAX: usize = 128 * 1024 * 1024;
 pub const IDLE_BUFFER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// A captured usage object or event. Bytes.
 pub const USAGE_CAPTURE_BYTES_MAX: usize = 64 * 1024;
+/// The usage objects of one answer as the provider sent them, kept for its record. Bytes; larger ones are left out.
+pub const USAGE_RAW_BYTES_MAX: usize = 4 * 1024;
+/// Entries of `usage.iterations` that are billed one by one; an answer with more is booked as an estimate.
+pub const ITERATIONS_MAX: usize = 64;
 /// A model id, at most. Bytes (botocore allows 2,048 for ARNs; records keep this much).
 pub const MODEL_BYTES_MAX: usize = 512;
 /// Idle upstream connections a shard keeps per upstream.
@@ -59,6 +63,7 @@ const _: () = assert!(HEAD_BYTES_MAX <= BULK_BUFFER_BYTES && UPSTREAM_HEAD_BYTES
 const _: () = assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(PIPE_BYTES_MAX >= 2 * BULK_BUFFER_BYTES && PIPE_BYTES_MAX <= REPLAY_BYTES_MAX);
 const _: () = assert!(JOURNAL_RING_SPARE * 4 <= JOURNAL_RING_ENTRIES);
+const _: () = assert!(USAGE_RAW_BYTES_MAX <= USAGE_CAPTURE_BYTES_MAX, "only what was captured can be kept");
 const _: () = assert!(HEADERS_MAX <= 128, "the parser's own table has 128 places");
 
 /// What the operator may set (`[limits]`).

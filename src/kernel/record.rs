@@ -1,6 +1,7 @@
 //! The record: what is known of a request when it is over, and the opening note written before it went upstream.
 //!
-//! Both are plain values of fixed size, so that a shard hands them over with one copy and no allocation. Names are numbers
+//! Both are plain values of fixed size, so that a shard hands them over with one copy; only the usage objects as the provider
+//! sent them are boxed, where there are any. Names are numbers
 //! here (`NameId`, `PrincipalId`); the control plane resolves them when it writes the journal.
 
 use super::{
@@ -226,6 +227,9 @@ pub struct Record {
     pub usage: Usage,
     /// Who says so.
     pub usage_source: UsageSource,
+    /// The usage objects as the provider sent them, JSON (`UsageTally::raw` says how); none where there were none, or where
+    /// they are larger than `USAGE_RAW_BYTES_MAX`.
+    pub usage_raw: Option<Box<str>>,
     /// What it cost.
     pub cost: Nanos,
     /// What the budgets held back for it.

@@ -54,6 +54,16 @@ pub enum Provider {
     Anthropic,
 }
 
+/// What becomes of a stream whose client went away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnAbort {
+    /// It is cancelled at once, so that the provider stops; its output is an estimate.
+    #[default]
+    Cancel,
+    /// It is read on for at most so long, so that the provider's last counts are known; it costs what it costs.
+    Drain(Duration),
+}
+
 /// The credential weir shows an upstream, as a header.
 pub struct UpstreamCredential {
     /// Header name, lower case.
@@ -84,6 +94,8 @@ pub struct Upstream {
     pub credential: Option<UpstreamCredential>,
     /// Instead of the general limit.
     pub connect_timeout: Option<Duration>,
+    /// What becomes of a stream whose client went away.
+    pub on_abort: OnAbort,
 }
 
 /// How the client listener is guarded.

@@ -37,6 +37,26 @@ impl Usage {
             .saturating_add(self.cache_write_5m)
             .saturating_add(self.cache_write_1h)
     }
+
+    /// Its modifiers alone, without a token.
+    #[must_use]
+    pub fn flags(&self) -> Self {
+        Self { fast: self.fast, batch: self.batch, geo_us: self.geo_us, ..Self::default() }
+    }
+
+    /// Both together, under this one's modifiers.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            input: self.input.saturating_add(other.input),
+            output: self.output.saturating_add(other.output),
+            cache_read: self.cache_read.saturating_add(other.cache_read),
+            cache_write_5m: self.cache_write_5m.saturating_add(other.cache_write_5m),
+            cache_write_1h: self.cache_write_1h.saturating_add(other.cache_write_1h),
+            web_search: self.web_search.saturating_add(other.web_search),
+            ..*self
+        }
+    }
 }
 
 /// Where a usage figure comes from.

@@ -1,10 +1,23 @@
 //! `[pricing]` and `[[price]]`.
 
-use super::{reader::Reader, types::Pricing};
-use crate::kernel::pricing::{Multiplier, PriceOverride, TokenPrice, UnknownPrice};
+use super::{
+    reader::Reader,
+    types::{Config, Pricing},
+};
+use crate::kernel::pricing::{Multiplier, PriceBook, PriceOverride, TokenPrice, UnknownPrice};
 use std::collections::HashMap;
 
 const PRICE: &str = "US dollars per million tokens in quotes, such as \"3.00\"";
+
+impl Config {
+    /// The price table that this configuration means.
+    pub fn price_book(&self) -> PriceBook {
+        let Pricing { overrides, multiplier, unknown } = &self.pricing;
+        let regional =
+            self.upstreams.iter().filter(|upstream| upstream.regional).map(|upstream| upstream.name.as_str());
+        PriceBook::with(overrides.clone(), *multiplier, *unknown).with_regional(regional)
+    }
+}
 
 /// Reads both sections.
 pub(super) fn pricing(root: &Reader<'_>) -> Pricing {

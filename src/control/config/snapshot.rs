@@ -15,7 +15,6 @@ use crate::{
         money::Nanos,
         names::Names,
         policy::AllowList,
-        pricing::PriceBook,
         secret::Secret,
         snapshot::{Budget, BudgetIx, EdgePolicy, Snapshot, Upstream, UpstreamCredential},
         window::{Period, Window},
@@ -64,7 +63,7 @@ pub fn build_snapshot(
         keys: keys(config, names, &scopes),
         models: models(config),
         upstreams,
-        prices: PriceBook::with(config.pricing.overrides.clone(), config.pricing.multiplier, config.pricing.unknown),
+        prices: config.price_book(),
         budgets,
         reserve: config.reserve,
         limits: config.limits.clone(),
@@ -100,6 +99,7 @@ fn upstream(at: usize, config: &UpstreamConfig, names: &Names, errors: &mut Vec<
         tls_roots,
         credential: config.auth.as_ref().map(credential),
         connect_timeout: config.connect_timeout,
+        on_abort: config.on_abort,
     })
 }
 

@@ -8,7 +8,7 @@ use crate::kernel::{
     policy::Pattern,
     pricing::{Multiplier, PriceOverride, UnknownPrice},
     secret::Secret,
-    snapshot::{Provider, Reserve},
+    snapshot::{OnAbort, Provider, Reserve},
     window::Period,
 };
 use ipnet::IpNet;
@@ -133,6 +133,10 @@ pub struct UpstreamConfig {
     pub connect_timeout: Option<Duration>,
     /// Share of the traffic under `weighted`.
     pub weight: u32,
+    /// It fronts a regional endpoint, which charges a tenth more.
+    pub regional: bool,
+    /// What becomes of a stream whose client went away.
+    pub on_abort: OnAbort,
 }
 
 /// A base URL, taken apart.

@@ -5,10 +5,15 @@ use super::{
     reader::{Reader, shown},
     types::{BaseUrl, UpstreamAuth, UpstreamConfig},
 };
-use crate::kernel::{limits::Limits, snapshot::Provider};
-use std::collections::HashMap;
+use crate::kernel::{
+    limits::Limits,
+    snapshot::{OnAbort, Provider},
+};
+use std::{collections::HashMap, time::Duration};
 
 const LATER: [&str; 4] = ["bedrock", "vertex", "foundry", "anthropic_aws"];
+/// How long an abandoned stream is read on, where it is.
+const DRAIN_MAX: Duration = Duration::from_secs(30);
 /// Keys of providers that are not there yet, so that they are named for what they are.
 const THEIRS: [(&str, &str); 4] = [
     ("region", "bedrock and vertex"),
@@ -49,6 +54,8 @@ fn upstream(reader: &Reader<'_>) -> UpstreamConfig {
         ca: None,
         connect_timeout: None,
         weight: 1,
+        regional: false,
+        on_abort: OnAbort::Cancel,
     };
     if !provider_is_served(reader) {
         reader.give_up();
@@ -80,8 +87,21 @@ fn upstream(reader: &Reader<'_>) -> UpstreamConfig {
         upstream.connect_timeout = Some(limits::connect_timeout(reader, Limits::default().connect_timeout));
     }
     upstream.weight = u32::try_from(reader.integer("weight", 1, 1..=1000)).unwrap_or(1);
+    upstream.regional = reader.boolean("regional", false);
+    upstream.on_abort = on_abort(reader);
     reader.finish();
     upstream
+}
+
+fn on_abort(reader: &Reader<'_>) -> OnAbort {
+    let bounds = Duration::from_millis(100)..=Duration::from_secs(600);
+    let most = reader.duration("drain_max", DRAIN_MAX, bounds);
+    let drains = reader.choice("on_abort", &[("cancel", false), ("drain", true)]).unwrap_or(false);
+    if reader.has("drain_max") && !drains {
+        let mend = "write on_abort = \"drain\", or remove drain_max";
+        reader.error("drain_max", "says how long an abandoned stream is read on, but such streams are cancelled", mend);
+    }
+    if drains { OnAbort::Drain(most) } else { OnAbort::Cancel }
 }
 
 fn first_party() -> BaseUrl {

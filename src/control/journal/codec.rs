@@ -128,6 +128,7 @@ pub(super) fn encode_close(record: &Record, names: &Names) -> CloseV1 {
         duration_us: record.duration_us,
         gateway_us: record.gateway_us,
         request_sha256: record.request_sha256.map_or_else(Vec::new, Into::into),
+        usage_raw: record.usage_raw.as_deref().map(Into::into),
     }
 }
 
@@ -238,6 +239,7 @@ impl Decoder {
             duration_us: close.duration_us,
             gateway_us: close.gateway_us,
             request_sha256: close.request_sha256.try_into().ok(),
+            usage_raw: close.usage_raw.map(Into::into),
         })
     }
 

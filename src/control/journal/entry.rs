@@ -49,7 +49,7 @@ pub(super) struct OpenV1 {
 }
 
 /// A request is over.
-/// Reserved: 31 to 39 for the usage object as the provider sent it, 40 to 59 for the audit (peer, digests, stored bodies).
+/// Reserved: 32 to 39 for usage, 40 to 59 for the audit (peer, digests, stored bodies).
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct CloseV1 {
     #[prost(fixed64, tag = "1")]
@@ -112,6 +112,9 @@ pub(super) struct CloseV1 {
     pub gateway_us: u64,
     #[prost(bytes = "vec", tag = "30")]
     pub request_sha256: Vec<u8>,
+    /// The usage objects as the provider sent them, JSON. Entries from before have none.
+    #[prost(string, optional, tag = "31")]
+    pub usage_raw: Option<String>,
 }
 
 /// Who called. Reserved: 5 for an organisation.

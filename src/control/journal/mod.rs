@@ -65,7 +65,7 @@ pub use error::JournalError;
 pub(super) use group::{HEADER_BYTES, Hash, IntactGroup, SegmentHeader};
 pub use handle::{Journal, JournalHandle, JournalOptions, Sink};
 pub use health::JournalHealth;
-pub use replay::Replay;
+pub use replay::{Replay, read};
 pub use storage::{DiskStorage, SegmentFile, Storage};
 pub(super) use storage::{segment_path, segments};
 pub(super) use walk::{ChainPlace, GroupPlace, Tail, Visit, Walk, created_at};

@@ -8,6 +8,7 @@
 
 mod newest;
 mod query;
+mod reprice;
 mod rollup;
 mod sink;
 mod spend;
@@ -18,6 +19,7 @@ mod tests;
 
 pub use newest::RecordFilter;
 pub use query::{Dimension, UsageQuery, parse_time};
+pub use reprice::{Reprice, RepricedRow};
 pub use rollup::{Sums, UsageRow};
 pub use sink::LedgerSink;
 pub use view::{AttemptView, RecordView};

@@ -21,7 +21,7 @@ use std::{
 const HOUR_SECONDS: i64 = 3600;
 const DAY_HOURS: i64 = 24;
 /// The one organisation there is.
-const ORG: &str = "default";
+pub(super) const ORG: &str = "default";
 
 /// What is summed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -151,11 +151,12 @@ fn a_record_keeps_the_field_names_that_others_rely_on() {
         duration_us: 3,
     });
     record.request_sha256 = Some([0xab; 32]);
+    record.usage_raw = Some(r#"{"input_tokens":7,"iterations":[]}"#.into());
     let json = serde_json::to_string(&RecordView::of(&record, &names)).unwrap();
     let expected = "request_id, upstream_request_id, started_at, ended_at, key, user, team, project, session, agent, \
         request_class, format, operation, model_requested, model_served, upstream, status, outcome, refused_by, stream, \
-        request_bytes, response_bytes, usage, usage_source, cost_usd, reserved_usd, price_version, attempts, ttfb_us, \
-        duration_us, gateway_us, request_sha256";
+        request_bytes, response_bytes, usage, usage_source, usage_raw, cost_usd, reserved_usd, price_version, attempts, \
+        ttfb_us, duration_us, gateway_us, request_sha256";
     let mut from = 0;
     for name in expected.split(", ") {
         let at = json[from..].find(&format!("\"{name}\":")).unwrap_or_else(|| panic!("{name} in {json}"));
@@ -169,6 +170,9 @@ fn a_record_keeps_the_field_names_that_others_rely_on() {
     assert_eq!((&value["usage_source"], &value["cost_usd"]), (&"reported".into(), &"0.000000005".into()));
     assert_eq!((&value["project"], &value["attempts"][0]["status"]), (&serde_json::Value::Null, &529.into()));
     assert_eq!(value["request_sha256"], "ab".repeat(32));
+    assert_eq!(value["usage_raw"], serde_json::json!({"input_tokens": 7, "iterations": []}));
+    record.usage_raw = None;
+    assert!(RecordView::of(&record, &names).usage_raw.is_none());
 }
 
 #[test]

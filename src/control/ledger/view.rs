@@ -67,6 +67,9 @@ pub struct RecordView {
     pub usage: Usage,
     /// Who says so.
     pub usage_source: UsageSource,
+    /// The usage objects as the provider sent them: of an answer that is not streamed its own, of a stream `message_start`,
+    /// `message_delta`, and `fallback` for the model that took over.
+    pub usage_raw: Option<serde_json::Value>,
     /// What it cost, US dollars.
     pub cost_usd: String,
     /// What the budgets held back for it, US dollars.
@@ -120,6 +123,7 @@ impl RecordView {
             response_bytes: record.response_bytes,
             usage: record.usage,
             usage_source: record.usage_source,
+            usage_raw: record.usage_raw.as_deref().and_then(|raw| serde_json::from_str(raw).ok()),
             cost_usd: record.cost.to_string(),
             reserved_usd: record.reserved.to_string(),
             price_version: some(&record.price_version),

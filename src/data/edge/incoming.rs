@@ -2,16 +2,21 @@
 
 use super::pipe::BodyPipe;
 use crate::{
-    data::shard::{Shard, deadlines::Deadlines, serving::Serving},
+    data::shard::{
+        Shard,
+        deadlines::{Awaited, Deadlines},
+        serving::Serving,
+    },
     dialect::Route,
     kernel::{fault::Fault, ids::RequestId, limits::DISCARD_BYTES_MAX, time::MonoUs},
-    sys::socket::Kill,
+    sys::{clock, socket::Kill},
     wire::h1::{Known, RequestBody, RequestHead, header},
 };
 use std::{
     cell::{Cell, RefCell},
     net::IpAddr,
     rc::Rc,
+    time::Duration,
 };
 
 /// What both sides of one exchange know of the client's connection.
@@ -26,7 +31,15 @@ pub struct ClientLink {
     pub walking: Cell<bool>,
     /// The answer broke off: the connection is to end with a reset, so that nobody takes it for whole.
     pub broken: Cell<bool>,
-    upstream: RefCell<Option<Kill>>,
+    upstream: RefCell<Option<Work>>,
+}
+
+/// What becomes of the upstream that works for a client when the client goes away.
+pub enum Work {
+    /// Its connection ends at once.
+    Cancel(Kill),
+    /// Its answer is read to the end, but no longer than this from then on.
+    Drain(Rc<Deadlines>, Duration),
 }
 
 impl ClientLink {
@@ -48,17 +61,19 @@ impl ClientLink {
         self.walking.set(true);
     }
 
-    /// The upstream that works for this client now; it is cancelled when the client goes away.
-    pub fn works_for(&self, upstream: Option<Kill>) {
+    /// The upstream that works for this client now, and what becomes of it when the client goes away.
+    pub fn works_for(&self, upstream: Option<Work>) {
         *self.upstream.borrow_mut() = upstream;
     }
 
-    /// The client went away: cancel the upstream at once.
+    /// The client went away: cancel the upstream at once, or give it the time it has left.
     pub fn leave(&self) {
         if self.walking.get() {
             self.gone.set(true);
-            if let Some(kill) = self.upstream.borrow_mut().take() {
-                kill.end();
+            match self.upstream.borrow_mut().take() {
+                Some(Work::Cancel(kill)) => kill.end(),
+                Some(Work::Drain(deadlines, most)) => deadlines.arm_sooner(Awaited::Whole, clock::mono().after(most)),
+                None => {}
             }
         }
     }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     data::{
-        edge::incoming::Exchange,
+        edge::incoming::{Exchange, Work},
         shard::deadlines::{Awaited, Deadlines},
     },
     dialect::anthropic::{errors, limits::limit_lines},
@@ -18,6 +18,7 @@ use crate::{
         keys::Key,
         limits::{BULK_BUFFER_BYTES, HEAD_ROOM_BYTES, HEADERS_MAX, INTERIM_ANSWERS_MAX, UPSTREAM_HEAD_BYTES_MAX},
         record::{Label, Operation, inline},
+        snapshot::OnAbort,
         time::MonoUs,
     },
     sys::{
@@ -27,6 +28,7 @@ use crate::{
     },
     wire::h1::{HeadLimits, Known, Progress, ResponseBody, ResponseHead, ResponseParser, header},
 };
+use std::rc::Rc;
 
 /// How a download ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,14 +46,20 @@ pub enum Ended {
     Broken,
     /// The client takes no more.
     ClientLeft,
+    /// The client takes no more, but the provider has been heard to the end.
+    Drained,
 }
 
 /// One download. What it learns stays readable after it has run.
 pub struct Download<'a> {
     cx: &'a Exchange<'a>,
     key: &'a Key,
-    deadlines: &'a Deadlines,
+    deadlines: &'a Rc<Deadlines>,
     flags: &'a Flags,
+    /// The answer is worth reading even if nobody takes it any more.
+    drains: bool,
+    /// What becomes of a stream whose client goes away.
+    pub on_abort: OnAbort,
     /// Status of the upstream's answer; 0 before it.
     pub status: u16,
     /// The upstream has said something, be it half a head: it has the request, so nobody may ask again.
@@ -87,7 +95,7 @@ impl<'a> Download<'a> {
         cx: &'a Exchange<'a>,
         key: &'a Key,
         operation: Operation,
-        deadlines: &'a Deadlines,
+        deadlines: &'a Rc<Deadlines>,
         flags: &'a Flags,
     ) -> Self {
         Self {
@@ -95,6 +103,8 @@ impl<'a> Download<'a> {
             key,
             deadlines,
             flags,
+            drains: false,
+            on_abort: OnAbort::Cancel,
             status: 0,
             heard: false,
             head_sent: false,
@@ -139,12 +149,31 @@ impl<'a> Download<'a> {
         let streams = self.meter.is_stream();
         if streams {
             self.cx.shard.gauges.streams.add(1);
+            self.may_drain();
         }
         let ended = self.body(reader, client, body, buf, bytes).await;
         if streams {
             self.cx.shard.gauges.streams.sub(1);
         }
         ended
+    }
+
+    /// From here on the client's leaving need not end the upstream's answer, if its operator wants the last counts. What has
+    /// not begun to answer is cancelled all the same: nothing of it has been billed that could be learnt.
+    fn may_drain(&mut self) {
+        if let OnAbort::Drain(most) = self.on_abort
+            && self.meter.counts()
+            && (200..300).contains(&self.status)
+            && !self.cx.link.gone.get()
+        {
+            self.drains = true;
+            self.cx.link.works_for(Some(Work::Drain(self.deadlines.clone(), most)));
+        }
+    }
+
+    /// Nobody takes the answer any more, and it is read for its counts alone.
+    fn draining(&self) -> bool {
+        self.drains && self.cx.link.gone.get()
     }
 
     /// Reads to the end of the final head. Informational ones before it go on to the client.
@@ -257,6 +286,10 @@ impl<'a> Download<'a> {
         let mut bulk = false;
         loop {
             match self.pass_on(client, &mut body, buf, &mut head).await {
+                Ok(Passed { done, .. }) if self.draining() && (done.is_some() || self.meter.stream_ended()) => {
+                    self.meter.finish();
+                    return Ended::Drained;
+                }
                 Ok(Passed { done: Some(clean), .. }) => {
                     self.meter.finish();
                     return Ended::Whole { reusable: clean && body.keep_alive };
@@ -321,7 +354,21 @@ impl<'a> Download<'a> {
         };
         let Ok(scanned) = scanned else { return Err(Stop::Upstream) };
         buf.truncate(if unchunk { payload_len } else { scanned.taken });
-        let clean = scanned.done && scanned.taken == came;
+        let done = scanned.done.then_some(scanned.taken == came);
+        if self.draining() {
+            return Ok(Passed { buf, done });
+        }
+        match self.send(client, head, buf).await {
+            Ok(buf) => {
+                self.client_bytes += payload_len as u64;
+                Ok(Passed { buf, done })
+            }
+            Err(Stop::Client) if self.draining() => Ok(Passed { buf: Buf::small(), done }),
+            Err(stop) => Err(stop),
+        }
+    }
+
+    async fn send(&mut self, client: &mut Writer, head: &mut Option<Vec<u8>>, mut buf: Buf) -> Result<Buf, Stop> {
         if let Some(head) = head.take()
             && !buf.prepend(&head)
         {
@@ -330,8 +377,7 @@ impl<'a> Download<'a> {
         if !buf.is_empty() {
             buf = self.write(client, buf).await?;
         }
-        self.client_bytes += payload_len as u64;
-        Ok(Passed { buf, done: scanned.done.then_some(clean) })
+        Ok(buf)
     }
 
     async fn write(&mut self, client: &mut Writer, buf: Buf) -> Result<Buf, Stop> {

@@ -37,7 +37,6 @@ struct Reading {
     tally: UsageTally,
     output_bytes: u64,
     odd: bool,
-    scratch: Vec<u8>,
     ended: bool,
     stopped: bool,
 }
@@ -104,8 +103,7 @@ impl Meter {
         }
         match scanner.value(0) {
             Some(usage) if !usage.truncated => {
-                let mut raw = usage.raw.to_vec();
-                self.reading.odd |= !self.reading.tally.whole(&mut raw);
+                self.reading.odd |= !self.reading.tally.whole(usage.raw);
             }
             _ => self.reading.odd = true,
         }
@@ -159,14 +157,11 @@ impl Meter {
 
 impl SseVisitor for Reading {
     fn event(&mut self, class: EventClass, data: &[u8], data_len: u64) {
-        let mut read = |tally: &mut UsageTally, how: fn(&mut UsageTally, &mut [u8]) -> bool| {
-            self.scratch.clear();
-            self.scratch.extend_from_slice(data);
-            how(tally, &mut self.scratch)
-        };
         match class {
-            EventClass::MessageStart => self.odd |= !read(&mut self.tally, UsageTally::start),
-            EventClass::MessageDelta => self.odd |= !read(&mut self.tally, UsageTally::delta),
+            EventClass::MessageStart => self.odd |= !self.tally.start(data),
+            EventClass::MessageDelta => self.odd |= !self.tally.delta(data),
+            // Shown only where its first bytes look like a takeover by another model.
+            EventClass::ContentBlockStart if !data.is_empty() => self.odd |= !self.tally.block(data),
             EventClass::ContentBlockDelta => self.output_bytes += data_len.saturating_sub(DELTA_ENVELOPE_BYTES),
             EventClass::MessageStop => (self.ended, self.stopped) = (true, true),
             EventClass::Error => self.ended = true,

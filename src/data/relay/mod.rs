@@ -9,15 +9,15 @@ pub mod framing;
 pub mod head;
 pub mod interim;
 pub mod meter;
+mod metered;
 pub mod upload;
 
 use super::{
-    edge::{incoming::Exchange, signal::both},
-    gate::{
-        Admitted,
-        admit::{BYTES_PER_TOKEN, prompt_estimate},
-        route::body_fault,
+    edge::{
+        incoming::{Exchange, Work},
+        signal::both,
     },
+    gate::{Admitted, route::body_fault},
     pool::{self, Lease},
     settle::{Metered, OpenRecord},
     shard::deadlines::Awaited,
@@ -26,11 +26,11 @@ use crate::{
     kernel::{
         fault::{Fault, FaultKind, Room},
         record::{Attempt, AttemptResult, Outcome, inline},
-        usage::{Usage, UsageSource},
     },
     sys::{clock, socket::Writer},
 };
 use download::{Download, Ended};
+use metered::{Prices, metered};
 use std::{cell::Cell, pin::pin};
 use upload::{Upload, Uploaded};
 
@@ -63,15 +63,14 @@ pub async fn exchange<'c>(
     let Lease { admitted, target, upstream, mut connection, reused } = lease;
     let routed = &admitted.routed;
     let chosen = &routed.targets[target.min(routed.targets.len() - 1)];
-    open.reprice(cx.serving.prices.rates(
-        &upstream.name,
-        chosen.model.as_deref().unwrap_or(&routed.model),
-        &routed.model,
-    ));
+    let book = &cx.serving.prices;
+    let own = book.rates(&upstream.name, chosen.model.as_deref().unwrap_or(&routed.model), &routed.model);
+    let prices = Prices { book, upstream: &upstream.name, own };
+    open.reprice(own);
     let splice = head::splice_for(routed, chosen);
     let deadlines = connection.deadlines.clone();
     deadlines.arm(Awaited::Whole, cx.shard.sweeper.in_(cx.serving.limits.stream_max_timeout));
-    cx.link.works_for(Some(deadlines.kill().clone()));
+    cx.link.works_for(Some(Work::Cancel(deadlines.kill().clone())));
     if cx.link.gone.get() {
         deadlines.kill().end();
     }
@@ -80,6 +79,7 @@ pub async fn exchange<'c>(
     let head = head::upstream_head(cx, routed, upstream, splice.as_ref());
     let up = Upload { cx, splice, flags: &flags, deadlines: &deadlines };
     let mut down = Download::new(cx, routed.identified.key, operation, &deadlines, &flags);
+    down.on_abort = upstream.on_abort;
     let began = clock::mono();
     let (uploaded, ended) = {
         let upload = pin!(up.run(&mut connection.writer, head));
@@ -112,7 +112,7 @@ pub async fn exchange<'c>(
     {
         cx.shard.idle.borrow_mut().put(connection, cx.shard.sweeper.now());
     }
-    conclude(cx, &down, ended, uploaded, deadlines.passed())
+    conclude(cx, &down, ended, uploaded, deadlines.passed(), &prices)
 }
 
 /// The body is still there from its first byte, the client too.
@@ -122,8 +122,10 @@ fn may_ask_again(cx: &Exchange<'_>) -> bool {
 
 fn attempt_result(cx: &Exchange<'_>, ended: &Ended, passed: Option<Awaited>) -> AttemptResult {
     match ended {
+        // Not too late, but told to end: the time for reading on after the client was up.
+        Ended::ClientLeft if cx.link.gone.get() => AttemptResult::Cancelled,
         _ if passed.is_some() => AttemptResult::TimedOut,
-        Ended::Whole { .. } | Ended::Credential => AttemptResult::Answered,
+        Ended::Whole { .. } | Ended::Drained | Ended::Credential => AttemptResult::Answered,
         _ if cx.link.gone.get() => AttemptResult::Cancelled,
         Ended::ClientLeft => AttemptResult::Cancelled,
         Ended::NoAnswer | Ended::Broken => AttemptResult::Broken,
@@ -136,6 +138,7 @@ fn fill(cx: &Exchange<'_>, open: &mut OpenRecord, down: &Download<'_>) {
     record.response_bytes = down.client_bytes;
     record.upstream_request_id = down.upstream_request_id;
     record.stream = down.meter.is_stream();
+    record.usage_raw = down.meter.tally().raw();
     record.status = if down.head_sent { down.status } else { 0 };
     record.ttfb_us = down.first_byte_at.map_or(0, |at| at.since(cx.started));
     record.model_served = match down.meter.model() {
@@ -150,17 +153,19 @@ fn conclude<'c>(
     ended: Ended,
     uploaded: Uploaded,
     passed: Option<Awaited>,
+    prices: &Prices<'_>,
 ) -> Result<Relayed<'c>, Fault> {
+    let metered = |whole| metered(cx, down, uploaded, whole, prices);
     if let Uploaded::BodyFailed(failure) = uploaded
         && !down.head_sent
     {
         return Err(body_fault(cx, failure));
     }
     match ended {
-        Ended::Whole { .. } => Ok(Relayed::Done(Outcome::Completed, metered(cx, down, uploaded, true))),
-        _ if cx.link.gone.get() || matches!(ended, Ended::ClientLeft) => {
+        Ended::Whole { .. } => Ok(Relayed::Done(Outcome::Completed, metered(true))),
+        _ if cx.link.gone.get() || matches!(ended, Ended::ClientLeft | Ended::Drained) => {
             cx.link.closing.set(true);
-            Ok(Relayed::Done(Outcome::ClientAborted, metered(cx, down, uploaded, false)))
+            Ok(Relayed::Done(Outcome::ClientAborted, metered(matches!(ended, Ended::Drained))))
         }
         Ended::Credential => {
             let text = "the upstream refused the gateway's own credential; the gateway's operator must mend it";
@@ -176,29 +181,7 @@ fn conclude<'c>(
         }),
         _ => {
             // The answer broke off and the client has been told, by an event or by the reset to come.
-            Ok(Relayed::Done(Outcome::UpstreamFailed, metered(cx, down, uploaded, false)))
+            Ok(Relayed::Done(Outcome::UpstreamFailed, metered(false)))
         }
     }
-}
-
-/// What was used, by the best knowledge there is (contract.md §4.2).
-fn metered(cx: &Exchange<'_>, down: &Download<'_>, uploaded: Uploaded, whole: bool) -> Metered {
-    if !down.meter.counts() || down.status >= 300 {
-        return Metered::default();
-    }
-    let tally = down.meter.tally();
-    // A client may leave as soon as it has read the stream's last event; the counts are the final ones all the same.
-    if tally.finished() && (whole || down.meter.said_its_last()) {
-        return Metered { usage: tally.usage(), source: UsageSource::Reported };
-    }
-    if whole && !tally.started() && down.meter.output_bytes() == 0 && down.client_bytes == 0 {
-        return Metered::default();
-    }
-    if !tally.started() && !whole && uploaded != Uploaded::Whole {
-        // The provider never had the whole prompt: there was nothing to bill.
-        return Metered::default();
-    }
-    let told = if tally.started() { tally.usage() } else { prompt_estimate(cx) };
-    let output = told.output.max(down.meter.output_bytes() / BYTES_PER_TOKEN);
-    Metered { usage: Usage { output, ..told }, source: UsageSource::Estimated }
 }

@@ -40,6 +40,8 @@ pub struct Metered {
     pub usage: Usage,
     /// Who says so.
     pub source: UsageSource,
+    /// What it cost, where that has been worked out; else it is the usage at the request's own prices.
+    pub cost: Option<Nanos>,
 }
 
 /// A request whose record is still to be sent.
@@ -87,7 +89,7 @@ impl OpenRecord {
 
     /// Puts the opening note on its way. From here on the request is booked even if nothing more is heard of it.
     pub fn announce(&mut self, note: Open) -> bool {
-        self.fallback = Metered { usage: note.estimate, source: UsageSource::Estimated };
+        self.fallback = Metered { usage: note.estimate, source: UsageSource::Estimated, cost: None };
         self.record.reserved = note.reserved;
         self.ticket.as_mut().is_some_and(|ticket| self.shard.up.borrow_mut().open(ticket, note))
     }
@@ -124,7 +126,7 @@ impl OpenRecord {
         record.usage = metered.usage;
         record.usage_source = metered.source;
         if let Some(held) = self.held.take() {
-            record.cost = held.rates.cost(&metered.usage);
+            record.cost = metered.cost.unwrap_or_else(|| held.rates.cost(&metered.usage));
             self.shard.leases.borrow_mut().settle(held.reservation, record.cost);
             if outcome == Outcome::Completed && metered.source == UsageSource::Reported {
                 self.shard.expectations.borrow_mut().learn(held.kind, held.bound, record.cost);

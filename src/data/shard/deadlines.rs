@@ -35,6 +35,12 @@ impl Deadlines {
         self.until[awaited as usize].set(until.0);
     }
 
+    /// The same, unless it must have happened earlier already.
+    pub fn arm_sooner(&self, awaited: Awaited, until: MonoUs) {
+        let place = &self.until[awaited as usize];
+        place.set(place.get().min(until.0));
+    }
+
     /// It has happened.
     pub fn disarm(&self, awaited: Awaited) {
         self.until[awaited as usize].set(NEVER);

@@ -1,52 +1,30 @@
 //! What an answer of format A says it used (contract.md §4.2): the last value that is not null wins for each cumulative
-//! field; the cache split and the modifiers come from the start.
+//! field; the cache split and the modifiers come from the start. `hops` reads `iterations[]`, `bill` prices all of it, `raw`
+//! keeps it as it came.
 
-use crate::kernel::usage::Usage;
-use serde::Deserialize;
+mod bill;
+mod hops;
+mod raw;
+#[cfg(test)]
+mod tests;
+mod wire;
 
-/// No answer uses more than this; a provider that says so is mistaken, and must not overflow the books. Tokens.
-const TOKENS_MAX: u64 = 1 << 40;
+pub use bill::Billed;
 
-/// `usage` as it stands on the wire; every field may be absent or null.
-#[derive(Debug, Default, Deserialize)]
-pub struct WireUsage {
-    input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
-    cache_read_input_tokens: Option<u64>,
-    cache_creation_input_tokens: Option<u64>,
-    cache_creation: Option<WireCacheCreation>,
-    server_tool_use: Option<WireServerTools>,
-    service_tier: Option<String>,
-    inference_geo: Option<String>,
-    speed: Option<String>,
-}
+use crate::{
+    kernel::usage::Usage,
+    wire::json::{Wanted, unescape_string},
+};
+use hops::{Hop, HopKind};
+use raw::{Raw, key, member};
+use wire::{WireCacheCreation, WireCredit, WireUsage, writes};
 
-#[derive(Debug, Default, Deserialize)]
-struct WireCacheCreation {
-    ephemeral_5m_input_tokens: Option<u64>,
-    ephemeral_1h_input_tokens: Option<u64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct WireServerTools {
-    web_search_requests: Option<u64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct WireStart {
-    message: Option<WireMessage>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct WireMessage {
-    model: Option<String>,
-    usage: Option<WireUsage>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct WireDelta {
-    usage: Option<WireUsage>,
-}
+static MESSAGE: [Wanted; 1] = key("message");
+static MODEL: [Wanted; 1] = key("model");
+static USAGE: [Wanted; 1] = key("usage");
+static BLOCK: [Wanted; 1] = key("content_block");
+static TYPE: [Wanted; 1] = key("type");
+static TO: [Wanted; 1] = key("to");
 
 /// Collects usage over the frames of an answer.
 #[derive(Clone, Debug, Default)]
@@ -57,51 +35,80 @@ pub struct UsageTally {
     started: bool,
     finished: bool,
     model: Option<String>,
+    /// The model that a `fallback` block handed over to.
+    fallback_to: Option<String>,
+    hops: Box<[Hop]>,
+    credit_redeemed: bool,
+    raw: Raw,
+    scratch: Vec<u8>,
 }
 
 impl UsageTally {
-    /// Takes a whole `usage` object, as raw JSON, from an answer that is not streamed. False if it is not readable.
-    pub fn whole(&mut self, raw: &mut [u8]) -> bool {
-        let Ok(usage) = simd_json::serde::from_slice::<WireUsage>(raw) else { return false };
-        self.merge(&usage);
-        self.started = true;
-        self.finished = true;
-        true
+    /// Takes a whole `usage` object, as raw JSON, from an answer that is not streamed. False if it is not readable, here and
+    /// below: what could be read counts, but it is not the provider's last word.
+    pub fn whole(&mut self, raw: &[u8]) -> bool {
+        Raw::keep(&mut self.raw.first, raw);
+        let read = self.read(raw);
+        self.started |= read;
+        self.finished = read;
+        read
     }
 
     /// Takes the data of a `message_start` event.
-    pub fn start(&mut self, data: &mut [u8]) -> bool {
-        let Ok(start) = simd_json::serde::from_slice::<WireStart>(data) else { return false };
-        let Some(message) = start.message else { return false };
-        self.model = message.model;
-        if let Some(usage) = message.usage {
-            self.merge(&usage);
-            self.started = true;
-        }
-        true
+    pub fn start(&mut self, data: &[u8]) -> bool {
+        let Some(message) = member(data, &MESSAGE) else { return false };
+        self.model = text_of(message, &MODEL);
+        member(message, &USAGE).is_none_or(|usage| self.started_with(usage))
     }
 
     /// Takes the data of a `message_delta` event.
-    pub fn delta(&mut self, data: &mut [u8]) -> bool {
-        let Ok(delta) = simd_json::serde::from_slice::<WireDelta>(data) else { return false };
-        if let Some(usage) = delta.usage {
-            self.merge(&usage);
-            self.finished = true;
+    pub fn delta(&mut self, data: &[u8]) -> bool {
+        if data.trim_ascii_start().first() != Some(&b'{') {
+            return false;
         }
+        member(data, &USAGE).is_none_or(|usage| self.went_on(usage))
+    }
+
+    /// Takes the data of a `content_block_start` event. A `fallback` block says which model answers from here.
+    pub fn block(&mut self, data: &[u8]) -> bool {
+        let Some(block) = member(data, &BLOCK) else { return false };
+        if text_of(block, &TYPE).as_deref() != Some("fallback") {
+            return true;
+        }
+        let Some(model) = member(block, &TO).and_then(|to| text_of(to, &MODEL)) else { return false };
+        self.fallback_to = Some(model);
         true
     }
 
-    fn merge(&mut self, usage: &WireUsage) {
-        let take = |place: &mut u64, value: Option<u64>| *place = value.map_or(*place, |tokens| tokens.min(TOKENS_MAX));
+    fn started_with(&mut self, usage: &[u8]) -> bool {
+        self.raw.streamed = true;
+        Raw::keep(&mut self.raw.first, usage);
+        let read = self.read(usage);
+        self.started |= read;
+        read
+    }
+
+    fn went_on(&mut self, usage: &[u8]) -> bool {
+        self.raw.streamed = true;
+        Raw::keep(&mut self.raw.last, usage);
+        self.finished = self.read(usage);
+        self.finished
+    }
+
+    fn read(&mut self, raw: &[u8]) -> bool {
+        self.scratch.clear();
+        self.scratch.extend_from_slice(raw);
+        let usage = simd_json::serde::from_slice::<WireUsage>(&mut self.scratch);
+        usage.is_ok_and(|usage| self.merge(&usage))
+    }
+
+    fn merge(&mut self, usage: &WireUsage) -> bool {
+        let take = |place: &mut u64, value: Option<u64>| *place = value.unwrap_or(*place);
         take(&mut self.seen.input, usage.input_tokens);
         take(&mut self.seen.output, usage.output_tokens);
         take(&mut self.seen.cache_read, usage.cache_read_input_tokens);
-        let writes = usage.cache_creation_input_tokens.map(|tokens| tokens.min(TOKENS_MAX));
-        self.cache_writes = writes.or(self.cache_writes);
-        if let Some(split) = &usage.cache_creation {
-            let part = |tokens: Option<u64>| tokens.unwrap_or(0).min(TOKENS_MAX);
-            self.split = Some((part(split.ephemeral_5m_input_tokens), part(split.ephemeral_1h_input_tokens)));
-        }
+        self.cache_writes = usage.cache_creation_input_tokens.or(self.cache_writes);
+        self.split = usage.cache_creation.as_ref().map(WireCacheCreation::split).or(self.split);
         if let Some(tools) = &usage.server_tool_use {
             take(&mut self.seen.web_search, tools.web_search_requests);
         }
@@ -114,13 +121,19 @@ impl UsageTally {
         if let Some(speed) = &usage.speed {
             self.seen.fast = speed == "fast";
         }
+        if let Some(credit) = &usage.fallback_credit {
+            self.credit_redeemed = WireCredit::redeemed(credit);
+        }
+        let Some(iterations) = &usage.iterations else { return true };
+        let (hops, sound) = hops::hops(iterations);
+        self.hops = hops;
+        sound
     }
 
-    /// What was used, as far as told. Cache writes beyond the split are priced as five-minute writes.
+    /// What the message used, as far as told. Cache writes beyond the split are priced as five-minute writes.
     pub fn usage(&self) -> Usage {
-        let (five_minutes, one_hour) = self.split.unwrap_or((self.cache_writes.unwrap_or(0), 0));
-        let surplus = self.cache_writes.unwrap_or(0).saturating_sub(five_minutes.saturating_add(one_hour));
-        Usage { cache_write_5m: five_minutes.saturating_add(surplus), cache_write_1h: one_hour, ..self.seen }
+        let (cache_write_5m, cache_write_1h) = writes(self.cache_writes, self.split);
+        Usage { cache_write_5m, cache_write_1h, ..self.seen }
     }
 
     /// Takes the model's id from an answer that is not streamed.
@@ -138,63 +151,13 @@ impl UsageTally {
         self.finished
     }
 
-    /// The model that answers, once told.
+    /// The model that answers, once told: the one that took over, or the one that began.
     pub fn model(&self) -> Option<&str> {
-        self.model.as_deref()
+        let serving = self.hops.iter().rev().find(|hop| hop.kind == HopKind::Fallback);
+        serving.and_then(|hop| hop.model.as_deref()).or(self.fallback_to.as_deref()).or(self.model.as_deref())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_value_that_is_not_null_wins_and_the_split_survives() {
-        let mut tally = UsageTally::default();
-        let mut start = br#"{"type":"message_start","message":{"model":"m","usage":{"input_tokens":10,"cache_creation_input_tokens":30,
-            "cache_read_input_tokens":5,"cache_creation":{"ephemeral_5m_input_tokens":10,"ephemeral_1h_input_tokens":20},"output_tokens":1}}}"#
-            .to_vec();
-        assert!(tally.start(&mut start) && tally.started() && !tally.finished());
-        let mut delta =
-            br#"{"usage":{"input_tokens":null,"cache_creation_input_tokens":33,"output_tokens":7}}"#.to_vec();
-        assert!(tally.delta(&mut delta) && tally.finished());
-        let usage = tally.usage();
-        assert_eq!((usage.input, usage.output, usage.cache_read), (10, 7, 5));
-        assert_eq!((usage.cache_write_5m, usage.cache_write_1h), (13, 20));
-        assert_eq!(tally.model(), Some("m"));
-    }
-
-    #[test]
-    fn absurd_counts_do_not_overflow_the_books() {
-        let mut tally = UsageTally::default();
-        let most = u64::MAX;
-        let mut usage =
-            format!(r#"{{"input_tokens":{most},"output_tokens":{most},"cache_creation_input_tokens":{most}}}"#)
-                .into_bytes();
-        assert!(tally.whole(&mut usage));
-        let usage = tally.usage();
-        assert_eq!((usage.input, usage.output, usage.cache_write_5m), (TOKENS_MAX, TOKENS_MAX, TOKENS_MAX));
-    }
-
-    #[test]
-    fn odd_usage_is_given_up_not_guessed() {
-        let mut tally = UsageTally::default();
-        assert!(!tally.whole(&mut br#"{"input_tokens":"ten"}"#.to_vec()));
-        assert!(!tally.start(&mut br#"{"type":"message_start"}"#.to_vec()));
-        assert_eq!(tally.usage(), Usage::default());
-    }
-
-    #[test]
-    fn a_deeply_nested_event_does_not_take_the_stack() {
-        let deep = 30_000;
-        let data = format!(
-            r#"{{"message":{{"model":"m","odd":{}{},"usage":{{"input_tokens":1}}}}}}"#,
-            "[".repeat(deep),
-            "]".repeat(deep)
-        );
-        let mut tally = UsageTally::default();
-        assert!(!tally.start(&mut data.clone().into_bytes()));
-        let usage = format!(r#"{{"input_tokens":1,"odd":{}{}}}"#, "[".repeat(deep), "]".repeat(deep));
-        assert!(!tally.whole(&mut usage.into_bytes()));
-    }
+fn text_of(object: &[u8], wanted: &'static [Wanted; 1]) -> Option<String> {
+    unescape_string(member(object, wanted)?).map(Into::into)
 }

@@ -6,7 +6,10 @@ use super::{
     table::{self, Listed},
 };
 use arrayvec::ArrayString;
-use std::{collections::HashMap, fmt::Write};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write,
+};
 
 /// Prices an operator agreed on for one model at one upstream. What is left out follows from `input` by the model's usual ratios.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +51,7 @@ pub struct PriceBook {
     overrides: HashMap<Box<str>, HashMap<Box<str>, Rates>>,
     multiplier: Multiplier,
     unknown: Rates,
+    regional: HashSet<Box<str>>,
     version: ArrayString<24>,
 }
 
@@ -66,7 +70,19 @@ impl PriceBook {
             by_upstream.entry(price.upstream).or_default().insert(price.model, rates);
         }
         let row = derived(unknown.input, unknown.output, None, None, None, (1, 10));
-        Self { overrides: by_upstream, multiplier, unknown: unlisted(row, multiplier), version }
+        let unknown = unlisted(row, multiplier);
+        Self { overrides: by_upstream, multiplier, unknown, regional: HashSet::new(), version }
+    }
+
+    /// The same, with a tenth more at these upstreams, which are regional endpoints (contract.md §7.2).
+    #[must_use]
+    pub fn with_regional<'a>(mut self, upstreams: impl IntoIterator<Item = &'a str>) -> Self {
+        for upstream in upstreams {
+            if self.regional.insert(upstream.into()) {
+                self.version = further(&self.version, upstream);
+            }
+        }
+        self
     }
 
     /// Finds the rates: override per (upstream, model), then the upstream's model id, then the requested id, then unknown.
@@ -79,9 +95,10 @@ impl PriceBook {
                 return *rates;
             }
         }
+        let here = !self.regional.is_empty() && self.regional.contains(upstream);
         match table::find(plain_upstream_model).or_else(|| table::find(plain_requested)) {
-            Some(listed) => list_price(listed, self.multiplier),
-            None => self.unknown,
+            Some(listed) => Rates { regional: here && listed.regional, ..list_price(listed, self.multiplier) },
+            None => Rates { regional: here, ..self.unknown },
         }
     }
 
@@ -102,6 +119,7 @@ fn list_price(listed: &Listed, multiplier: Multiplier) -> Rates {
         long: listed.long.unwrap_or(listed.row),
         fast: listed.fast,
         geo: listed.geo,
+        regional: false,
         output_tokens_max: listed.output_tokens_max,
         multiplier,
     }
@@ -110,7 +128,7 @@ fn list_price(listed: &Listed, multiplier: Multiplier) -> Rates {
 /// Every modifier counts on a model that nobody knows: it must not be cheaper than it is.
 fn unlisted(row: Row, multiplier: Multiplier) -> Rates {
     let output_tokens_max = table::OUTPUT_TOKENS_MAX;
-    Rates { row, long: row, fast: true, geo: true, output_tokens_max, multiplier }
+    Rates { row, long: row, fast: true, geo: true, regional: false, output_tokens_max, multiplier }
 }
 
 /// An override is one flat row, also for a tiered model; speed, batch and residency stack on it as on the list price.
@@ -157,15 +175,18 @@ fn version(overrides: &[PriceOverride], multiplier: Multiplier, unknown: Unknown
 
 /// FNV-1a over the operator's changes: equal configurations name their table equally, on every machine and after every start.
 fn fingerprint(overrides: &[PriceOverride], multiplier: Multiplier, unknown: UnknownPrice) -> u32 {
-    let mut hash: u32 = 0x811c_9dc5;
-    let mut eat = |text: &str| {
-        for byte in text.bytes().chain([0]) {
-            hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
-        }
-    };
-    eat(&format!("{} {} {}", multiplier.millionths(), unknown.input.0, unknown.output.0));
-    for price in overrides {
-        eat(&format!("{price:?}"));
-    }
-    hash
+    let first = eat(0x811c_9dc5, &format!("{} {} {}", multiplier.millionths(), unknown.input.0, unknown.output.0));
+    overrides.iter().fold(first, |hash, price| eat(hash, &format!("{price:?}")))
+}
+
+/// The name of a table that differs from a named one by one more regional upstream.
+fn further(version: &str, upstream: &str) -> ArrayString<24> {
+    let mut text = ArrayString::new();
+    let written = write!(text, "{}+{:08x}", table::VERSION, eat(eat(0x811c_9dc5, version), upstream));
+    debug_assert!(written.is_ok(), "a date and nine characters fit");
+    text
+}
+
+fn eat(hash: u32, text: &str) -> u32 {
+    text.bytes().chain([0]).fold(hash, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }

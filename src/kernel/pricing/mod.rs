@@ -1,8 +1,8 @@
 //! What usage costs (contract.md §7). Prices are whole pico-dollars a token, sums are `u128`, and one rounding ends each
 //! computation, so that a record is exact to the nano-dollar.
 //!
-//! Deliberately absent: the ten per cent that regional Bedrock and Vertex endpoints add, since weir speaks to neither yet;
-//! an operator who fronts one writes `[[price]]`.
+//! The ten per cent of a regional endpoint holds for upstreams that the configuration calls `regional`; an operator's own
+//! `[[price]]` for an upstream is what that upstream charges, so nothing is added to it.
 
 mod book;
 mod model_id;
@@ -13,4 +13,4 @@ mod tests;
 
 pub use book::{PriceBook, PriceOverride, UnknownPrice};
 pub use model_id::canonical;
-pub use rates::{Multiplier, PriceError, Rates, TokenPrice};
+pub use rates::{Bill, Multiplier, PriceError, Rates, TokenPrice};

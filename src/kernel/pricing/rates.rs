@@ -12,12 +12,15 @@ pub(super) const TIER_TOKENS: u64 = 100_000;
 const WEB_SEARCH_NANOS: u128 = 10_000_000;
 /// The fast rate is twice the standard rate in every token category.
 const FAST_FACTOR: u128 = 2;
-/// Data residency adds a tenth.
-const GEO_TENTHS: u128 = 11;
+/// Data residency adds a tenth, and so does a regional endpoint; where both hold they multiply.
+const SURCHARGE_TENTHS: u128 = 11;
 /// Millionths in one.
 const ONE: u32 = 1_000_000;
 /// Pico-dollars in a nano-dollar.
 const PICOS_PER_NANO: u128 = 1000;
+/// What all modifiers together are a fraction of: halves for batch, tenths for residency, tenths for the region, millionths
+/// for the contract; from pico-dollars to nano-dollars. The same for all rates, so that exact sums can be added.
+const UNDER: u128 = 2 * 10 * 10 * ONE as u128 * PICOS_PER_NANO;
 
 /// The price of a token, in pico-dollars (a dollar per million tokens is a million of them).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -128,6 +131,8 @@ pub struct Rates {
     pub(super) fast: bool,
     /// Charges for data residency.
     pub(super) geo: bool,
+    /// The upstream is a regional endpoint, and the model charges for that.
+    pub(super) regional: bool,
     pub(super) output_tokens_max: u64,
     pub(super) multiplier: Multiplier,
 }
@@ -135,26 +140,29 @@ pub struct Rates {
 impl Rates {
     /// What this usage costs, rounded half up to the nano-dollar. Saturates.
     pub fn cost(&self, usage: &Usage) -> Nanos {
+        Bill::default().with(self, usage).total()
+    }
+
+    /// The same before rounding, in units of one nano-dollar / `UNDER`.
+    fn exact(&self, usage: &Usage) -> u128 {
         let row = if usage.prompt() > TIER_TOKENS { &self.long } else { &self.row };
         let fast = usage.fast && self.fast;
         // The provider does not combine the two; were it ever to say both, the dearer reading holds.
         let batch = usage.batch && !fast;
-        let (over, under) = self.factors(fast, batch, usage.geo_us);
         let search = u128::from(usage.web_search) * WEB_SEARCH_NANOS;
-        let exact = row.picos(usage).saturating_mul(over).saturating_add(search.saturating_mul(under));
-        nanos(exact.saturating_add(under / 2) / under)
+        let tokens = row.picos(usage).saturating_mul(self.factor(fast, batch, usage.geo_us));
+        tokens.saturating_add(search.saturating_mul(UNDER))
     }
 
     /// The most a request can cost in tokens: every input token at the dearest input price of the dearest row, fast and
-    /// with data residency where the model has them; rounded up. Web searches are not in it: no request says how many
-    /// there will be.
+    /// with data residency where the model has them; rounded up. Web searches and what runs beside the message
+    /// (compaction, advisor, fallback) are not in it: no request says how much there will be.
     pub fn bound(&self, input_tokens_max: u64, output_tokens_max: u64) -> Nanos {
         let input = self.row.dearest_input().max(self.long.dearest_input());
         let output = self.row.output.max(self.long.output);
         let picos = u128::from(input_tokens_max) * u128::from(input.0);
         let picos = picos.saturating_add(u128::from(output_tokens_max) * u128::from(output.0));
-        let (over, under) = self.factors(self.fast, false, true);
-        nanos(picos.saturating_mul(over).div_ceil(under))
+        nanos(picos.saturating_mul(self.factor(self.fast, false, true)).div_ceil(UNDER))
     }
 
     /// The most output tokens the model gives in one answer.
@@ -162,13 +170,31 @@ impl Rates {
         self.output_tokens_max
     }
 
-    /// All modifiers as one fraction, from pico-dollars to nano-dollars.
-    fn factors(&self, fast: bool, batch: bool, geo_us: bool) -> (u128, u128) {
+    /// All modifiers, over `UNDER`.
+    fn factor(&self, fast: bool, batch: bool, geo_us: bool) -> u128 {
         let speed = if fast { FAST_FACTOR } else { 1 };
         let halves = if batch { 1 } else { 2 };
-        let tenths = if geo_us && self.geo { GEO_TENTHS } else { 10 };
-        let over = speed * halves * tenths * u128::from(self.multiplier.millionths());
-        (over, 2 * 10 * u128::from(ONE) * PICOS_PER_NANO)
+        let tenths = |surcharge: bool| if surcharge { SURCHARGE_TENTHS } else { 10 };
+        speed * halves * tenths(geo_us && self.geo) * tenths(self.regional) * u128::from(self.multiplier.millionths())
+    }
+}
+
+/// A sum of costs at several rates, exact until its one rounding at the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bill {
+    exact: u128,
+}
+
+impl Bill {
+    /// The bill with one more part on it.
+    #[must_use]
+    pub fn with(self, rates: &Rates, usage: &Usage) -> Self {
+        Self { exact: self.exact.saturating_add(rates.exact(usage)) }
+    }
+
+    /// The sum, rounded half up to the nano-dollar. Saturates.
+    pub fn total(self) -> Nanos {
+        nanos(self.exact.saturating_add(UNDER / 2) / UNDER)
     }
 }
 

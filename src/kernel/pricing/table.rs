@@ -17,6 +17,8 @@ pub(super) struct Listed {
     pub(super) long: Option<Row>,
     pub(super) fast: bool,
     pub(super) geo: bool,
+    /// Charges for regional endpoints: models of the 4.5 generation and later (contract.md §7.2).
+    pub(super) regional: bool,
     pub(super) output_tokens_max: u64,
 }
 
@@ -36,7 +38,15 @@ const fn row(prices: [u64; 5]) -> Row {
 
 /// A model of the 4.6 generation or later.
 const fn current(ids: &'static [&'static str], prices: [u64; 5]) -> Listed {
-    Listed { ids, row: row(prices), long: None, fast: false, geo: true, output_tokens_max: OUTPUT_TOKENS_MAX }
+    Listed {
+        ids,
+        row: row(prices),
+        long: None,
+        fast: false,
+        geo: true,
+        regional: true,
+        output_tokens_max: OUTPUT_TOKENS_MAX,
+    }
 }
 
 /// The same, with a fast mode.
@@ -46,9 +56,16 @@ const fn fast(ids: &'static [&'static str], prices: [u64; 5]) -> Listed {
     listed
 }
 
-/// A model from before data residency.
+/// A model from before data residency, and from before regional prices.
 const fn old(ids: &'static [&'static str], prices: [u64; 5], output_tokens_max: u64) -> Listed {
-    Listed { ids, row: row(prices), long: None, fast: false, geo: false, output_tokens_max }
+    Listed { ids, row: row(prices), long: None, fast: false, geo: false, regional: false, output_tokens_max }
+}
+
+/// A model of the 4.5 generation: regional prices, but no data residency.
+const fn of_4_5(ids: &'static [&'static str], prices: [u64; 5], output_tokens_max: u64) -> Listed {
+    let mut listed = old(ids, prices, output_tokens_max);
+    listed.regional = true;
+    listed
 }
 
 const HAIKU_5_5: Listed = Listed {
@@ -57,6 +74,7 @@ const HAIKU_5_5: Listed = Listed {
     long: Some(row([500, 625, 1000, 50, 2500])),
     fast: false,
     geo: true,
+    regional: true,
     output_tokens_max: OUTPUT_TOKENS_MAX,
 };
 
@@ -73,9 +91,10 @@ pub(super) static LIST: &[Listed] = &[
     current(&["claude-opus-4-7", "claude-opus-4-6"], [5000, 6250, 10_000, 500, 25_000]),
     current(&["claude-sonnet-5"], [2000, 2500, 4000, 200, 10_000]),
     current(&["claude-sonnet-4-6"], [3000, 3750, 6000, 300, 15_000]),
-    old(&["claude-haiku-4-5"], [1000, 1250, 2000, 100, 5000], 64_000),
-    old(&["claude-opus-4-5"], [5000, 6250, 10_000, 500, 25_000], 64_000),
-    old(&["claude-sonnet-4-5", "claude-sonnet-4", "claude-sonnet-4-0"], [3000, 3750, 6000, 300, 15_000], 64_000),
+    of_4_5(&["claude-haiku-4-5"], [1000, 1250, 2000, 100, 5000], 64_000),
+    of_4_5(&["claude-opus-4-5"], [5000, 6250, 10_000, 500, 25_000], 64_000),
+    of_4_5(&["claude-sonnet-4-5"], [3000, 3750, 6000, 300, 15_000], 64_000),
+    old(&["claude-sonnet-4", "claude-sonnet-4-0"], [3000, 3750, 6000, 300, 15_000], 64_000),
     old(&["claude-opus-4-1", "claude-opus-4", "claude-opus-4-0"], [15_000, 18_750, 30_000, 1500, 75_000], 32_000),
     old(&["claude-3-5-haiku"], [800, 1000, 1600, 80, 4000], 8192),
     old(&["claude-3-haiku"], [250, 300, 500, 30, 1250], 4096),

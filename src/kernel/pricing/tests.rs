@@ -273,3 +273,37 @@ proptest! {
         prop_assert!(rates.cost(&usage) <= rates.bound(usage.prompt(), output));
     }
 }
+
+#[test]
+fn a_regional_endpoint_is_billed_as_the_global_one_or_old_models_and_own_prices_are_surcharged() {
+    let book = PriceBook::with(vec![sonnet_override()], Multiplier::ONE, UnknownPrice::default())
+        .with_regional(["bedrock-use1", "vertex-eu"]);
+    let usage = Usage { input: 1000, output: 100, ..Usage::default() };
+    let at = |upstream, model, usage: &Usage| book.rates(upstream, model, model).cost(usage).0;
+    assert_eq!(at("vertex-eu", "claude-sonnet-4-6", &usage), 4_950_000);
+    assert_eq!(at("vertex-eu", "claude-sonnet-4-5", &usage), 4_950_000);
+    assert_eq!(at("main", "claude-sonnet-4-6", &usage), 4_500_000);
+    assert_eq!(at("vertex-eu", "claude-sonnet-4", &usage), 4_500_000, "from before regional prices");
+    assert_eq!(at("vertex-eu", "acme-large-1", &usage), 8_250_000, "what nobody knows is not cheaper than it is");
+    assert_eq!(
+        at("bedrock-use1", "claude-sonnet-4-6", &usage),
+        4_950_000,
+        "the operator's own price, as it is written"
+    );
+    let us = Usage { geo_us: true, web_search: 1, ..usage };
+    assert_eq!(at("vertex-eu", "claude-sonnet-4-6", &us), 5_445_000 + 10_000_000, "searches cost the same everywhere");
+    let bound = book.rates("vertex-eu", "claude-sonnet-4-6", "").bound(10, 10).0;
+    assert_eq!(bound, (60_000 + 150_000) * 121 / 100);
+    let plain = PriceBook::built_in().with_regional(["a"]).version().to_string();
+    assert!(plain.starts_with("2026-11-09+") && plain.len() <= 24, "{plain}");
+    assert_ne!(plain, PriceBook::built_in().with_regional(["b"]).version());
+}
+
+#[test]
+fn every_part_of_a_bill_is_rounded_by_itself() {
+    let rates = PriceBook::built_in().rates("", "claude-haiku-5-5", "");
+    // 62.5 nano-dollars twice.
+    let half = Usage { cache_write_5m: 1, batch: true, ..Usage::default() };
+    assert_eq!(rates.cost(&half).0, 63);
+    assert_eq!(Bill::default().with(&rates, &half).with(&rates, &half).total().0, 125);
+}

@@ -1,7 +1,13 @@
 //! Whole files: everything the language knows at once, and ten errors at once.
 
 use super::*;
-use crate::kernel::{account::Mode, money::Nanos, pricing::TokenPrice, snapshot::Reserve, window::Period};
+use crate::kernel::{
+    account::Mode,
+    money::Nanos,
+    pricing::TokenPrice,
+    snapshot::{OnAbort, Reserve},
+    window::Period,
+};
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -46,6 +52,9 @@ allow_plain_http = true
 auth = { bearer = "${KEY}" }
 connect_timeout = "500ms"
 weight = 3
+regional = true
+on_abort = "drain"
+drain_max = "5s"
 [[model]]
 id = "claude-sonnet-5-5"
 aliases = ["sonnet", "us.anthropic.claude-sonnet-5-5"]
@@ -113,6 +122,8 @@ fn a_key_of_the_language_is_not_known_or_lands_in_the_wrong_place() {
     let second = &config.upstreams[1];
     assert_eq!((second.base_url.authority.as_str(), second.base_url.base_path.as_str()), ("10.0.0.9:9000", "/proxy"));
     assert_eq!((second.connect_timeout, second.weight), (Some(Duration::from_millis(500)), 3));
+    assert_eq!((second.regional, second.on_abort), (true, OnAbort::Drain(Duration::from_secs(5))));
+    assert_eq!((config.upstreams[0].regional, config.upstreams[0].on_abort), (false, OnAbort::Cancel));
     assert!(matches!(&second.auth, Some(UpstreamAuth::Bearer(token)) if token.expose() == "upstream-key-value"));
     assert_eq!(config.models[0].aliases, ["sonnet", "us.anthropic.claude-sonnet-5-5"]);
     assert_eq!(config.models[0].targets[1].model.as_deref(), Some("s55"));

@@ -181,3 +181,14 @@ fn tls_files_that_do_not_work_are_found_only_at_the_start() {
     let errors = parse(&text, dir.path(), &env).err().unwrap_or_default();
     assert!(errors.len() == 1 && errors[0].path == "upstream[0].ca", "{errors:?}");
 }
+
+#[test]
+fn a_drain_time_without_a_drain_is_silently_ignored() {
+    let upstream = |more: &str| format!("provider = \"anthropic\"\n{more}");
+    let unused = wrong_with("provider = \"anthropic\"", &upstream("drain_max = \"5s\""));
+    assert!(unused.starts_with("upstream[0].drain_max: "), "{unused}");
+    let word = wrong_with("provider = \"anthropic\"", &upstream("on_abort = \"wait\""));
+    assert!(word.starts_with("upstream[0].on_abort: is \"wait\"; write \"cancel\" or \"drain\""), "{word}");
+    let long = wrong_with("provider = \"anthropic\"", &upstream("on_abort = \"drain\"\ndrain_max = \"2h\""));
+    assert!(long.starts_with("upstream[0].drain_max: "), "{long}");
+}

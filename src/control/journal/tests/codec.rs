@@ -54,6 +54,7 @@ fn record(names: &Names, texts: &[String; 8], n: &[u64; 12], usage: Usage, attem
         request_bytes: n[8],
         response_bytes: n[9],
         usage,
+        usage_raw: (!n[7].is_multiple_of(3)).then(|| texts[0].as_str().into()),
         usage_source: [UsageSource::Reported, UsageSource::Estimated, UsageSource::None][n[9] as usize % 3],
         cost: Nanos(n[10] as i64),
         reserved: Nanos(n[11] as i64),
