@@ -53,6 +53,7 @@ fn find_a_key(c: &mut Criterion) {
         models: AllowList::everything(),
         expires: None,
         budgets: Box::default(),
+        rate_limits: Box::default(),
     };
     let table = KeyTable::new((0..10_000).map(key).collect());
     c.bench_function("find one of 10,000 keys", |b| {

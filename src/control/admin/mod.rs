@@ -1,4 +1,4 @@
-//! The admin listener (interface.md §4): liveness, metrics, usage, budgets, records, shards, reload, drain.
+//! The admin listener (interface.md §4): liveness, metrics, usage, budgets, limits, records, shards, reload, drain.
 //!
 //! Every answer but `/metrics` is JSON; every error is `{"error":{"type","message"}}` and says what to do. All of
 //! `/admin/v1` wants the bearer token, unknown paths in it included. Nothing here waits for a shard: figures are read from
@@ -10,6 +10,7 @@ mod auth;
 mod budgets;
 mod commands;
 mod health;
+mod limits;
 mod records;
 mod shards;
 
@@ -19,6 +20,7 @@ pub(crate) mod tests;
 pub use auth::AdminToken;
 pub use budgets::BudgetView;
 pub use commands::{ReloadReceiver, ReloadReply, ReloadSender, reloads};
+pub use limits::LimitView;
 pub use shards::ShardView;
 
 use super::{journal::JournalHealth, ledger::SharedLedger};
@@ -62,6 +64,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/usage", get(records::usage))
         .route("/requests", get(records::requests))
         .route("/budgets", get(budgets::budgets))
+        .route("/limits", get(limits::limits))
         .route("/shards", get(shards::shards))
         .route("/reload", post(commands::reload))
         .route("/drain", post(commands::drain))

@@ -1,8 +1,11 @@
 //! The accounts of all budgets, kept over reloads: shards hold leases on them, so an account must stay the same object as
 //! long as its budget is configured.
 
+mod limiters;
 #[cfg(test)]
 mod tests;
+
+pub use limiters::LimiterBook;
 
 use crate::kernel::{
     account::{Account, AccountId, Scope},
@@ -22,6 +25,8 @@ type AccountKey = (Scope, Period, Window);
 /// Every open account, by what it counts.
 #[derive(Default)]
 pub struct AccountBook {
+    /// The limiters of all rate limits, which live as long.
+    pub limiters: LimiterBook,
     accounts: HashMap<AccountKey, Arc<Account>>,
     next_id: u32,
 }
