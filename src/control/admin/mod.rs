@@ -11,6 +11,7 @@ mod budgets;
 mod commands;
 mod health;
 mod limits;
+mod raise;
 mod records;
 mod shards;
 
@@ -21,6 +22,7 @@ pub use auth::AdminToken;
 pub use budgets::BudgetView;
 pub use commands::{ReloadReceiver, ReloadReply, ReloadSender, reloads};
 pub use limits::LimitView;
+pub use raise::{Raise, RaiseAsk, RaiseError};
 pub use shards::ShardView;
 
 use super::{journal::JournalHealth, ledger::SharedLedger};
@@ -52,6 +54,8 @@ pub struct AdminState {
     pub journal: Arc<JournalHealth>,
     /// The budgets.
     pub accounts: Accounts,
+    /// Raises a budget once.
+    pub raise: Raise,
     /// Where a reload is asked for.
     pub reload: ReloadSender,
     /// Told once the phase is `Draining`, so that whoever waits for signals wakes up.
@@ -64,6 +68,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/usage", get(records::usage))
         .route("/requests", get(records::requests))
         .route("/budgets", get(budgets::budgets))
+        .route("/budgets/raise", post(raise::raise))
         .route("/limits", get(limits::limits))
         .route("/shards", get(shards::shards))
         .route("/reload", post(commands::reload))

@@ -124,6 +124,7 @@ pub(crate) fn serve() -> Served {
         shards,
         journal: health,
         accounts: accounts(),
+        raise: Arc::new(|_| Err(RaiseError::NoSuchBudget)),
         reload,
         drain: Arc::default(),
     };
