@@ -105,6 +105,21 @@ impl Minute {
         self.swept.fetch_max(now.0, SeqCst);
     }
 
+    /// Takes out up to so much of what is noted, and returns how much that was.
+    pub fn forgive(&self, amount: i64) -> i64 {
+        let mut left = amount;
+        for place in &self.places {
+            let mut taken = 0;
+            let changed = place.fetch_update(SeqCst, SeqCst, |word| {
+                let place = Place::unpack(word);
+                taken = place.amount.clamp(0, left);
+                (taken > 0).then(|| Place { amount: place.amount - taken, ..place }.pack())
+            });
+            left -= if changed.is_ok() { taken } else { 0 };
+        }
+        amount - left
+    }
+
     /// Seconds until `missing` will have come back; `None` if that is more than the minute holds.
     pub fn seconds_until(&self, missing: i64, now: Second) -> Option<u64> {
         let mut back = 0i64;

@@ -102,10 +102,17 @@ impl Limiter {
         self.limit.load(SeqCst)
     }
 
-    /// Raises or lowers the limit; the room changes by the difference, and may become negative.
+    /// Raises or lowers the limit; the room changes by the difference. What a minute has used of a higher limit is no debt
+    /// under a lower one: it is used up, and comes back within the minute.
     pub fn set_limit(&self, limit: i64) {
         let before = self.limit.swap(limit, SeqCst);
-        self.free.fetch_add(limit.saturating_sub(before), SeqCst);
+        let free = self.free.fetch_add(limit.saturating_sub(before), SeqCst) + limit.saturating_sub(before);
+        if let Some(minute) = &self.minute
+            && limit < before
+            && free < 0
+        {
+            self.free.fetch_add(minute.forgive(-free), SeqCst);
+        }
     }
 
     /// What may still be taken, as of the last sweep.

@@ -46,6 +46,19 @@ fn a_changed_limit_forgets_what_is_used() {
 }
 
 #[test]
+fn a_lowered_limit_blocks_for_as_many_minutes_as_it_was_higher() {
+    let l = limiter(Measure::Requests, 60);
+    assert_eq!((l.draw(30, 0, Second(100)), l.draw(20, 0, Second(110))), (30, 20));
+    l.set_limit(5);
+    assert_eq!((l.free(), l.whole(), l.draw(1, 0, Second(111))), (0, 5, 0));
+    l.give_back(1, Second(110));
+    l.sweep(Second(171));
+    assert_eq!((l.free(), l.whole()), (5, 5), "a minute later all of it is there");
+    l.set_limit(50);
+    assert_eq!(l.draw(50, 0, Second(171)), 50);
+}
+
+#[test]
 fn shards_racing_for_the_last_tokens_take_one_too_many() {
     let l = limiter(Measure::Requests, 10_000);
     for round in 0..4u64 {
