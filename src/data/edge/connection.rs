@@ -89,12 +89,15 @@ impl Connection {
     async fn serve(mut self) {
         let mut next = NextBytes::Bytes(Buf::small());
         while let NextBytes::Bytes(begun) = next {
-            let serving = self.shard.serving();
-            let (buf, fault) = match self.read_head(begun, &serving).await {
+            let waiting = self.shard.serving();
+            let (buf, fault) = match self.read_head(begun, &waiting).await {
                 HeadRead::Whole(buf) => (buf, None),
                 HeadRead::Bad(buf, fault) => (buf, Some(fault)),
                 HeadRead::Gone => return,
             };
+            drop(waiting);
+            // What holds now, not when the connection began to wait: a key that is gone since must not open the door.
+            let serving = self.shard.serving();
             next = self.exchange(Rc::new(buf), &serving, fault).await;
             if self.link.closing.get() || self.link.gone.get() || self.link.broken.get() {
                 return;
