@@ -61,6 +61,8 @@ pub use health::JournalHealth;
 pub use replay::{Replay, read};
 pub use storage::{DiskStorage, SegmentFile, Storage};
 
+use crate::kernel::limits::USAGE_RAW_BYTES_MAX;
+
 /// `refused_by` of requests that were in flight when weir died.
 pub const CRASH: &str = "crash";
 /// A segment this large is the last one's end. Bytes.
@@ -68,4 +70,7 @@ pub const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Entries in one group, at most: what one pass takes from all rings together.
 pub const GROUP_ENTRIES_MAX: usize = 16 * 1024;
 
-const _: () = assert!(GROUP_ENTRIES_MAX as u64 * 4096 <= u32::MAX as u64, "a group's length is 32 bits");
+const _: () = assert!(
+    GROUP_ENTRIES_MAX as u64 * 4 * USAGE_RAW_BYTES_MAX as u64 <= u32::MAX as u64,
+    "a group's length is 32 bits"
+);
