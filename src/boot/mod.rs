@@ -18,7 +18,7 @@ use crate::{
         ledger::{Ledger, LedgerSink, SharedLedger},
     },
     data::shard,
-    kernel::{ids::ShardId, names::Names, record::Record},
+    kernel::{ids::ShardId, names::Names, record::Record, window::Period},
     link::{gauges::ShardGauges, up},
     observe::{
         metrics::Metrics,
@@ -101,6 +101,7 @@ fn start(source: Source) -> Result<Started, BootError> {
     let config = source.load().map_err(BootError::Configuration)?;
     check_driver(&config)?;
     check_open_files(&config);
+    check_retention(&config);
     let cores = affinity::allowed_cores();
     let shards = if config.shards.count == 0 { cores.len().max(1) } else { config.shards.count };
     let names = Arc::new(Names::default());
@@ -178,12 +179,32 @@ fn check_open_files(config: &Config) {
     }
 }
 
+/// Spending is counted from the journal at start: what retention has dropped is not counted any more.
+fn check_retention(config: &Config) {
+    let days = config.audit.retention.as_secs() / 86_400;
+    for budget in &config.budgets {
+        let window_days = match budget.period {
+            Period::Daily => 1,
+            Period::Weekly => 7,
+            Period::Monthly => 31,
+            Period::Total => u64::MAX,
+        };
+        if days < window_days {
+            tracing::warn!(
+                budget = ?budget.scope, period = ?budget.period, retention_days = days,
+                "audit.retention is shorter than this budget's window: at a start, older spending no longer counts against it"
+            );
+        }
+    }
+}
+
 fn open_journal(config: &Config, names: &Arc<Names>) -> Result<(Journal, SharedLedger), BootError> {
     let began = Instant::now();
     let mut ledger = Ledger::new(names.clone());
     let options = JournalOptions {
         flush_interval: config.store.flush_interval,
         segment_bytes_max: config.store.segment_bytes_max,
+        retention: Some(config.audit.retention),
         ..JournalOptions::new(&config.store.path, names.clone())
     };
     let (mut records, mut told) = (0u64, began);

@@ -1,6 +1,7 @@
 //! One file per command of the `weir` program (interface.md §1). A command reads its arguments, calls the library, and turns
 //! the result into an exit code; nothing else is decided here.
 
+pub mod audit;
 pub mod check;
 pub mod demo;
 pub mod doctor;
@@ -33,6 +34,9 @@ enum Command {
     Demo,
     /// Show who spent what
     Usage(usage::UsageArgs),
+    /// Prove, search and export the journal, from its files
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Compare this host with what weir wants of it
     Doctor,
 }
@@ -50,6 +54,7 @@ pub fn main() -> ExitCode {
         Command::Demo => demo::run(),
         Command::Usage(args) if args.reprice => reprice::run(&args),
         Command::Usage(args) => usage::run(&args),
+        Command::Audit(command) => audit::run(&command),
         Command::Doctor => doctor::run(),
     }
 }

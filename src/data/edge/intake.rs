@@ -11,7 +11,7 @@ use crate::{
     kernel::limits::{BULK_BUFFER_BYTES, CHUNK_EXTENSION_BYTES_MAX, SMALL_BUFFER_BYTES, TRAILER_BYTES_MAX},
     sys::{
         buf::{Buf, Part},
-        runtime,
+        clock, runtime,
         socket::Reader,
     },
     wire::h1::{ChunkEvent, ChunkLimits, ChunkedScanner, RequestBody},
@@ -126,7 +126,7 @@ impl Intake<'_> {
 
     /// One read of body bytes; none if the body will not be whole.
     async fn read_more(&mut self, expected: u64) -> Option<Part> {
-        self.pipe.room().await;
+        self.room().await;
         let bulk = expected > SMALL_BUFFER_BYTES as u64;
         let (result, buf) = self.reader.read(if bulk { Buf::bulk() } else { Buf::small() }).await;
         match result {
@@ -144,6 +144,20 @@ impl Intake<'_> {
                 self.pipe.fail(if late { BodyFailure::TimedOut } else { BodyFailure::Gone });
                 None
             }
+        }
+    }
+
+    /// Waits until the pipe takes more. The client's time stands still meanwhile: a slow upstream is not its fault.
+    async fn room(&self) {
+        if self.pipe.has_room() {
+            return;
+        }
+        let left = self.link.deadlines.pause(Awaited::Read, clock::mono());
+        self.pipe.room().await;
+        if let Some(left) = left
+            && !self.pipe.is_stopped()
+        {
+            self.link.deadlines.arm(Awaited::Read, clock::mono().after(left));
         }
     }
 

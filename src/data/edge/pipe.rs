@@ -230,13 +230,14 @@ impl BodyPipe {
 
     /// Waits until more may be pushed, the exchange is over, or the body failed.
     pub async fn room(&self) {
-        self.taken
-            .until(|| {
-                let state = self.state.borrow();
-                let room = state.looks_further || state.unsent_footprint < PIPE_BYTES_MAX;
-                (room || state.stopped || state.failure.is_some()).then_some(())
-            })
-            .await;
+        self.taken.until(|| self.has_room().then_some(())).await;
+    }
+
+    /// Would `room` come back at once?
+    pub fn has_room(&self) -> bool {
+        let state = self.state.borrow();
+        let room = state.looks_further || state.unsent_footprint < PIPE_BYTES_MAX;
+        room || state.stopped || state.failure.is_some()
     }
 
     /// Lets the gate see further into the body than uploads would need, until `look_no_further`. False if the shard keeps too

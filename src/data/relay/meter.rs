@@ -65,7 +65,10 @@ impl Meter {
         let is = |kind: &[u8]| look.content_type.get(..kind.len()).is_some_and(|c| c.eq_ignore_ascii_case(kind));
         self.counts = look.billable;
         self.kind = match look {
-            _ if is(b"text/event-stream") => Kind::Stream(Box::new(SseScanner::new(USAGE_CAPTURE_BYTES_MAX))),
+            // Compressed events cannot be read, and one of ours could not be put between them.
+            Look { encoded: false, .. } if is(b"text/event-stream") => {
+                Kind::Stream(Box::new(SseScanner::new(USAGE_CAPTURE_BYTES_MAX)))
+            }
             Look { billable: true, status: 200..=299, encoded: false, .. } if is(b"application/json") => {
                 Kind::Json(Box::new(TopLevelScanner::new(&WANTED)))
             }

@@ -46,6 +46,12 @@ impl Deadlines {
         self.until[awaited as usize].set(NEVER);
     }
 
+    /// Stops the time of a deadline, and returns what was left of it; `None` if none was armed.
+    pub fn pause(&self, awaited: Awaited, now: MonoUs) -> Option<Duration> {
+        let until = self.until[awaited as usize].replace(NEVER);
+        (until != NEVER).then(|| Duration::from_micros(until.saturating_sub(now.0)))
+    }
+
     /// The deadline that passed first, if one has.
     pub fn passed(&self) -> Option<Awaited> {
         self.passed.get()

@@ -1,4 +1,4 @@
-use super::*;
+use super::{wire::COUNT_MAX, *};
 use crate::kernel::{
     limits::{ITERATIONS_MAX, USAGE_RAW_BYTES_MAX},
     pricing::PriceBook,
@@ -120,4 +120,19 @@ fn a_deeply_nested_event_does_not_take_the_stack() {
     assert!(!tally.start(data.as_bytes()));
     let usage = format!(r#"{{"input_tokens":1,"odd":{}{}}}"#, "[".repeat(deep), "]".repeat(deep));
     assert!(!tally.whole(usage.as_bytes()));
+}
+
+#[test]
+fn absurd_counts_overflow_the_books() {
+    let mut tally = UsageTally::default();
+    let most = u64::MAX;
+    let counts = format!(r#""input_tokens":{most},"output_tokens":{most},"cache_creation_input_tokens":{most}"#);
+    let tools = format!(r#""server_tool_use":{{"web_search_requests":{most}}}"#);
+    assert!(tally.whole(format!(r#"{{{counts},{tools},"iterations":[{{"type":"compaction",{counts}}}]}}"#).as_bytes()));
+    let usage = tally.usage();
+    assert_eq!([usage.input, usage.output, usage.cache_write_5m, usage.web_search], [COUNT_MAX; 4]);
+    let rates = PriceBook::built_in().rates("", "claude-opus-5-5", "");
+    let billed = tally.bill(&usage, &rates, |_| rates);
+    assert_eq!((billed.usage.input, billed.usage.output), (2 * COUNT_MAX, 2 * COUNT_MAX));
+    assert!(billed.cost.0 > 0);
 }

@@ -1,12 +1,23 @@
 //! `usage` as it stands on the wire; every field may be absent or null.
 
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
+
+/// No answer uses more than this; a provider that says so is mistaken, and must not overflow the books.
+pub(super) const COUNT_MAX: u64 = 1 << 40;
+
+fn count<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u64>, D::Error> {
+    Ok(Option::<u64>::deserialize(value)?.map(|count| count.min(COUNT_MAX)))
+}
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct WireUsage {
+    #[serde(default, deserialize_with = "count")]
     pub input_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
     pub output_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
     pub cache_read_input_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
     pub cache_creation_input_tokens: Option<u64>,
     pub cache_creation: Option<WireCacheCreation>,
     pub server_tool_use: Option<WireServerTools>,
@@ -19,12 +30,15 @@ pub(super) struct WireUsage {
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct WireCacheCreation {
+    #[serde(default, deserialize_with = "count")]
     pub ephemeral_5m_input_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
     pub ephemeral_1h_input_tokens: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct WireServerTools {
+    #[serde(default, deserialize_with = "count")]
     pub web_search_requests: Option<u64>,
 }
 
@@ -33,9 +47,13 @@ pub(super) struct WireIteration {
     #[serde(rename = "type")]
     pub kind: Option<String>,
     pub model: Option<String>,
+    #[serde(default, deserialize_with = "count")]
     pub input_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
     pub output_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
     pub cache_read_input_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
     pub cache_creation_input_tokens: Option<u64>,
     pub cache_creation: Option<WireCacheCreation>,
     pub speed: Option<String>,
