@@ -39,7 +39,7 @@ fn lines(out: &Path) -> BTreeMap<String, String> {
             for line in fs::read_to_string(path).unwrap().lines() {
                 let value: serde_json::Value = serde_json::from_str(line).unwrap();
                 assert!(value["started_at"].as_str().unwrap().starts_with(&day), "{line}");
-                assert_eq!(value.as_object().unwrap().len(), 32, "all fields of the record");
+                assert_eq!(value.as_object().unwrap().len(), 33, "all fields of the record");
                 let before = found.insert(value["request_id"].as_str().unwrap().to_owned(), day.clone());
                 assert!(before.is_none(), "stands there twice: {line}");
             }
