@@ -5,14 +5,19 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::{hint::black_box, sync::Arc};
 use weir::{
-    data::gate::leases::{Ask, Decision, LeaseBook, Touch},
+    data::gate::{
+        leases::{Ask, Decision, LeaseBook, Touch},
+        rates::{RateAsk, RateBook, RateDecision},
+    },
     kernel::{
         account::{Account, AccountId, Mode, Scope},
         keys::{Key, KeyDigest, KeyTable},
+        limiter::{Limiter, LimiterId, Measure},
         money::Nanos,
         policy::AllowList,
-        snapshot::Reserve,
-        time::UnixMs,
+        snapshot::{RateLimit, Reserve},
+        time::{MonoUs, UnixMs},
+        usage::Usage,
         window::{Period, Window},
     },
 };
@@ -45,6 +50,34 @@ fn admit_and_settle(c: &mut Criterion) {
     }
 }
 
+fn limit_and_settle(c: &mut Criterion) {
+    for count in [1, 6] {
+        let limits: Vec<RateLimit> = (0..count)
+            .map(|id| {
+                let measure = Measure::ALL[id as usize % 4];
+                let scope = Scope::Team(format!("team-{id}"));
+                let limiter = Arc::new(Limiter::new(LimiterId(id), scope, measure, 100_000_000_000));
+                RateLimit { limiter, cache_read_permille: 100 }
+            })
+            .collect();
+        let mut book = RateBook::new(2);
+        let ask = RateAsk { requests_only: false, input_tokens: 1000 };
+        let usage = Usage { input: 1000, output: 100, ..Usage::default() };
+        c.bench_function(&format!("rate-limit and settle, {count} limits"), |b| {
+            let touches: Vec<_> = limits.iter().collect();
+            let mut now = 1_000_000;
+            b.iter(|| {
+                // Time passes, so that what was taken comes back.
+                now += 50;
+                match book.admit(black_box(&touches), ask, MonoUs(now), true) {
+                    RateDecision::Admitted(held) => book.settle(held, &usage, MonoUs(now)),
+                    other => panic!("there is room: {other:?}"),
+                }
+            });
+        });
+    }
+}
+
 fn find_a_key(c: &mut Criterion) {
     let key = |n: u32| Key {
         principal: weir::kernel::ids::PrincipalId(n),
@@ -53,6 +86,7 @@ fn find_a_key(c: &mut Criterion) {
         models: AllowList::everything(),
         expires: None,
         budgets: Box::default(),
+        rate_limits: Box::default(),
     };
     let table = KeyTable::new((0..10_000).map(key).collect());
     c.bench_function("find one of 10,000 keys", |b| {
@@ -60,5 +94,5 @@ fn find_a_key(c: &mut Criterion) {
     });
 }
 
-criterion_group!(gate, admit_and_settle, find_a_key);
+criterion_group!(gate, admit_and_settle, limit_and_settle, find_a_key);
 criterion_main!(gate);

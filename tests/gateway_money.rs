@@ -26,6 +26,8 @@ mod life;
 mod metering;
 #[path = "gateway_money/once.rs"]
 mod once;
+#[path = "gateway_money/raise.rs"]
+mod raise;
 #[path = "gateway_money/reload.rs"]
 mod reload;
 #[path = "gateway_money/swarm.rs"]

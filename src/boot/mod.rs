@@ -290,6 +290,7 @@ impl Started {
             shards: self.gauges,
             journal: self.journal.health(),
             accounts: self.plane.accounts(),
+            raise: self.plane.raise(),
             reload: reload.clone(),
             drain: drain.clone(),
         };

@@ -3,8 +3,8 @@
 use super::Source;
 use crate::{
     control::{
-        admin::{AdminToken, ReloadReply},
-        budget::AccountBook,
+        admin::{AdminToken, Raise, RaiseError, ReloadReply},
+        budget::{AccountBook, Raises},
         config::{Config, ConfigError, build_snapshot},
         ledger::SharedLedger,
     },
@@ -64,7 +64,11 @@ impl Plane {
         checked: &Config,
     ) -> Result<Self, Vec<ConfigError>> {
         let config = source.load()?;
-        let mut accounts = AccountBook::default();
+        let raises = Raises::open(&checked.store.path).map_err(|error| {
+            let mend = "repair or remove the file; without it, budgets have the amounts of this configuration";
+            vec![ConfigError::new("store.path", format!("one-off raises cannot be read: {error}"), mend)]
+        })?;
+        let mut accounts = AccountBook::with_raises(raises);
         let first = build(&config, SnapshotVersion(1), &names, &mut accounts, &ledger, shards)?;
         Ok(Self {
             fixed: Fixed::of(checked),
@@ -95,6 +99,20 @@ impl Plane {
                 budget.accounts.iter().map(move |account| (account.clone(), mode)).collect::<Vec<_>>()
             };
             snapshot.budgets.iter().flat_map(pairs).collect()
+        })
+    }
+
+    /// Raises a budget's current window. Shards see it with their next request, since accounts are shared.
+    pub fn raise(self: &Arc<Self>) -> Raise {
+        let plane = self.clone();
+        Arc::new(move |ask| {
+            let mut current = plane.current.lock();
+            let now = clock::unix().seconds();
+            let raised = current.accounts.raise(&ask.scope, &ask.period, ask.amount, now).map_err(RaiseError::Store)?;
+            let account = raised.ok_or(RaiseError::NoSuchBudget)?;
+            let snapshot = plane.door.latest();
+            let budget = snapshot.budgets.iter().find(|b| b.accounts.iter().any(|a| a.id == account.id));
+            budget.map(|budget| (account, budget.mode)).ok_or(RaiseError::NoSuchBudget)
         })
     }
 

@@ -69,7 +69,8 @@ fn summary(path: &Path, config: &Config, out: &mut dyn Write) -> io::Result<()> 
     )?;
     writeln!(out, "  upstreams  {}", upstreams.join(", "))?;
     writeln!(out, "  models     {} listed, others {unlisted}", config.models.len())?;
-    writeln!(out, "  callers    {} keys, {} budgets", config.keys.len(), config.budgets.len())?;
+    let (keys, budgets, limits) = (config.keys.len(), config.budgets.len(), config.rate_limits.len());
+    writeln!(out, "  callers    {keys} keys, {budgets} budgets, {limits} rate limits")?;
     writeln!(out, "  prices     {}", prices.version())?;
     writeln!(out, "  journal    {}", config.store.path.display())?;
     if !listen.admin.ip().is_loopback() {

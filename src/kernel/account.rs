@@ -10,6 +10,9 @@ use std::{
     sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst},
 };
 
+/// How often an account is asked again while shards move money.
+const ASK_AGAIN_MAX: u32 = 1000;
+
 /// Whom a budget limits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
@@ -103,6 +106,7 @@ pub struct Account {
     /// The span of time whose spending it counts.
     pub window: Window,
     amount: AtomicI64,
+    raised: AtomicI64,
     free: AtomicI64,
     moves_begun: AtomicU64,
     moves_done: AtomicU64,
@@ -131,6 +135,7 @@ impl Account {
             period,
             window,
             amount: AtomicI64::new(amount.0),
+            raised: AtomicI64::new(0),
             free: AtomicI64::new(amount.minus(spent).0),
             moves_begun: AtomicU64::new(0),
             moves_done: AtomicU64::new(0),
@@ -154,6 +159,17 @@ impl Account {
             let before = self.amount.swap(amount.0, SeqCst);
             self.free.fetch_add(amount.0 - before, SeqCst);
         });
+    }
+
+    /// Raises the cap once, on top of what is configured.
+    pub fn raise(&self, by: Nanos) {
+        self.raised.fetch_add(by.0, SeqCst);
+        self.set_amount(self.amount().plus(by));
+    }
+
+    /// By how much the cap was raised over what is configured.
+    pub fn raised(&self) -> Nanos {
+        Nanos(self.raised.load(SeqCst))
     }
 
     /// Money nobody holds; may be negative after an overrun.
@@ -212,6 +228,18 @@ impl Account {
         let room: i64 = self.free.load(SeqCst) + self.holdings.iter().map(|h| h.held.load(SeqCst)).sum::<i64>();
         let spent = self.amount.load(SeqCst) - room;
         (self.moves_begun.load(SeqCst) == done).then_some(Nanos(spent))
+    }
+
+    /// What has been spent. A move takes nanoseconds; if there is always one under way, the answer is off by at most the moves
+    /// of this moment.
+    pub fn spent_about(&self) -> Nanos {
+        for _ in 0..ASK_AGAIN_MAX {
+            if let Some(spent) = self.spent() {
+                return spent;
+            }
+            std::hint::spin_loop();
+        }
+        self.amount().minus(self.free()).minus(self.held())
     }
 
     /// What all shards have reserved for running requests.

@@ -57,6 +57,11 @@ pub enum FaultKind {
     BudgetSpent(Box<SpentBudget>),
     /// A budget is nearly spent and another request has its last room.
     BudgetBusy,
+    /// A rate limit is reached.
+    RateLimited {
+        /// Whole seconds until there is room again, 1 to 60.
+        retry_after_seconds: u32,
+    },
     /// This shard is full, or the journal is behind.
     Overloaded,
     /// No connection to the upstream.
@@ -101,6 +106,7 @@ impl FaultKind {
             Self::ClientGone => "client_gone",
             Self::BudgetSpent(_) => "budget_spent",
             Self::BudgetBusy => "budget_busy",
+            Self::RateLimited { .. } => "rate_limited",
             Self::Overloaded => "overloaded",
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamTimeout => "upstream_timeout",
@@ -125,6 +131,7 @@ impl FaultKind {
         matches!(
             self,
             Self::BudgetBusy
+                | Self::RateLimited { .. }
                 | Self::Overloaded
                 | Self::UpstreamUnreachable
                 | Self::UpstreamTimeout

@@ -1,6 +1,6 @@
 //! Gateway keys: found by a keyed hash of their digest, compared in constant time. The secret itself is not kept.
 
-use super::{ids::KeyIx, ids::PrincipalId, policy::AllowList, snapshot::BudgetIx};
+use super::{ids::KeyIx, ids::PrincipalId, policy::AllowList, snapshot::BudgetIx, snapshot::RateLimitIx};
 use aws_lc_rs::{constant_time, digest};
 use std::{collections::HashMap, hash::BuildHasher, hash::RandomState};
 
@@ -61,6 +61,8 @@ pub struct Key {
     pub expires: Option<i64>,
     /// The budgets its requests are booked on.
     pub budgets: Box<[BudgetIx]>,
+    /// The rate limits its requests are held to.
+    pub rate_limits: Box<[RateLimitIx]>,
 }
 
 /// All keys of a snapshot.
@@ -114,6 +116,7 @@ mod tests {
             models: AllowList::everything(),
             expires: None,
             budgets: Box::default(),
+            rate_limits: Box::default(),
         };
         let table = KeyTable::new((0..100).map(|n| key(&format!("key-{n}"))).collect());
         assert_eq!(table.find(b"key-42"), Some(KeyIx(42)));

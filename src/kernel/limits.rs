@@ -53,6 +53,8 @@ pub const JOURNAL_RING_SPARE: usize = 1024;
 pub const TICK: Duration = Duration::from_millis(20);
 /// How long a request waits for room in a nearly spent budget before it is asked to come back.
 pub const BUDGET_WAIT: Duration = Duration::from_secs(5);
+/// How long a request waits for other shards to bring back what they do not use of a rate limit.
+pub const RATE_WAIT: Duration = Duration::from_millis(80);
 /// How much request body is read and thrown away after an early answer, so that the connection can be kept. Bytes.
 pub const DISCARD_BYTES_MAX: u64 = 1024 * 1024;
 /// Pairs of key and model whose usual cost a shard remembers.
@@ -60,6 +62,7 @@ pub const EXPECTATIONS_MAX: usize = 4096;
 
 const _: () = assert!(WATCH_BUFFER_BYTES <= SMALL_BUFFER_BYTES && SMALL_BUFFER_BYTES < BULK_BUFFER_BYTES);
 const _: () = assert!(HEAD_BYTES_MAX <= BULK_BUFFER_BYTES && UPSTREAM_HEAD_BYTES_MAX <= BULK_BUFFER_BYTES);
+const _: () = assert!(RATE_WAIT.as_millis() >= 3 * TICK.as_millis(), "a recall is answered at the next tick");
 const _: () = assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(PIPE_BYTES_MAX >= 2 * BULK_BUFFER_BYTES && PIPE_BYTES_MAX <= REPLAY_BYTES_MAX);
 const _: () = assert!(JOURNAL_RING_SPARE * 4 <= JOURNAL_RING_ENTRIES);

@@ -1,7 +1,8 @@
 //! What every part of weir shares: ids, money, usage, pricing, policy, limits, faults, snapshots, records.
 //!
-//! Invariants: pure. No I/O, no clock, no async, no global state; time comes in as an argument. `account` holds atomics,
-//! since a budget account is shared by all shards, but every function on it is a plain computation.
+//! Invariants: pure. No I/O, no clock, no async, no global state; time comes in as an argument. `account` and
+//! `limiter` hold atomics, since all shards share a budget account or a rate limit, but every function on them is a plain
+//! computation.
 //! Deliberately absent: anything that knows a wire format (that is `dialect` and `wire`) or a runtime (`sys`).
 
 pub mod account;
@@ -9,6 +10,7 @@ pub mod catalogue;
 pub mod fault;
 pub mod ids;
 pub mod keys;
+pub mod limiter;
 pub mod limits;
 pub mod models;
 pub mod money;

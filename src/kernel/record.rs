@@ -63,6 +63,8 @@ pub enum Operation {
     CountTokens,
     /// The list of models, or one of them.
     Models,
+    /// What the caller's budgets have left (`GET /api/oauth/usage`).
+    Usage,
     /// A probe (`HEAD /`, `HEAD /api/hello`).
     Probe,
     /// Nothing weir knows.
@@ -77,6 +79,7 @@ impl Operation {
             Self::Messages => "messages",
             Self::CountTokens => "count_tokens",
             Self::Models => "models",
+            Self::Usage => "usage",
             Self::Probe => "probe",
             Self::Unknown => "unknown",
         }

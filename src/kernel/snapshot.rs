@@ -5,6 +5,7 @@ use super::{
     ids::SnapshotVersion,
     ids::UpstreamIx,
     keys::KeyTable,
+    limiter::Limiter,
     limits::Limits,
     models::ModelTable,
     names::NameId,
@@ -45,6 +46,18 @@ impl Budget {
     pub fn account_at(&self, unix_seconds: i64) -> Option<&Arc<Account>> {
         self.accounts.iter().find(|a| a.window.contains(unix_seconds))
     }
+}
+
+/// Position of a rate limit in one snapshot's list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RateLimitIx(pub u32);
+
+/// One rate limit of one scope.
+pub struct RateLimit {
+    /// The limit; the same object over reloads.
+    pub limiter: Arc<Limiter>,
+    /// How much of a token read from the prompt cache counts as input, thousandths.
+    pub cache_read_permille: u16,
 }
 
 /// Which API a provider speaks, and how it wants to be authenticated.
@@ -125,6 +138,8 @@ pub struct Snapshot {
     pub prices: PriceBook,
     /// What may be spent.
     pub budgets: Vec<Budget>,
+    /// How much may be asked in a minute, or at once.
+    pub rate_limits: Vec<RateLimit>,
     /// How much an admission holds back.
     pub reserve: Reserve,
     /// The operator's limits.
@@ -140,5 +155,10 @@ impl Snapshot {
     /// The budget at a place.
     pub fn budget(&self, ix: BudgetIx) -> Option<&Budget> {
         self.budgets.get(ix.0 as usize)
+    }
+
+    /// The rate limit at a place.
+    pub fn rate_limit(&self, ix: RateLimitIx) -> Option<&RateLimit> {
+        self.rate_limits.get(ix.0 as usize)
     }
 }

@@ -35,7 +35,7 @@ pub const PANICS: &str = "weir_panics";
 pub const CONNECTIONS_REFUSED: &str = "weir_connections_refused";
 
 /// Every `reason` of `weir_refused_total`: the labels of `FaultKind`.
-pub const REFUSAL_REASONS: [&str; 17] = [
+pub const REFUSAL_REASONS: [&str; 18] = [
     "bad_head",
     "bad_body",
     "unauthenticated",
@@ -47,6 +47,7 @@ pub const REFUSAL_REASONS: [&str; 17] = [
     "client_gone",
     "budget_spent",
     "budget_busy",
+    "rate_limited",
     "overloaded",
     "upstream_unreachable",
     "upstream_timeout",
@@ -93,6 +94,7 @@ mod tests {
             FaultKind::ClientGone,
             FaultKind::BudgetSpent(Box::new(spent)),
             FaultKind::BudgetBusy,
+            FaultKind::RateLimited { retry_after_seconds: 1 },
             FaultKind::Overloaded,
             FaultKind::UpstreamUnreachable,
             FaultKind::UpstreamTimeout,

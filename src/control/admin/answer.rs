@@ -51,7 +51,7 @@ impl IntoResponse for Refusal {
 
 pub(super) async fn not_found(uri: Uri) -> Refusal {
     let message = format!(
-        "there is no {} here; paths are /healthz, /readyz, /metrics and /admin/v1/ usage, budgets, requests, shards, \
+        "there is no {} here; paths are /healthz, /readyz, /metrics and /admin/v1/ usage, budgets, budgets/raise, limits, requests, shards, \
          reload, drain",
         uri.path()
     );

@@ -6,7 +6,6 @@ use super::{
 };
 use crate::kernel::{
     account::{Account, Mode},
-    money::Nanos,
     time::UnixMs,
 };
 use axum::{
@@ -14,9 +13,6 @@ use axum::{
     extract::{Query, State},
 };
 use serde::Serialize;
-
-/// How often an account is asked again while shards move money.
-const ASK_AGAIN_MAX: u32 = 1000;
 
 /// What denied last.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -38,8 +34,10 @@ pub struct BudgetView {
     pub period: &'static str,
     /// What happens at the cap.
     pub mode: &'static str,
-    /// The cap, US dollars.
+    /// The cap, US dollars, raises included.
     pub amount: String,
+    /// By how much this window's cap was raised once, US dollars.
+    pub raised: String,
     /// What has been spent, US dollars.
     pub spent: String,
     /// What is held back for running requests, US dollars.
@@ -60,7 +58,7 @@ pub(super) struct Budgets {
 impl BudgetView {
     /// Reads an account.
     pub fn of(account: &Account, mode: Mode) -> Self {
-        let (amount, spent, reserved) = (account.amount(), spent(account), account.reserved());
+        let (amount, spent, reserved) = (account.amount(), account.spent_about(), account.reserved());
         let last_denied = account.last_denial().map(|denial| DenialView {
             at: UnixMs(denial.at_ms.max(0) as u64).rfc3339(),
             needed: denial.needed.to_string(),
@@ -71,6 +69,7 @@ impl BudgetView {
             period: account.period.as_str(),
             mode: mode.as_str(),
             amount: amount.to_string(),
+            raised: account.raised().to_string(),
             spent: spent.to_string(),
             reserved: reserved.to_string(),
             remaining: (amount - spent - reserved).to_string(),
@@ -78,17 +77,6 @@ impl BudgetView {
             last_denied,
         }
     }
-}
-
-/// A move takes nanoseconds; if there is always one under way, the answer is off by at most the moves of this moment.
-fn spent(account: &Account) -> Nanos {
-    for _ in 0..ASK_AGAIN_MAX {
-        if let Some(spent) = account.spent() {
-            return spent;
-        }
-        std::hint::spin_loop();
-    }
-    account.amount() - account.free() - account.held()
 }
 
 /// All accounts whose window is now: those made ahead for the next window are nobody's business yet.

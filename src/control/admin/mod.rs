@@ -1,4 +1,4 @@
-//! The admin listener (interface.md §4): liveness, metrics, usage, budgets, records, shards, reload, drain.
+//! The admin listener (interface.md §4): liveness, metrics, usage, budgets, limits, records, shards, reload, drain.
 //!
 //! Every answer but `/metrics` is JSON; every error is `{"error":{"type","message"}}` and says what to do. All of
 //! `/admin/v1` wants the bearer token, unknown paths in it included. Nothing here waits for a shard: figures are read from
@@ -10,6 +10,8 @@ mod auth;
 mod budgets;
 mod commands;
 mod health;
+mod limits;
+mod raise;
 mod records;
 mod shards;
 
@@ -19,6 +21,8 @@ pub(crate) mod tests;
 pub use auth::AdminToken;
 pub use budgets::BudgetView;
 pub use commands::{ReloadReceiver, ReloadReply, ReloadSender, reloads};
+pub use limits::LimitView;
+pub use raise::{Raise, RaiseAsk, RaiseError};
 pub use shards::ShardView;
 
 use super::{journal::JournalHealth, ledger::SharedLedger};
@@ -50,6 +54,8 @@ pub struct AdminState {
     pub journal: Arc<JournalHealth>,
     /// The budgets.
     pub accounts: Accounts,
+    /// Raises a budget once.
+    pub raise: Raise,
     /// Where a reload is asked for.
     pub reload: ReloadSender,
     /// Told once the phase is `Draining`, so that whoever waits for signals wakes up.
@@ -62,6 +68,8 @@ pub fn router(state: AdminState) -> Router {
         .route("/usage", get(records::usage))
         .route("/requests", get(records::requests))
         .route("/budgets", get(budgets::budgets))
+        .route("/budgets/raise", post(raise::raise))
+        .route("/limits", get(limits::limits))
         .route("/shards", get(shards::shards))
         .route("/reload", post(commands::reload))
         .route("/drain", post(commands::drain))

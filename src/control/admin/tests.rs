@@ -10,6 +10,7 @@ use crate::{
         account::{Account, AccountId, Denial, Mode, Scope},
         ids::{RequestId, ShardId, SnapshotVersion},
         keys::{KeyTable, Principal},
+        limiter::{Limiter, LimiterId, Measure, Second},
         limits::Limits,
         models::ModelTable,
         money::Nanos,
@@ -17,15 +18,16 @@ use crate::{
         pricing::PriceBook,
         record::{Outcome, Record, inline},
         secret::Secret,
-        snapshot::{EdgePolicy, Reserve, Snapshot},
+        snapshot::{EdgePolicy, RateLimit, Reserve, Snapshot},
         time::UnixMs,
         usage::Usage,
         window::{Period, Window},
     },
     link::{down::Phase, up::door},
     observe::{JournalFigures, Sources},
+    sys::clock,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{net::SocketAddr, thread};
 
 const TOKEN: &str = "admin-secret";
@@ -39,9 +41,20 @@ fn snapshot(version: u64) -> Arc<Snapshot> {
         upstreams: Vec::new(),
         prices: PriceBook::built_in(),
         budgets: Vec::new(),
+        rate_limits: limits(),
         reserve: Reserve::Expected,
         limits: Limits::default(),
     })
+}
+
+fn limits() -> Vec<RateLimit> {
+    let limiter =
+        |id, measure, limit| Arc::new(Limiter::new(LimiterId(id), Scope::Team("platform".into()), measure, limit));
+    let (requests, concurrent) = (limiter(0, Measure::Requests, 60), limiter(1, Measure::Concurrent, 8));
+    requests.debit(61, Second::of(clock::mono()));
+    requests.note_refusal(1_763_726_400_123);
+    concurrent.draw(3, 0, Second::of(clock::mono()));
+    [requests, concurrent].map(|limiter| RateLimit { limiter, cache_read_permille: 0 }).into()
 }
 
 fn accounts() -> Accounts {
@@ -111,6 +124,7 @@ pub(crate) fn serve() -> Served {
         shards,
         journal: health,
         accounts: accounts(),
+        raise: Arc::new(|_| Err(RaiseError::NoSuchBudget)),
         reload,
         drain: Arc::default(),
     };
@@ -157,7 +171,7 @@ impl Served {
 #[test]
 fn nobody_without_the_token_learns_anything() {
     let api = serve();
-    for path in ["usage", "requests", "budgets", "shards", "keys", "keys/x/rotate", "nothing"] {
+    for path in ["usage", "requests", "budgets", "limits", "shards", "keys", "keys/x/rotate", "nothing"] {
         for token in [None, Some("Bearer wrong"), Some("Bearer "), Some("Basic admin-secret"), Some("admin-secret")] {
             let (status, body) = api.ask("GET", &format!("/admin/v1/{path}"), token);
             assert_eq!(status, 401, "{path} {token:?}");
@@ -253,6 +267,19 @@ fn a_record_sent_by_a_shard_shows_up_in_usage_requests_and_metrics() {
     assert_eq!(status, 200);
     assert!(metrics.contains("weir_tokens_total{kind=\"output\",model=\"claude-sonnet-4-6\"} 6\n"), "{metrics}");
     assert!(metrics.contains("weir_shard_connections{shard=\"1\"} 0"), "{metrics}");
+}
+
+#[test]
+fn limits_show_no_level_or_hide_a_debt() {
+    let api = serve();
+    let (_, limits) = api.get("/admin/v1/limits");
+    let team = "team:platform";
+    let requests = json!({ "scope": team, "limit": "requests_per_minute", "amount": 60, "used": 61, "remaining": -1,
+        "refused": 1, "last_refused_at": "2025-11-21T12:00:00.123Z" });
+    let concurrent = json!({ "scope": team, "limit": "concurrent_requests", "amount": 8, "used": 3, "remaining": 5,
+        "refused": 0, "last_refused_at": null });
+    assert_eq!(limits, json!({ "data": [requests, concurrent] }));
+    assert_eq!(api.error("/admin/v1/limits?x=1").0, 400);
 }
 
 #[test]

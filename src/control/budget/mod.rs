@@ -1,8 +1,13 @@
 //! The accounts of all budgets, kept over reloads: shards hold leases on them, so an account must stay the same object as
 //! long as its budget is configured.
 
+mod limiters;
+mod raises;
 #[cfg(test)]
 mod tests;
+
+pub use limiters::LimiterBook;
+pub use raises::Raises;
 
 use crate::kernel::{
     account::{Account, AccountId, Scope},
@@ -11,6 +16,7 @@ use crate::kernel::{
 };
 use std::{
     collections::{HashMap, HashSet},
+    io,
     sync::Arc,
 };
 
@@ -22,11 +28,36 @@ type AccountKey = (Scope, Period, Window);
 /// Every open account, by what it counts.
 #[derive(Default)]
 pub struct AccountBook {
+    raises: Raises,
+    /// The limiters of all rate limits, which live as long.
+    pub limiters: LimiterBook,
     accounts: HashMap<AccountKey, Arc<Account>>,
     next_id: u32,
 }
 
 impl AccountBook {
+    /// A book without accounts, and with the raises that are in force.
+    pub fn with_raises(raises: Raises) -> Self {
+        Self { raises, ..Self::default() }
+    }
+
+    /// Raises the account of a scope and period whose window is now, for this window. `None`: there is no such account.
+    pub fn raise(
+        &mut self,
+        scope: &str,
+        period: &str,
+        by: Nanos,
+        now_seconds: i64,
+    ) -> io::Result<Option<Arc<Account>>> {
+        let is_it = |a: &&Arc<Account>| {
+            a.period.as_str() == period && a.window.contains(now_seconds) && a.scope.to_string() == scope
+        };
+        let Some(account) = self.accounts.values().find(is_it).cloned() else { return Ok(None) };
+        self.raises.add(&account, by, now_seconds)?;
+        account.raise(by);
+        Ok(Some(account))
+    }
+
     /// The accounts of a scope for the window around `now_seconds` and the one after it (a total has only one). Open ones
     /// are the same objects as before, with the new amount; for others `spent` says what is already gone.
     pub fn open(
@@ -55,6 +86,7 @@ impl AccountBook {
     ) -> Arc<Account> {
         let key = (scope.clone(), period, window);
         if let Some(account) = self.accounts.get(&key) {
+            let amount = amount.plus(account.raised());
             if account.amount() != amount {
                 account.set_amount(amount);
             }
@@ -64,6 +96,10 @@ impl AccountBook {
         self.next_id += 1;
         let gone = spent(scope, window);
         let account = Arc::new(Account::new(id, scope.clone(), period, window, amount, gone, shards));
+        match self.raises.of(&scope.to_string(), period.as_str(), window) {
+            Nanos::ZERO => {}
+            raised => account.raise(raised),
+        }
         self.accounts.insert(key, account.clone());
         account
     }

@@ -48,14 +48,15 @@ fn budget(reader: &Reader<'_>) -> BudgetConfig {
     budget
 }
 
-fn scope(reader: &Reader<'_>) -> Option<ScopePattern> {
+/// Whom a rule limits.
+pub(super) fn scope(reader: &Reader<'_>) -> Option<ScopePattern> {
     let text = reader.need_text("scope", "team:platform")?;
     if text == "org" {
         return Some(ScopePattern::Org);
     }
     if text == "session" {
-        let message = "budgets of single sessions are not enforced in this version";
-        reader.error("scope", message, "use user:* or key:* with a daily budget instead");
+        let message = "single sessions are not limited in this version";
+        reader.error("scope", message, "use user:* or key:* instead");
         return None;
     }
     let (kind, id) = text.split_once(':').unwrap_or((text, ""));

@@ -17,7 +17,7 @@ pub(super) fn check(config: &Config, context: &Context<'_>) {
     targets(config, &note);
     prices(config, &note);
     allow_lists(config, &note);
-    budget_scopes(config, &note);
+    scopes(config, &note);
     files(config, context);
 }
 
@@ -124,27 +124,35 @@ impl ScopeKind {
     }
 }
 
-/// A budget whose id no key has would limit nobody, silently.
-fn budget_scopes(config: &Config, note: Note<'_>) {
-    for (place, budget) in config.budgets.iter().enumerate() {
-        let (kind, wanted) = match &budget.scope {
-            Some(ScopePattern::One(kind, id)) => (*kind, Some(id)),
-            Some(ScopePattern::Each(kind)) => (*kind, None),
-            Some(ScopePattern::Org) | None => continue,
-        };
-        let known: BTreeSet<&str> = config.keys.iter().map(|key| kind.id_of(key)).filter(|id| !id.is_empty()).collect();
-        let path = format!("budget[{place}].scope");
-        match wanted {
-            Some(id) if !known.contains(id.as_str()) => {
-                let (_, mend) = unknown(id, known.iter().copied(), kind.as_str());
-                note(path, format!("no key has {} \"{id}\", so this would limit nobody", kind.as_str()), mend);
-            }
-            None if known.is_empty() => {
-                let message = format!("no key has a {}, so this would limit nobody", kind.as_str());
-                note(path, message, format!("give keys a {}, or choose another scope", kind.as_str()));
-            }
-            _ => {}
+/// A budget or a rate limit whose id no key has would limit nobody, silently.
+fn scopes(config: &Config, note: Note<'_>) {
+    let budgets = config.budgets.iter().map(|budget| budget.scope.as_ref()).enumerate();
+    let limits = config.rate_limits.iter().map(|limit| limit.scope.as_ref()).enumerate();
+    for (place, scope) in budgets {
+        scope_of_somebody(config, scope, format!("budget[{place}].scope"), note);
+    }
+    for (place, scope) in limits {
+        scope_of_somebody(config, scope, format!("rate_limit[{place}].scope"), note);
+    }
+}
+
+fn scope_of_somebody(config: &Config, scope: Option<&ScopePattern>, path: String, note: Note<'_>) {
+    let (kind, wanted) = match scope {
+        Some(ScopePattern::One(kind, id)) => (*kind, Some(id)),
+        Some(ScopePattern::Each(kind)) => (*kind, None),
+        Some(ScopePattern::Org) | None => return,
+    };
+    let known: BTreeSet<&str> = config.keys.iter().map(|key| kind.id_of(key)).filter(|id| !id.is_empty()).collect();
+    match wanted {
+        Some(id) if !known.contains(id.as_str()) => {
+            let (_, mend) = unknown(id, known.iter().copied(), kind.as_str());
+            note(path, format!("no key has {} \"{id}\", so this would limit nobody", kind.as_str()), mend);
         }
+        None if known.is_empty() => {
+            let message = format!("no key has a {}, so this would limit nobody", kind.as_str());
+            note(path, message, format!("give keys a {}, or choose another scope", kind.as_str()));
+        }
+        _ => {}
     }
 }
 

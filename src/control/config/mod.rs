@@ -14,6 +14,7 @@ mod limits;
 mod listen;
 mod models;
 mod pricing;
+mod rate_limits;
 mod reader;
 mod refused;
 mod secrets;
@@ -68,6 +69,7 @@ fn read(root: &Reader<'_>) -> Config {
         passthrough: models::passthrough(root),
         keys: keys::keys(root),
         budgets: budgets::budgets(root),
+        rate_limits: rate_limits::rate_limits(root),
         reserve: budgets.0,
         on_store_error: budgets.1,
         pricing: pricing::pricing(root),

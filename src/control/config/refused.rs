@@ -5,13 +5,8 @@ use super::reader::Reader;
 
 /// Refuses whole sections.
 pub(super) fn sections(root: &Reader<'_>) {
-    for (key, what) in [
-        ("jwt", "tokens of an identity provider are not accepted in this version"),
-        ("rate_limit", "rate limits are not enforced in this version"),
-    ] {
-        if root.has(key) {
-            root.error(key, what, format!("remove [[{key}]]"));
-        }
+    if root.has("jwt") {
+        root.error("jwt", "tokens of an identity provider are not accepted in this version", "remove [[jwt]]");
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{
     error::ConfigError,
     tls,
-    types::{BudgetConfig, Config, KeyConfig, ModelConfig, ScopeKind, ScopePattern, UpstreamAuth, UpstreamConfig},
+    types::{Config, KeyConfig, ModelConfig, RateLimitConfig, ScopeKind, ScopePattern, UpstreamAuth, UpstreamConfig},
 };
 use crate::{
     control::budget::AccountBook,
@@ -16,7 +16,7 @@ use crate::{
         names::Names,
         policy::AllowList,
         secret::Secret,
-        snapshot::{Budget, BudgetIx, EdgePolicy, Snapshot, Upstream, UpstreamCredential},
+        snapshot::{Budget, BudgetIx, EdgePolicy, RateLimit, RateLimitIx, Snapshot, Upstream, UpstreamCredential},
         window::{Period, Window},
     },
 };
@@ -46,7 +46,8 @@ pub fn build_snapshot(
     if !errors.is_empty() {
         return Err(errors);
     }
-    let scopes = expand(config);
+    let ids = |kind: ScopeKind| config.keys.iter().map(move |key| kind.id_of(key));
+    let scopes = expand(&config.budgets, |budget| (budget.scope.as_ref(), Some(budget.period)), ids);
     let mut budgets = Vec::with_capacity(scopes.len());
     for (scope, budget) in &scopes {
         budgets.push(Budget {
@@ -57,14 +58,21 @@ pub fn build_snapshot(
         });
     }
     accounts.forget_all_but(budgets.iter().flat_map(|budget| &budget.accounts), now_seconds);
+    let limited = expand(&config.rate_limits, |limit| (limit.scope.as_ref(), None), ids);
+    let (rate_limits, limit_places) = rate_limits(&limited, accounts);
+    let mut places = Places { budgets: HashMap::new(), rate_limits: limit_places };
+    for (place, (scope, _)) in scopes.iter().enumerate() {
+        places.budgets.entry(scope.clone()).or_default().push(BudgetIx(place as u32));
+    }
     Ok(Snapshot {
         version,
         edge,
-        keys: keys(config, names, &scopes),
+        keys: keys(config, names, &places),
         models: models(config),
         upstreams,
         prices: config.price_book(),
         budgets,
+        rate_limits,
         reserve: config.reserve,
         limits: config.limits.clone(),
     })
@@ -147,31 +155,59 @@ fn asked<'a>(model: &'a ModelConfig, at_upstream: Option<&'a str>) -> Option<&'a
     }
 }
 
-/// One budget for each scope: `*` becomes one for each id among the keys that has no budget of its own for the period.
-fn expand(config: &Config) -> Vec<(Scope, &BudgetConfig)> {
-    let own: HashSet<(ScopeKind, &str, Period)> = config
-        .budgets
+/// One rule for each scope: `*` becomes one for each id among the keys that has no rule of its own (for the period, where
+/// there is one).
+fn expand<'a, T, I: Iterator<Item = &'a str>>(
+    rules: &'a [T],
+    of: impl Fn(&'a T) -> (Option<&'a ScopePattern>, Option<Period>),
+    ids: impl Fn(ScopeKind) -> I,
+) -> Vec<(Scope, &'a T)> {
+    let own: HashSet<(ScopeKind, &str, Option<Period>)> = rules
         .iter()
-        .filter_map(|budget| match &budget.scope {
-            Some(ScopePattern::One(kind, id)) => Some((*kind, id.as_str(), budget.period)),
+        .filter_map(|rule| match of(rule) {
+            (Some(ScopePattern::One(kind, id)), period) => Some((*kind, id.as_str(), period)),
             _ => None,
         })
         .collect();
     let mut scopes = Vec::new();
-    for budget in &config.budgets {
-        match &budget.scope {
+    for rule in rules {
+        let (scope, period) = of(rule);
+        match scope {
             None => {}
-            Some(ScopePattern::Org) => scopes.push((Scope::Org, budget)),
-            Some(ScopePattern::One(kind, id)) => scopes.push((kind.scope(id), budget)),
+            Some(ScopePattern::Org) => scopes.push((Scope::Org, rule)),
+            Some(ScopePattern::One(kind, id)) => scopes.push((kind.scope(id), rule)),
             Some(ScopePattern::Each(kind)) => {
                 let mut seen = HashSet::new();
-                let ids = config.keys.iter().map(|key| kind.id_of(key)).filter(|id| !id.is_empty());
-                let ids = ids.filter(|id| seen.insert(*id) && !own.contains(&(*kind, *id, budget.period)));
-                scopes.extend(ids.map(|id| (kind.scope(id), budget)));
+                let each = ids(*kind).filter(|id| !id.is_empty() && !own.contains(&(*kind, *id, period)));
+                scopes.extend(each.filter(|id| seen.insert(*id)).map(|id| (kind.scope(id), rule)));
             }
         }
     }
     scopes
+}
+
+/// Where the rules of a scope stand.
+struct Places {
+    budgets: HashMap<Scope, Vec<BudgetIx>>,
+    rate_limits: HashMap<Scope, Vec<RateLimitIx>>,
+}
+
+/// One rate limit for each scope and measure.
+fn rate_limits(
+    scopes: &[(Scope, &RateLimitConfig)],
+    accounts: &mut AccountBook,
+) -> (Vec<RateLimit>, HashMap<Scope, Vec<RateLimitIx>>) {
+    let mut all = Vec::new();
+    let mut places: HashMap<Scope, Vec<RateLimitIx>> = HashMap::new();
+    for (scope, rule) in scopes {
+        for (measure, limit) in &rule.limits {
+            places.entry(scope.clone()).or_default().push(RateLimitIx(all.len() as u32));
+            let limiter = accounts.limiters.open(scope, *measure, *limit);
+            all.push(RateLimit { limiter, cache_read_permille: rule.cache_read_permille });
+        }
+    }
+    accounts.limiters.forget_all_but(all.iter().map(|limit| &limit.limiter));
+    (all, places)
 }
 
 impl ScopeKind {
@@ -186,16 +222,12 @@ impl ScopeKind {
     }
 }
 
-fn keys(config: &Config, names: &Names, scopes: &[(Scope, &BudgetConfig)]) -> KeyTable {
-    let mut places: HashMap<&Scope, Vec<BudgetIx>> = HashMap::new();
-    for (place, (scope, _)) in scopes.iter().enumerate() {
-        places.entry(scope).or_default().push(BudgetIx(place as u32));
-    }
-    let keys = config.keys.iter().filter_map(|key| Some(key_of(key, key.digest?, names, &places)));
+fn keys(config: &Config, names: &Names, places: &Places) -> KeyTable {
+    let keys = config.keys.iter().filter_map(|key| Some(key_of(key, key.digest?, names, places)));
     KeyTable::new(keys.collect())
 }
 
-fn key_of(key: &KeyConfig, digest: KeyDigest, names: &Names, places: &HashMap<&Scope, Vec<BudgetIx>>) -> Key {
+fn key_of(key: &KeyConfig, digest: KeyDigest, names: &Names, places: &Places) -> Key {
     let kinds = [ScopeKind::Key, ScopeKind::User, ScopeKind::Project, ScopeKind::Team];
     let mut own: Vec<Scope> =
         kinds.into_iter().filter(|kind| !kind.id_of(key).is_empty()).map(|kind| kind.scope(kind.id_of(key))).collect();
@@ -211,6 +243,7 @@ fn key_of(key: &KeyConfig, digest: KeyDigest, names: &Names, places: &HashMap<&S
         digest,
         models: key.models.clone().map_or_else(AllowList::everything, AllowList::of),
         expires: key.expires,
-        budgets: own.iter().filter_map(|scope| places.get(scope)).flatten().copied().collect(),
+        budgets: own.iter().filter_map(|scope| places.budgets.get(scope)).flatten().copied().collect(),
+        rate_limits: own.iter().filter_map(|scope| places.rate_limits.get(scope)).flatten().copied().collect(),
     }
 }

@@ -3,6 +3,7 @@
 use crate::kernel::{
     account::Mode,
     keys::KeyDigest,
+    limiter::Measure,
     limits::Limits,
     money::Nanos,
     policy::Pattern,
@@ -36,6 +37,8 @@ pub struct Config {
     pub keys: Vec<KeyConfig>,
     /// What may be spent.
     pub budgets: Vec<BudgetConfig>,
+    /// How much may be asked in a minute, or at once.
+    pub rate_limits: Vec<RateLimitConfig>,
     /// How much an admission holds back.
     pub reserve: Reserve,
     /// What to do without a shared store.
@@ -231,6 +234,17 @@ pub struct BudgetConfig {
     pub mode: Mode,
     /// The operator's words at the cap.
     pub blocked_message: String,
+}
+
+/// `[[rate_limit]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateLimitConfig {
+    /// Whom it limits; only absent in a configuration that has errors.
+    pub scope: Option<ScopePattern>,
+    /// What is limited, and to how much.
+    pub limits: Vec<(Measure, i64)>,
+    /// How much of a token read from the prompt cache counts as input, thousandths.
+    pub cache_read_permille: u16,
 }
 
 /// `[budgets] on_store_error`.

@@ -20,8 +20,14 @@ use std::{collections::HashMap, sync::Arc};
 
 // A value's number on disk is its place here, from 1; 0 is an absent field. New values go to the end.
 const FORMATS: [Format; 3] = [Format::Anthropic, Format::Bedrock, Format::Vertex];
-const OPERATIONS: [Operation; 5] =
-    [Operation::Messages, Operation::CountTokens, Operation::Models, Operation::Probe, Operation::Unknown];
+const OPERATIONS: [Operation; 6] = [
+    Operation::Messages,
+    Operation::CountTokens,
+    Operation::Models,
+    Operation::Probe,
+    Operation::Unknown,
+    Operation::Usage,
+];
 const OUTCOMES: [Outcome; 5] =
     [Outcome::Completed, Outcome::ClientAborted, Outcome::UpstreamFailed, Outcome::Refused, Outcome::GatewayFailed];
 const RESULTS: [AttemptResult; 5] = [

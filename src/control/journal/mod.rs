@@ -7,7 +7,8 @@
 //! # The files, byte by byte
 //!
 //! `store.path` holds `lock` (locked exclusively while a process uses the store; its content, the process id, is for
-//! people) and segments `journal-%010d.wal`, numbered without gaps. All integers are little-endian. All hashes are SHA-256.
+//! people) and segments `journal-%010d.wal`, numbered without gaps (and
+//! `budget-raises.json`, which is not the journal's: see `control::budget::Raises`). All integers are little-endian. All hashes are SHA-256.
 //!
 //! Segment header, 96 bytes:
 //!

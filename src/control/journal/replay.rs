@@ -66,7 +66,7 @@ pub(super) struct Replayer<'a> {
 pub fn read(directory: &Path, names: Arc<Names>, mut visit: impl FnMut(&Record)) -> Result<Replay, JournalError> {
     let mut replayer = Replayer::new(directory, names, &mut visit);
     replayer.reads_only = true;
-    replayer.run().map(|(replay, ..)| replay)
+    replayer.run().map(|(replay, _, _)| replay)
 }
 
 impl<'a> Replayer<'a> {

@@ -1,9 +1,10 @@
-//! Budget admission: reserve on every account the request touches, all or none, and put the opening note on its way to the
-//! journal. What comes out is the permit that the pool and the relay ask for.
+//! Admission: hold a place in every rate limit and reserve on every account the request touches, all or none, and put the
+//! opening note on its way to the journal. What comes out is the permit that the pool and the relay ask for.
 
 use super::{
     Routed,
     leases::{Ask, BUDGETS_PER_REQUEST_MAX, Decision, Reservation, Touch},
+    limit::limit,
     route::body_fault,
 };
 use crate::{
@@ -39,10 +40,20 @@ struct Permit(());
 
 /// Admits a request, or says why not.
 pub async fn admit<'c>(cx: &Exchange<'c>, routed: Routed<'c>, open: &mut OpenRecord) -> Result<Admitted<'c>, Fault> {
-    let rates = rates_of(cx, &routed);
+    limit(cx, routed.identified.key, routed.identified.incoming.route.operation, open).await?;
+    let booked = book(cx, &routed, open).await;
+    if booked.is_err() {
+        open.undo_rates();
+    }
+    booked.map(|()| Admitted { routed, _permit: Permit(()) })
+}
+
+/// Reserves on the budgets, and announces the request.
+async fn book(cx: &Exchange<'_>, routed: &Routed<'_>, open: &mut OpenRecord) -> Result<(), Fault> {
+    let rates = rates_of(cx, routed);
     let free = routed.identified.incoming.route.operation != Operation::Messages;
     if !free {
-        let held = hold(cx, &routed, rates).await?;
+        let held = hold(cx, routed, rates).await?;
         open.hold(held);
     }
     let estimate = if free { Usage::default() } else { prompt_estimate(cx) };
@@ -68,7 +79,7 @@ pub async fn admit<'c>(cx: &Exchange<'c>, routed: Routed<'c>, open: &mut OpenRec
     if !open.announce(note) {
         return Err(Fault::new(Room::Gate, FaultKind::Overloaded, "the journal is behind; try again"));
     }
-    Ok(Admitted { routed, _permit: Permit(()) })
+    Ok(())
 }
 
 fn rates_of(cx: &Exchange<'_>, routed: &Routed<'_>) -> Rates {

@@ -1,17 +1,21 @@
-//! What weir answers from memory: probes and the model list.
+//! What weir answers from memory: probes, the model list, and what a caller's budgets have left.
 
 use super::Identified;
 use crate::{
     data::edge::incoming::Exchange,
     dialect::{
         answer::Answer,
-        anthropic::models::{Listed, page},
+        anthropic::{
+            models::{Listed, page},
+            spend::{self, Cap},
+        },
     },
     kernel::{
         catalogue,
         fault::{Fault, FaultKind, Room},
         keys::Key,
     },
+    sys::clock,
 };
 
 /// Context window and longest answer of a model that the catalogue does not know, tokens (contract.md §3.8).
@@ -36,6 +40,21 @@ pub fn models(cx: &Exchange<'_>, identified: &Identified<'_>) -> Result<Answer, 
         found.ok_or_else(|| Fault::new(Room::Gate, FaultKind::NotFound, format!("model: {id}")))?.object()
     };
     Ok(Answer::json(200, body.to_string().into_bytes()))
+}
+
+/// Answers `GET /api/oauth/usage`: the caller's own budgets, as they stand now.
+pub fn usage(cx: &Exchange<'_>, key: &Key) -> Answer {
+    let now = clock::unix().seconds();
+    let budgets = key.budgets.iter().filter_map(|ix| cx.serving.budget(*ix)).filter_map(|b| b.account_at(now));
+    let caps: Vec<Cap> = budgets
+        .map(|account| Cap {
+            period: account.period,
+            amount: account.amount(),
+            spent: account.spent_about(),
+            resets_at: account.window.resets_at(),
+        })
+        .collect();
+    spend::usage(&caps)
 }
 
 fn listed(cx: &Exchange<'_>, key: &Key) -> Vec<Listed> {

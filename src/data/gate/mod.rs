@@ -1,14 +1,16 @@
 //! The second room: `Incoming` → `Identified` → `Routed` → `Admitted`.
 //!
 //! Invariants: a request that touches an upstream holds an `Admitted`, which only `admit` makes; the credential is looked at
-//! here and nowhere else; nothing here asks anybody outside this shard, but for the budget accounts' atomics when a lease
-//! runs dry. Deliberately absent: sockets, and any edit of the body other than the splice of the model id.
+//! here and nowhere else; nothing here asks anybody outside this shard, but for the atomics of budget accounts and rate
+//! limiters when a lease or a slice runs dry. Deliberately absent: sockets, and any edit of the body other than the splice of the model id.
 
 pub mod admit;
 pub mod expect;
 pub mod identify;
 pub mod leases;
+pub mod limit;
 pub mod local;
+pub mod rates;
 pub mod route;
 
 pub use admit::Admitted;

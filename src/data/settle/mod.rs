@@ -4,7 +4,7 @@
 //! way), it closes itself as `gateway_failed`, with what is known by then. Deliberately absent: any wait.
 
 use super::{
-    gate::{expect::Kind, leases::Reservation},
+    gate::{expect::Kind, leases::Reservation, rates::RateHolds},
     shard::{RunningRequest, Shard},
 };
 use crate::{
@@ -49,6 +49,7 @@ pub struct OpenRecord {
     shard: Rc<Shard>,
     ticket: Option<Ticket>,
     held: Option<Held>,
+    rates: Option<RateHolds>,
     fallback: Metered,
     started: MonoUs,
     waited_us: u64,
@@ -68,6 +69,7 @@ impl OpenRecord {
         Some(Self {
             ticket: Some(ticket?),
             held: None,
+            rates: None,
             fallback: Metered::default(),
             started,
             waited_us: 0,
@@ -80,6 +82,18 @@ impl OpenRecord {
     /// Takes what the budgets hold.
     pub fn hold(&mut self, held: Held) {
         self.held = Some(held);
+    }
+
+    /// Takes what the rate limits hold.
+    pub fn hold_rates(&mut self, held: RateHolds) {
+        self.rates = Some(held);
+    }
+
+    /// The request does not run after all: its rate limits never knew it.
+    pub fn undo_rates(&mut self) {
+        if let Some(held) = self.rates.take() {
+            self.shard.rates.borrow_mut().undo(held);
+        }
     }
 
     /// What the budgets hold.
@@ -131,6 +145,9 @@ impl OpenRecord {
             if outcome == Outcome::Completed && metered.source == UsageSource::Reported {
                 self.shard.expectations.borrow_mut().learn(held.kind, held.bound, record.cost);
             }
+        }
+        if let Some(held) = self.rates.take() {
+            self.shard.rates.borrow_mut().settle(held, &metered.usage, clock::mono());
         }
         record.ended_at = clock::unix();
         record.duration_us = clock::mono().since(self.started);

@@ -1,7 +1,7 @@
 //! A shard: one pinned thread, one runtime, one listener, and everything it owns.
 //!
-//! Invariants: nothing here is shared with another shard except through `link` and the budget accounts. A tick every 20 ms
-//! looks at the down door, the deadlines and the leases; there is no other timer. Deliberately absent: any wake-up from
+//! Invariants: nothing here is shared with another shard except through `link`, the budget accounts and the rate limiters. A tick every 20 ms
+//! looks at the down door, the deadlines, the leases and the slices; there is no other timer. Deliberately absent: any wake-up from
 //! another thread, and any lock on a request's way.
 
 pub mod deadlines;
@@ -10,7 +10,7 @@ mod run;
 pub mod serving;
 
 use super::{
-    gate::{expect::Expectations, leases::LeaseBook},
+    gate::{expect::Expectations, leases::LeaseBook, rates::RateBook},
     pool::idle::IdleConnections,
 };
 use crate::{
@@ -40,6 +40,8 @@ pub struct Shard {
     pub up: RefCell<UpSender>,
     /// Its part of the budgets.
     pub leases: RefCell<LeaseBook>,
+    /// Its part of the rate limits.
+    pub rates: RefCell<RateBook>,
     /// What requests usually cost.
     pub expectations: RefCell<Expectations>,
     /// Upstream connections waiting for their next use.

@@ -4,7 +4,7 @@ use super::{Shard, deadlines::Sweeper, guard::guarded, serving::Serving};
 use crate::{
     data::{
         edge::connection,
-        gate::{expect::Expectations, leases::LeaseBook},
+        gate::{expect::Expectations, leases::LeaseBook, rates::RateBook},
         pool::idle::IdleConnections,
     },
     kernel::{ids::ShardId, limits::TICK},
@@ -84,6 +84,7 @@ async fn live(setup: Setup) -> i32 {
         gauges: setup.gauges,
         up: RefCell::new(setup.up),
         leases: RefCell::new(LeaseBook::new(usize::from(setup.id.0), setup.count)),
+        rates: RefCell::new(RateBook::new(setup.count)),
         expectations: RefCell::new(Expectations::default()),
         idle: RefCell::new(IdleConnections::default()),
         sweeper: Sweeper::new(clock::mono()),
@@ -151,6 +152,7 @@ async fn tick_on(shard: Rc<Shard>) {
         take_snapshot(&shard);
         let held = shard.leases.borrow_mut().tick(clock::unix());
         shard.gauges.leased_nanos.set(held.0.max(0) as u64);
+        shard.rates.borrow_mut().tick(clock::mono());
         if count % SWEEP_TICKS == 0 {
             shard.sweeper.sweep();
             shard.gauges.replay_bytes.set(shard.kept_bytes.get() as u64);

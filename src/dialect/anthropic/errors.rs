@@ -10,6 +10,8 @@ use serde_json::json;
 
 /// Seconds a client is asked to wait when a nearly spent budget has its last room taken.
 const BUSY_RETRY_SECONDS: u32 = 2;
+/// Seconds a client is asked to wait at a rate limit, at most: with more it gives up (contract.md §2.2).
+const RETRY_SECONDS_MAX: u32 = 60;
 /// Seconds a client is asked to wait when we are full.
 const OVERLOADED_RETRY_SECONDS: u32 = 3;
 
@@ -26,7 +28,7 @@ pub fn status_and_type(kind: &FaultKind) -> (u16, &'static str) {
         FaultKind::ClientTimeout => (408, "invalid_request_error"),
         FaultKind::ClientGone => (499, "invalid_request_error"),
         FaultKind::BudgetSpent(_) => (429, "billing_error"),
-        FaultKind::BudgetBusy => (429, "rate_limit_error"),
+        FaultKind::BudgetBusy | FaultKind::RateLimited { .. } => (429, "rate_limit_error"),
         FaultKind::Overloaded => (529, "overloaded_error"),
         FaultKind::UpstreamUnreachable | FaultKind::UpstreamBroken | FaultKind::UpstreamCredential => {
             (502, "api_error")
@@ -48,6 +50,9 @@ pub fn answer(fault: &Fault, id: RequestId, now_seconds: i64) -> Answer {
         FaultKind::BudgetSpent(budget) => spent_headers(answer, budget, now_seconds),
         FaultKind::MethodNotAllowed(allowed) => answer.with("allow", *allowed),
         FaultKind::BudgetBusy => answer.with("retry-after", BUSY_RETRY_SECONDS.to_string()),
+        FaultKind::RateLimited { retry_after_seconds } => {
+            answer.with("retry-after", (*retry_after_seconds).clamp(1, RETRY_SECONDS_MAX).to_string())
+        }
         FaultKind::Overloaded => answer.with("retry-after", OVERLOADED_RETRY_SECONDS.to_string()),
         // A client that retries a refused credential for minutes helps nobody (contract.md §2.4).
         FaultKind::Unauthenticated | FaultKind::Denied => answer.with("x-should-retry", "false"),

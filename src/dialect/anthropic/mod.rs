@@ -4,4 +4,5 @@ pub mod errors;
 pub mod limits;
 pub mod models;
 pub mod paths;
+pub mod spend;
 pub mod usage;

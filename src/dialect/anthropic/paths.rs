@@ -22,6 +22,7 @@ pub fn route(method: Method, path: &[u8]) -> Result<Route, NoRoute> {
         b"/v1/messages" => post(method).and_then(|()| found(Operation::Messages, nothing)),
         b"/v1/messages/count_tokens" => post(method).and_then(|()| found(Operation::CountTokens, nothing)),
         b"/v1/models" => get(method).and_then(|()| found(Operation::Models, nothing)),
+        b"/api/oauth/usage" => get(method).and_then(|()| found(Operation::Usage, nothing)),
         b"" | b"/" | b"/api/hello" => get(method).and_then(|()| found(Operation::Probe, nothing)),
         _ => match local.strip_prefix(b"/v1/models/") {
             Some(id) if !id.is_empty() && !id.contains(&b'/') => {

@@ -192,3 +192,35 @@ fn a_drain_time_without_a_drain_is_silently_ignored() {
     let long = wrong_with("provider = \"anthropic\"", &upstream("on_abort = \"drain\"\ndrain_max = \"2h\""));
     assert!(long.starts_with("upstream[0].drain_max: "), "{long}");
 }
+
+#[test]
+fn a_rate_limit_that_limits_nothing_or_nobody_is_accepted() {
+    for (table, start) in [
+        ("scope = \"org\"", "rate_limit[0]: limits nothing"),
+        ("requests_per_minute = 5", "rate_limit[0].scope: is missing"),
+        ("scope = \"org\"\nrequests_per_minute = 0", "rate_limit[0].requests_per_minute: is 0"),
+        (
+            "scope = \"org\"\nrequests_per_minut = 5\nconcurrent_requests = 1",
+            "rate_limit[0].requests_per_minut: is not",
+        ),
+        ("scope = \"team:nobody\"\nrequests_per_minute = 5", "rate_limit[0].scope: no key has team \"nobody\""),
+        (
+            "scope = \"org\"\nrequests_per_minute = 5\ncache_read_weight = \"0.1\"",
+            "rate_limit[0].cache_read_weight: weighs",
+        ),
+        (
+            "scope = \"org\"\ninput_tokens_per_minute = 5\ncache_read_weight = \"1.1\"",
+            "rate_limit[0].cache_read_weight: is \"1.1\"",
+        ),
+        (
+            "scope = \"org\"\ninput_tokens_per_minute = 5\ncache_read_weight = 0.1",
+            "rate_limit[0].cache_read_weight: is a",
+        ),
+    ] {
+        let error = wrong(&format!("[[rate_limit]]\n{table}"));
+        assert!(error.starts_with(start), "{error}");
+    }
+    let twice = "[[rate_limit]]\nscope = \"org\"\nrequests_per_minute = 5\n";
+    let error = wrong(&format!("{twice}{twice}"));
+    assert!(error.starts_with("rate_limit[1].scope: has rate limits already (rate_limit[0].scope)"), "{error}");
+}

@@ -8,7 +8,7 @@ use crate::{
         ids::{SnapshotVersion, UpstreamIx},
         money::Nanos,
         names::Names,
-        snapshot::{Snapshot, Upstream},
+        snapshot::{RateLimit, RateLimitIx, Snapshot, Upstream},
         usage::Usage,
         window::Window,
     },
@@ -212,4 +212,43 @@ fn own_prices_do_not_reach_the_snapshot() {
     let rates = snapshot.prices.rates("main", "claude-sonnet-5-5", "claude-sonnet-5-5");
     assert_eq!(rates.cost(&usage), Nanos(3_000_000));
     assert!(snapshot.prices.version().contains('+'));
+}
+
+#[test]
+fn a_key_is_held_to_the_rate_limits_of_others() {
+    let more = r#"
+[[key]]
+id = "dev-bob"
+secret = "${BOB}"
+team = "platform"
+[[rate_limit]]
+scope = "key:*"
+requests_per_minute = 60
+concurrent_requests = 8
+[[rate_limit]]
+scope = "key:dev-bob"
+requests_per_minute = 5
+[[rate_limit]]
+scope = "team:platform"
+input_tokens_per_minute = 1_000
+cache_read_weight = "0.125"
+"#;
+    let (names, mut book) = (Names::default(), AccountBook::default());
+    let snapshot = build(&local(more), &names, &mut book);
+    let limits = |secret: &str| {
+        let key = snapshot.keys.get(snapshot.keys.find(secret.as_bytes()).unwrap()).unwrap();
+        let shown = |ix: &RateLimitIx| {
+            let RateLimit { limiter, cache_read_permille } = snapshot.rate_limit(*ix).unwrap();
+            format!("{} {} {} {cache_read_permille}", limiter.scope, limiter.limit(), limiter.measure.as_str())
+        };
+        key.rate_limits.iter().map(shown).collect::<Vec<_>>()
+    };
+    let team = "team:platform 1000 input_tokens_per_minute 125";
+    let alice = ["key:dev-alice 60 requests_per_minute 0", "key:dev-alice 8 concurrent_requests 0", team];
+    assert_eq!(limits("alice-secret-value"), alice);
+    assert_eq!(limits("bob-secret-value"), ["key:dev-bob 5 requests_per_minute 0", team]);
+    let again = build(&local(&more.replace("= 5", "= 6")), &names, &mut book);
+    let kept = snapshot.rate_limits.iter().zip(&again.rate_limits);
+    assert!(kept.clone().all(|(old, new)| Arc::ptr_eq(&old.limiter, &new.limiter)));
+    assert_eq!(limits("bob-secret-value")[0], "key:dev-bob 6 requests_per_minute 0", "the limit it is, on every shard");
 }

@@ -1,4 +1,4 @@
-use super::{wire::COUNT_MAX, *};
+use super::*;
 use crate::kernel::{
     limits::{ITERATIONS_MAX, USAGE_RAW_BYTES_MAX},
     pricing::PriceBook,
@@ -21,6 +21,16 @@ fn the_last_value_that_is_not_null_wins_and_the_split_survives() {
     assert_eq!((usage.input, usage.output, usage.cache_read), (10, 7, 5));
     assert_eq!((usage.cache_write_5m, usage.cache_write_1h), (13, 20));
     assert_eq!(tally.model(), Some("m"));
+}
+
+#[test]
+fn absurd_counts_do_not_overflow_the_books() {
+    let mut tally = UsageTally::default();
+    let most = u64::MAX;
+    let usage = format!(r#"{{"input_tokens":{most},"output_tokens":{most},"cache_creation_input_tokens":{most}}}"#);
+    assert!(tally.whole(usage.as_bytes()));
+    let (usage, most) = (tally.usage(), wire::TOKENS_MAX);
+    assert_eq!((usage.input, usage.output, usage.cache_write_5m), (most, most, most));
 }
 
 #[test]
@@ -123,16 +133,13 @@ fn a_deeply_nested_event_does_not_take_the_stack() {
 }
 
 #[test]
-fn absurd_counts_overflow_the_books() {
-    let mut tally = UsageTally::default();
-    let most = u64::MAX;
-    let counts = format!(r#""input_tokens":{most},"output_tokens":{most},"cache_creation_input_tokens":{most}"#);
-    let tools = format!(r#""server_tool_use":{{"web_search_requests":{most}}}"#);
+fn absurd_counts_of_iterations_or_searches_overflow_the_books() {
+    let (mut tally, told, most) = (UsageTally::default(), u64::MAX, wire::TOKENS_MAX);
+    let counts = format!(r#""input_tokens":{told},"output_tokens":{told}"#);
+    let tools = format!(r#""server_tool_use":{{"web_search_requests":{told}}}"#);
     assert!(tally.whole(format!(r#"{{{counts},{tools},"iterations":[{{"type":"compaction",{counts}}}]}}"#).as_bytes()));
-    let usage = tally.usage();
-    assert_eq!([usage.input, usage.output, usage.cache_write_5m, usage.web_search], [COUNT_MAX; 4]);
     let rates = PriceBook::built_in().rates("", "claude-opus-5-5", "");
-    let billed = tally.bill(&usage, &rates, |_| rates);
-    assert_eq!((billed.usage.input, billed.usage.output), (2 * COUNT_MAX, 2 * COUNT_MAX));
+    let billed = tally.bill(&tally.usage(), &rates, |_| rates);
+    assert_eq!((billed.usage.input, billed.usage.output, billed.usage.web_search), (2 * most, 2 * most, most));
     assert!(billed.cost.0 > 0);
 }

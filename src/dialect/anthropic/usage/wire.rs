@@ -2,22 +2,22 @@
 
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
-/// No answer uses more than this; a provider that says so is mistaken, and must not overflow the books.
-pub(super) const COUNT_MAX: u64 = 1 << 40;
+/// No answer uses more than this; a provider that says so is mistaken, and must not overflow the books. Tokens.
+pub(super) const TOKENS_MAX: u64 = 1 << 40;
 
-fn count<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u64>, D::Error> {
-    Ok(Option::<u64>::deserialize(value)?.map(|count| count.min(COUNT_MAX)))
+fn clamped<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    Ok(Option::<u64>::deserialize(from)?.map(|tokens| tokens.min(TOKENS_MAX)))
 }
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct WireUsage {
-    #[serde(default, deserialize_with = "count")]
+    #[serde(default, deserialize_with = "clamped")]
     pub input_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
+    #[serde(default, deserialize_with = "clamped")]
     pub output_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
+    #[serde(default, deserialize_with = "clamped")]
     pub cache_read_input_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
+    #[serde(default, deserialize_with = "clamped")]
     pub cache_creation_input_tokens: Option<u64>,
     pub cache_creation: Option<WireCacheCreation>,
     pub server_tool_use: Option<WireServerTools>,
@@ -30,15 +30,15 @@ pub(super) struct WireUsage {
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct WireCacheCreation {
-    #[serde(default, deserialize_with = "count")]
+    #[serde(default, deserialize_with = "clamped")]
     pub ephemeral_5m_input_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
+    #[serde(default, deserialize_with = "clamped")]
     pub ephemeral_1h_input_tokens: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct WireServerTools {
-    #[serde(default, deserialize_with = "count")]
+    #[serde(default, deserialize_with = "clamped")]
     pub web_search_requests: Option<u64>,
 }
 
@@ -47,13 +47,13 @@ pub(super) struct WireIteration {
     #[serde(rename = "type")]
     pub kind: Option<String>,
     pub model: Option<String>,
-    #[serde(default, deserialize_with = "count")]
+    #[serde(default, deserialize_with = "clamped")]
     pub input_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
+    #[serde(default, deserialize_with = "clamped")]
     pub output_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
+    #[serde(default, deserialize_with = "clamped")]
     pub cache_read_input_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
+    #[serde(default, deserialize_with = "clamped")]
     pub cache_creation_input_tokens: Option<u64>,
     pub cache_creation: Option<WireCacheCreation>,
     pub speed: Option<String>,

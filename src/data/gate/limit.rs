@@ -1,0 +1,66 @@
+//! Rate limits at the gate: hold a place in each limit of the caller, all or none, or say how long to wait.
+
+use super::rates::{RATE_LIMITS_PER_REQUEST_MAX, RateAsk, RateDecision};
+use crate::{
+    data::{
+        edge::incoming::Exchange,
+        gate::admit::{BYTES_PER_TOKEN, announced_bytes},
+        settle::OpenRecord,
+    },
+    kernel::{
+        account::Scope,
+        fault::{Fault, FaultKind, Room},
+        keys::Key,
+        limits::{RATE_WAIT, TICK},
+        record::Operation,
+        snapshot::RateLimit,
+    },
+    sys::{clock, runtime},
+};
+use arrayvec::ArrayVec;
+
+/// Holds a place in every limit of a key. Only messages have a size; everything else is a request, no more.
+pub async fn limit(cx: &Exchange<'_>, key: &Key, operation: Operation, open: &mut OpenRecord) -> Result<(), Fault> {
+    if key.rate_limits.is_empty() {
+        return Ok(());
+    }
+    let limits: ArrayVec<&RateLimit, RATE_LIMITS_PER_REQUEST_MAX> =
+        key.rate_limits.iter().filter_map(|ix| cx.serving.rate_limit(*ix)).take(RATE_LIMITS_PER_REQUEST_MAX).collect();
+    let ask = RateAsk {
+        requests_only: operation != Operation::Messages,
+        input_tokens: announced_bytes(cx) / BYTES_PER_TOKEN,
+    };
+    let deadline = clock::mono().after(RATE_WAIT);
+    loop {
+        let now = clock::mono();
+        let decision = cx.shard.rates.borrow_mut().admit(&limits, ask, now, now < deadline);
+        match decision {
+            RateDecision::Admitted(held) => {
+                open.hold_rates(held);
+                return Ok(());
+            }
+            RateDecision::Wait => runtime::sleep(TICK).await,
+            RateDecision::Refused(place, seconds) => return Err(refused(limits.get(place).copied(), seconds)),
+        }
+    }
+}
+
+fn refused(limit: Option<&RateLimit>, seconds: u64) -> Fault {
+    let Some(RateLimit { limiter, .. }) = limit else {
+        return Fault::new(Room::Gate, FaultKind::Internal, "a limit refused that nobody asked");
+    };
+    limiter.note_refusal(clock::unix().0);
+    let whose = match limiter.scope {
+        Scope::Org => "this organization",
+        Scope::Team(_) => "this team",
+        Scope::Project(_) => "this project",
+        Scope::User(_) => "this user",
+        Scope::Key(_) => "this key",
+    };
+    let text = format!(
+        "rate limit reached: {} {} for {whose}; try again in {seconds} s",
+        limiter.limit(),
+        limiter.measure.in_words()
+    );
+    Fault::new(Room::Gate, FaultKind::RateLimited { retry_after_seconds: seconds as u32 }, text)
+}
