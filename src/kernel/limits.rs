@@ -126,6 +126,10 @@ pub fn shard_bytes_max(limits: &Limits) -> u64 {
     sum += limits.streams_max as u64 * limits.head_bytes_max as u64;
     // Per running request: the pipe from client to upstream, one bulk buffer for the answer, our own head.
     sum += limits.streams_max as u64 * (PIPE_BYTES_MAX + BULK_BUFFER_BYTES + SMALL_BUFFER_BYTES) as u64;
+    // Per running request: the first and the last usage object as they came, and both together for the record.
+    sum += limits.streams_max as u64 * (4 * USAGE_RAW_BYTES_MAX) as u64;
+    // Records on their way to the journal, each with its usage as it came.
+    sum += (JOURNAL_RING_ENTRIES * USAGE_RAW_BYTES_MAX) as u64;
     // Bodies kept for a retry.
     sum += REPLAY_BYTES_MAX as u64;
     // Idle upstream connections keep one watch each.

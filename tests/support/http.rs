@@ -169,6 +169,8 @@ impl Connection {
                 self.ahead.extend_from_slice(&buffer[..read]);
                 true
             }
+            // A read with a time limit is not taken up again by the kernel.
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => true,
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => false,
             Err(error) => panic!("no answer from {:?}: {error}; read so far: {} bytes", self.stream, self.ahead.len()),
         }

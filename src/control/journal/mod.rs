@@ -71,6 +71,8 @@ pub use storage::{DiskStorage, SegmentFile, Storage};
 pub(super) use storage::{segment_path, segments};
 pub(super) use walk::{ChainPlace, GroupPlace, Tail, Visit, Walk, created_at};
 
+use crate::kernel::limits::USAGE_RAW_BYTES_MAX;
+
 /// `refused_by` of requests that were in flight when weir died.
 pub const CRASH: &str = "crash";
 /// A segment this large is the last one's end. Bytes.
@@ -78,4 +80,7 @@ pub const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Entries in one group, at most: what one pass takes from all rings together.
 pub const GROUP_ENTRIES_MAX: usize = 16 * 1024;
 
-const _: () = assert!(GROUP_ENTRIES_MAX as u64 * 4096 <= u32::MAX as u64, "a group's length is 32 bits");
+const _: () = assert!(
+    GROUP_ENTRIES_MAX as u64 * 4 * USAGE_RAW_BYTES_MAX as u64 <= u32::MAX as u64,
+    "a group's length is 32 bits"
+);

@@ -4,6 +4,7 @@
 //! - Compaction is billed in addition, at the rate of the model asked for; advice in addition, at its own model's rate.
 //! - With a `fallback_message` among the iterations the counts at the top tell of that attempt only, so each attempt is billed
 //!   by its entry, at its own model's rate. One that declined before it said anything is reported, and not charged.
+//!   The credit that such a turn carries by itself shows in no field; its entries are billed as they are reported.
 //! - A `fallback` block without such an entry (the stream broke off before its last counts) does not tell which model ran how
 //!   many tokens: the dearer reading holds.
 //! - A refusal without fallback is billed as its usage says.

@@ -131,3 +131,15 @@ fn a_deeply_nested_event_does_not_take_the_stack() {
     let usage = format!(r#"{{"input_tokens":1,"odd":{}{}}}"#, "[".repeat(deep), "]".repeat(deep));
     assert!(!tally.whole(usage.as_bytes()));
 }
+
+#[test]
+fn absurd_counts_of_iterations_or_searches_overflow_the_books() {
+    let (mut tally, told, most) = (UsageTally::default(), u64::MAX, wire::TOKENS_MAX);
+    let counts = format!(r#""input_tokens":{told},"output_tokens":{told}"#);
+    let tools = format!(r#""server_tool_use":{{"web_search_requests":{told}}}"#);
+    assert!(tally.whole(format!(r#"{{{counts},{tools},"iterations":[{{"type":"compaction",{counts}}}]}}"#).as_bytes()));
+    let rates = PriceBook::built_in().rates("", "claude-opus-5-5", "");
+    let billed = tally.bill(&tally.usage(), &rates, |_| rates);
+    assert_eq!((billed.usage.input, billed.usage.output, billed.usage.web_search), (2 * most, 2 * most, most));
+    assert!(billed.cost.0 > 0);
+}
