@@ -2,8 +2,10 @@
 //! the result into an exit code; nothing else is decided here.
 
 pub mod check;
+pub mod client;
 pub mod demo;
 pub mod doctor;
+pub mod key;
 pub mod serve;
 pub mod usage;
 
@@ -30,6 +32,8 @@ enum Command {
     Check(serve::ServeArgs),
     /// Run everything on loopback with nothing to configure, and print how to use it
     Demo,
+    /// Make, list, rotate and revoke gateway keys
+    Key(key::KeyArgs),
     /// Show who spent what
     Usage(usage::UsageArgs),
     /// Compare this host with what weir wants of it
@@ -47,6 +51,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args.config),
         Command::Demo => demo::run(),
+        Command::Key(args) => key::run(&args),
         Command::Usage(args) => usage::run(&args),
         Command::Doctor => doctor::run(),
     }

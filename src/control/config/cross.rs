@@ -8,7 +8,6 @@ use super::{
     units,
 };
 use crate::kernel::pricing::canonical;
-use std::collections::BTreeSet;
 
 /// Checks a whole configuration, placeholders included.
 pub(super) fn check(config: &Config, context: &Context<'_>) {
@@ -17,7 +16,6 @@ pub(super) fn check(config: &Config, context: &Context<'_>) {
     targets(config, &note);
     prices(config, &note);
     allow_lists(config, &note);
-    budget_scopes(config, &note);
     files(config, context);
 }
 
@@ -31,9 +29,6 @@ fn presence(config: &Config, note: Note<'_>) {
     if config.models.is_empty() && !config.passthrough {
         let mend = "add [[model]] with id and targets, or write [models] and passthrough = true to serve every id";
         note("model".into(), "there is none, so no request could be served".into(), mend.into());
-    }
-    if config.keys.is_empty() {
-        note("key".into(), "there is none, so nobody could call".into(), "add [[key]] with id and secret".into());
     }
 }
 
@@ -124,27 +119,23 @@ impl ScopeKind {
     }
 }
 
-/// A budget whose id no key has would limit nobody, silently.
-fn budget_scopes(config: &Config, note: Note<'_>) {
-    for (place, budget) in config.budgets.iter().enumerate() {
-        let (kind, wanted) = match &budget.scope {
-            Some(ScopePattern::One(kind, id)) => (*kind, Some(id)),
-            Some(ScopePattern::Each(kind)) => (*kind, None),
-            Some(ScopePattern::Org) | None => continue,
-        };
-        let known: BTreeSet<&str> = config.keys.iter().map(|key| kind.id_of(key)).filter(|id| !id.is_empty()).collect();
-        let path = format!("budget[{place}].scope");
-        match wanted {
-            Some(id) if !known.contains(id.as_str()) => {
-                let (_, mend) = unknown(id, known.iter().copied(), kind.as_str());
-                note(path, format!("no key has {} \"{id}\", so this would limit nobody", kind.as_str()), mend);
+impl Config {
+    /// Budgets that limit nobody, each in a sentence: no key has their id, neither a configured one nor one of `made`. They
+    /// are no errors, since keys come and go at run time, but may well be misspelt.
+    pub fn idle_budgets(&self, made: &[KeyConfig]) -> Vec<String> {
+        let mut idle = Vec::new();
+        for (place, budget) in self.budgets.iter().enumerate() {
+            let Some(ScopePattern::One(kind, id)) = &budget.scope else { continue };
+            let ids = || self.keys.iter().chain(made).map(|key| kind.id_of(key)).filter(|id| !id.is_empty());
+            if !ids().any(|known| known == id) {
+                let hint = match units::nearest(id, ids()) {
+                    Some(near) => format!("; did you mean \"{near}\"?"),
+                    None => String::new(),
+                };
+                idle.push(format!("budget[{place}] limits nobody: no key has {} \"{id}\"{hint}", kind.as_str()));
             }
-            None if known.is_empty() => {
-                let message = format!("no key has a {}, so this would limit nobody", kind.as_str());
-                note(path, message, format!("give keys a {}, or choose another scope", kind.as_str()));
-            }
-            _ => {}
         }
+        idle
     }
 }
 

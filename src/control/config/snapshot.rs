@@ -26,49 +26,77 @@ use std::{
     net::{SocketAddr, ToSocketAddrs},
 };
 
-/// Builds a snapshot. It asks the name service and reads files, so only the control plane calls it.
-///
-/// `spent` says what a scope has spent in a window so far; it is asked only for accounts that are not open yet. A host that
-/// does not resolve is a warning and an upstream without addresses. Errors (TLS files that have become unreadable since the
-/// configuration was checked) leave the accounts as they were.
+/// What a snapshot takes from outside the configuration: certificates from files, addresses from the name service.
+pub struct Surroundings {
+    edge: EdgePolicy,
+    upstreams: Vec<Upstream>,
+}
+
+impl Surroundings {
+    /// Reads files and asks the name service, so only the control plane calls it, and nobody waits for it but a reload. A
+    /// host that does not resolve is a warning and an upstream without addresses; TLS files that have become unreadable
+    /// since the configuration was checked are errors.
+    pub fn look_up(config: &Config, names: &Names) -> Result<Self, Vec<ConfigError>> {
+        let mut errors = Vec::new();
+        let edge = edge(config, &mut errors);
+        let upstreams =
+            config.upstreams.iter().enumerate().filter_map(|(at, u)| upstream(at, u, names, &mut errors)).collect();
+        if errors.is_empty() { Ok(Self { edge, upstreams }) } else { Err(errors) }
+    }
+
+    /// As a snapshot has them: a change of keys must not wait for a name service, nor fail for a file.
+    pub fn of(snapshot: &Snapshot) -> Self {
+        Self { edge: snapshot.edge.clone(), upstreams: snapshot.upstreams.clone() }
+    }
+}
+
+/// Who may call besides the configured keys, and what their budgets are reckoned with.
+pub struct Callers<'a> {
+    /// Keys made at run time.
+    pub made: &'a [KeyConfig],
+    /// Numbers of names and principals.
+    pub names: &'a Names,
+    /// What a scope has spent in a window so far; asked only for accounts that are not open yet.
+    pub spent: &'a dyn Fn(&Scope, Window) -> Nanos,
+    /// The time, Unix seconds.
+    pub now_seconds: i64,
+    /// Shards, each with its part of every account.
+    pub shards: usize,
+}
+
+/// Builds a snapshot. It neither waits nor fails.
 pub fn build_snapshot(
     config: &Config,
+    surroundings: Surroundings,
     version: SnapshotVersion,
-    names: &Names,
+    callers: &Callers<'_>,
     accounts: &mut AccountBook,
-    spent: &dyn Fn(&Scope, Window) -> Nanos,
-    now_seconds: i64,
-    shards: usize,
-) -> Result<Snapshot, Vec<ConfigError>> {
-    let mut errors = Vec::new();
-    let edge = edge(config, &mut errors);
-    let upstreams: Vec<Upstream> =
-        config.upstreams.iter().enumerate().filter_map(|(at, u)| upstream(at, u, names, &mut errors)).collect();
-    if !errors.is_empty() {
-        return Err(errors);
-    }
-    let scopes = expand(config);
+) -> Snapshot {
+    let keys: Vec<&KeyConfig> = config.keys.iter().chain(callers.made).collect();
+    let scopes = expand(config, &keys);
     let mut budgets = Vec::with_capacity(scopes.len());
     for (scope, budget) in &scopes {
+        let (now, shards) = (callers.now_seconds, callers.shards);
         budgets.push(Budget {
             mode: budget.mode,
             blocked_message: budget.blocked_message.as_str().into(),
             pooled: matches!(scope, Scope::Org | Scope::Team(_) | Scope::Project(_)),
-            accounts: accounts.open(scope, budget.period, budget.amount, spent, now_seconds, shards),
+            accounts: accounts.open(scope, budget.period, budget.amount, callers.spent, now, shards),
         });
     }
-    accounts.forget_all_but(budgets.iter().flat_map(|budget| &budget.accounts), now_seconds);
-    Ok(Snapshot {
+    accounts.forget_all_but(budgets.iter().flat_map(|budget| &budget.accounts), callers.now_seconds);
+    Snapshot {
         version,
-        edge,
-        keys: keys(config, names, &scopes),
+        edge: surroundings.edge,
+        keys: key_table(&keys, callers.names, &scopes),
+        on_revoke: config.on_revoke,
         models: models(config),
-        upstreams,
+        upstreams: surroundings.upstreams,
         prices: PriceBook::with(config.pricing.overrides.clone(), config.pricing.multiplier, config.pricing.unknown),
         budgets,
         reserve: config.reserve,
         limits: config.limits.clone(),
-    })
+    }
 }
 
 fn edge(config: &Config, errors: &mut Vec<ConfigError>) -> EdgePolicy {
@@ -148,7 +176,7 @@ fn asked<'a>(model: &'a ModelConfig, at_upstream: Option<&'a str>) -> Option<&'a
 }
 
 /// One budget for each scope: `*` becomes one for each id among the keys that has no budget of its own for the period.
-fn expand(config: &Config) -> Vec<(Scope, &BudgetConfig)> {
+fn expand<'a>(config: &'a Config, keys: &[&KeyConfig]) -> Vec<(Scope, &'a BudgetConfig)> {
     let own: HashSet<(ScopeKind, &str, Period)> = config
         .budgets
         .iter()
@@ -165,7 +193,7 @@ fn expand(config: &Config) -> Vec<(Scope, &BudgetConfig)> {
             Some(ScopePattern::One(kind, id)) => scopes.push((kind.scope(id), budget)),
             Some(ScopePattern::Each(kind)) => {
                 let mut seen = HashSet::new();
-                let ids = config.keys.iter().map(|key| kind.id_of(key)).filter(|id| !id.is_empty());
+                let ids = keys.iter().map(|key| kind.id_of(key)).filter(|id| !id.is_empty());
                 let ids = ids.filter(|id| seen.insert(*id) && !own.contains(&(*kind, *id, budget.period)));
                 scopes.extend(ids.map(|id| (kind.scope(id), budget)));
             }
@@ -186,12 +214,12 @@ impl ScopeKind {
     }
 }
 
-fn keys(config: &Config, names: &Names, scopes: &[(Scope, &BudgetConfig)]) -> KeyTable {
+fn key_table(keys: &[&KeyConfig], names: &Names, scopes: &[(Scope, &BudgetConfig)]) -> KeyTable {
     let mut places: HashMap<&Scope, Vec<BudgetIx>> = HashMap::new();
     for (place, (scope, _)) in scopes.iter().enumerate() {
         places.entry(scope).or_default().push(BudgetIx(place as u32));
     }
-    let keys = config.keys.iter().filter_map(|key| Some(key_of(key, key.digest?, names, &places)));
+    let keys = keys.iter().filter_map(|key| Some(key_of(key, key.digest?, names, &places)));
     KeyTable::new(keys.collect())
 }
 
@@ -209,6 +237,7 @@ fn key_of(key: &KeyConfig, digest: KeyDigest, names: &Names, places: &HashMap<&S
         }),
         id: key.id.as_str().into(),
         digest,
+        retiring: key.retiring,
         models: key.models.clone().map_or_else(AllowList::everything, AllowList::of),
         expires: key.expires,
         budgets: own.iter().filter_map(|scope| places.get(scope)).flatten().copied().collect(),

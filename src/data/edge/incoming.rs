@@ -2,9 +2,18 @@
 
 use super::pipe::BodyPipe;
 use crate::{
-    data::shard::{Shard, deadlines::Deadlines, serving::Serving},
+    data::shard::{
+        Shard,
+        deadlines::{Awaited, Deadlines},
+        serving::Serving,
+    },
     dialect::Route,
-    kernel::{fault::Fault, ids::RequestId, time::MonoUs},
+    kernel::{
+        fault::{Fault, FaultKind, Room},
+        ids::RequestId,
+        keys::KeyDigest,
+        time::MonoUs,
+    },
     sys::socket::Kill,
     wire::h1::{Known, RequestHead, header},
 };
@@ -26,6 +35,9 @@ pub struct ClientLink {
     pub walking: Cell<bool>,
     /// The answer broke off: the connection is to end with a reset, so that nobody takes it for whole.
     pub broken: Cell<bool>,
+    /// The key of the running request was revoked, and such requests are to end.
+    pub revoked: Cell<bool>,
+    caller: Cell<Option<KeyDigest>>,
     upstream: RefCell<Option<Kill>>,
 }
 
@@ -38,6 +50,8 @@ impl ClientLink {
             closing: Cell::new(false),
             walking: Cell::new(false),
             broken: Cell::new(false),
+            revoked: Cell::new(false),
+            caller: Cell::new(None),
             upstream: RefCell::new(None),
         }
     }
@@ -45,7 +59,35 @@ impl ClientLink {
     /// Makes it ready for the next exchange.
     pub fn reset(&self) {
         self.gone.set(false);
+        self.caller.set(None);
         self.walking.set(true);
+    }
+
+    /// The running request was asked with this secret.
+    pub fn asked_with(&self, secret: KeyDigest) {
+        self.caller.set(Some(secret));
+    }
+
+    /// The secret that the running request was asked with; none without a running request or before it is identified.
+    pub fn caller(&self) -> Option<KeyDigest> {
+        self.caller.get().filter(|_| self.walking.get() && !self.gone.get() && !self.revoked.get())
+    }
+
+    /// Ends the running request, since its key is no longer valid: the upstream at once, the client as soon as it has been
+    /// told, or at `leave_by` if it does not listen.
+    pub fn revoke(&self, leave_by: MonoUs) {
+        self.revoked.set(true);
+        self.closing.set(true);
+        self.deadlines.arm(Awaited::Whole, leave_by);
+        if let Some(kill) = self.upstream.borrow_mut().take() {
+            kill.end();
+        }
+    }
+
+    /// The fault of a request whose key was revoked while it ran.
+    pub fn revocation(&self, room: Room) -> Option<Fault> {
+        let text = "this gateway key has been revoked; the request was ended";
+        self.revoked.get().then(|| Fault::new(room, FaultKind::KeyRevoked, text).closing())
     }
 
     /// The upstream that works for this client now; it is cancelled when the client goes away.
@@ -135,7 +177,6 @@ impl Incoming {
     pub fn accept(cx: &Exchange<'_>) -> Result<Self, Fault> {
         use crate::{
             dialect::{NoRoute, anthropic::paths},
-            kernel::fault::{FaultKind, Room},
             wire::h1::RequestBody,
         };
         let route = paths::route(cx.head.method, cx.path()).map_err(|no| match no {
@@ -160,7 +201,6 @@ impl Incoming {
 
 /// The body is larger than the limit.
 pub fn too_large(most: u64) -> Fault {
-    use crate::kernel::fault::{FaultKind, Room};
     let text = format!("the request body is larger than the limit of {} MiB", most / (1024 * 1024));
     Fault::new(Room::Edge, FaultKind::BodyTooLarge, text)
 }

@@ -38,6 +38,8 @@ use upload::{Upload, Uploaded};
 pub enum Relayed<'c> {
     /// The client has the answer, or as much of it as there was.
     Done(Outcome, Metered),
+    /// weir itself ended it before the client had a byte of an answer; the upstream may bill it.
+    Cut(Fault, Metered),
     /// A kept connection had gone stale: nothing is lost, ask again on a new one.
     Again(Admitted<'c>),
 }
@@ -60,6 +62,9 @@ pub async fn exchange<'c>(
     client: &mut Writer,
     open: &mut OpenRecord,
 ) -> Result<Relayed<'c>, Fault> {
+    if let Some(fault) = cx.link.revocation(Room::Relay) {
+        return Err(fault);
+    }
     let Lease { admitted, target, upstream, mut connection, reused } = lease;
     let routed = &admitted.routed;
     let chosen = &routed.targets[target.min(routed.targets.len() - 1)];
@@ -103,19 +108,19 @@ pub async fn exchange<'c>(
     if matches!(ended, Ended::Whole { reusable: true }) && uploaded == Uploaded::Whole && deadlines.passed().is_none() {
         cx.shard.idle.borrow_mut().put(connection, cx.shard.sweeper.now());
     }
-    conclude(cx, &down, ended, uploaded, deadlines.passed())
+    conclude(cx, &down, ended, uploaded, deadlines.passed(), open)
 }
 
 /// The body is still there from its first byte, the client too.
 fn may_ask_again(cx: &Exchange<'_>) -> bool {
-    cx.pipe.is_whole_so_far() && cx.pipe.failure().is_none() && !cx.link.gone.get()
+    cx.pipe.is_whole_so_far() && cx.pipe.failure().is_none() && !cx.link.gone.get() && !cx.link.revoked.get()
 }
 
 fn attempt_result(cx: &Exchange<'_>, ended: &Ended, passed: Option<Awaited>) -> AttemptResult {
     match ended {
         _ if passed.is_some() => AttemptResult::TimedOut,
         Ended::Whole { .. } | Ended::Credential => AttemptResult::Answered,
-        _ if cx.link.gone.get() => AttemptResult::Cancelled,
+        _ if cx.link.gone.get() || cx.link.revoked.get() => AttemptResult::Cancelled,
         Ended::ClientLeft => AttemptResult::Cancelled,
         Ended::NoAnswer | Ended::Broken => AttemptResult::Broken,
     }
@@ -141,6 +146,7 @@ fn conclude<'c>(
     ended: Ended,
     uploaded: Uploaded,
     passed: Option<Awaited>,
+    open: &mut OpenRecord,
 ) -> Result<Relayed<'c>, Fault> {
     if let Uploaded::BodyFailed(failure) = uploaded
         && !down.head_sent
@@ -149,6 +155,7 @@ fn conclude<'c>(
     }
     match ended {
         Ended::Whole { .. } => Ok(Relayed::Done(Outcome::Completed, metered(cx, down, uploaded, true))),
+        _ if cx.link.revoked.get() => Ok(cut_off(cx, down, uploaded, open)),
         _ if cx.link.gone.get() || matches!(ended, Ended::ClientLeft) => {
             cx.link.closing.set(true);
             Ok(Relayed::Done(Outcome::ClientAborted, metered(cx, down, uploaded, false)))
@@ -168,6 +175,18 @@ fn conclude<'c>(
         _ => {
             // The answer broke off and the client has been told, by an event or by the reset to come.
             Ok(Relayed::Done(Outcome::UpstreamFailed, metered(cx, down, uploaded, false)))
+        }
+    }
+}
+
+/// The request's key was revoked while it ran: it is refused, though what it used is booked.
+fn cut_off<'c>(cx: &Exchange<'_>, down: &Download<'_>, uploaded: Uploaded, open: &mut OpenRecord) -> Relayed<'c> {
+    let used = metered(cx, down, uploaded, false);
+    match cx.link.revocation(Room::Relay) {
+        Some(fault) if !down.head_sent => Relayed::Cut(fault, used),
+        _ => {
+            open.record.refused_by = Some(FaultKind::KeyRevoked.label());
+            Relayed::Done(Outcome::Refused, used)
         }
     }
 }
