@@ -20,7 +20,7 @@ use crate::{
         ledger::{Ledger, LedgerSink, SharedLedger},
     },
     data::shard,
-    kernel::{ids::ShardId, names::Names, record::Record},
+    kernel::{ids::ShardId, names::Names, record::Record, window::Period},
     link::{gauges::ShardGauges, up},
     observe::{
         metrics::Metrics,
@@ -103,6 +103,7 @@ fn start(source: Source) -> Result<Started, BootError> {
     let config = source.load().map_err(BootError::Configuration)?;
     check_driver(&config)?;
     check_open_files(&config);
+    check_retention(&config);
     let cores = affinity::allowed_cores();
     let shards = if config.shards.count == 0 { cores.len().max(1) } else { config.shards.count };
     let names = Arc::new(Names::default());
@@ -181,12 +182,32 @@ fn check_open_files(config: &Config) {
     }
 }
 
+/// Spending is counted from the journal at start: what retention has dropped is not counted any more.
+fn check_retention(config: &Config) {
+    let days = config.audit.retention.as_secs() / 86_400;
+    for budget in &config.budgets {
+        let window_days = match budget.period {
+            Period::Daily => 1,
+            Period::Weekly => 7,
+            Period::Monthly => 31,
+            Period::Total => u64::MAX,
+        };
+        if days < window_days {
+            tracing::warn!(
+                budget = ?budget.scope, period = ?budget.period, retention_days = days,
+                "audit.retention is shorter than this budget's window: at a start, older spending no longer counts against it"
+            );
+        }
+    }
+}
+
 fn open_journal(config: &Config, names: &Arc<Names>) -> Result<(Journal, SharedLedger), BootError> {
     let began = Instant::now();
     let mut ledger = Ledger::new(names.clone());
     let options = JournalOptions {
         flush_interval: config.store.flush_interval,
         segment_bytes_max: config.store.segment_bytes_max,
+        retention: Some(config.audit.retention),
         ..JournalOptions::new(&config.store.path, names.clone())
     };
     let (mut records, mut told) = (0u64, began);
@@ -261,6 +282,7 @@ impl Started {
     }
 
     async fn control(self, ready: impl FnOnce(Addresses)) -> Result<ExitCode, BootError> {
+        let signals = signals::Signals::new().map_err(|e| other("signals", e))?;
         let (reload, reloads) = admin::reloads();
         let drain = Arc::new(tokio::sync::Notify::new());
         let state = admin::AdminState {
@@ -286,8 +308,7 @@ impl Started {
         tokio::spawn(plane::keep_fresh(self.plane.clone()));
         signals::until_settled(&self.plane.door()).await;
         ready(self.addresses);
-        let clean =
-            signals::until_drained(&self.plane.door(), &reload, &drain).await.map_err(|e| other("signals", e))?;
+        let clean = signals::until_drained(signals, &self.plane.door(), &reload, &drain).await;
         self.journal.stop().map_err(|e| other("the journal could not be completed", e))?;
         tracing::info!(clean, "stopped");
         Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })

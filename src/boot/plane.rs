@@ -51,11 +51,12 @@ struct Fixed {
 impl Fixed {
     fn of(config: &Config) -> Self {
         let listen = format!(
-            "{} {} {:?} {}",
+            "{} {} {:?} {} {:?}",
             config.listen.clients,
             config.listen.admin,
             config.shards,
-            config.store.path.display()
+            config.store.path.display(),
+            config.audit.retention
         );
         Self { listen, admin_token: AdminToken::new(Some(&config.admin.token)) }
     }
@@ -118,7 +119,9 @@ impl Plane {
         };
         let config = self.source.load().map_err(texts)?;
         if Fixed::of(&config).listen != self.fixed.listen {
-            tracing::warn!("[listen] addresses, [shards] and store.path take effect at the next start only");
+            tracing::warn!(
+                "[listen] addresses, [shards], store.path and audit.retention take effect at the next start only"
+            );
         }
         let version = self.take(config).map_err(texts)?;
         tracing::info!(version, "configuration reloaded");

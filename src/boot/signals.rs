@@ -28,12 +28,11 @@ pub(super) async fn until_settled(door: &DownDoor) {
 }
 
 /// Serves signals until all shards have drained. True if every stream ended by itself.
-pub(super) async fn until_drained(door: &DownDoor, reload: &ReloadSender, asked: &Notify) -> io::Result<bool> {
-    let mut signals = Signals::new()?;
-    let mut hangup = signal(SignalKind::hangup())?;
+pub(super) async fn until_drained(signals: Signals, door: &DownDoor, reload: &ReloadSender, asked: &Notify) -> bool {
+    let Signals { mut ending, mut hangup } = signals;
     loop {
         tokio::select! {
-            () = signals.end() => break,
+            () = ending.end() => break,
             () = asked.notified() => break,
             _ = hangup.recv() => {
                 let reload = reload.clone();
@@ -49,7 +48,7 @@ pub(super) async fn until_drained(door: &DownDoor, reload: &ReloadSender, asked:
     while !door.all_finished() {
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
-            () = signals.end() => {
+            () = ending.end() => {
                 tracing::warn!("a second signal: ending at once; running streams are cut");
                 clean = false;
                 door.enter(Phase::Stopping);
@@ -65,19 +64,30 @@ pub(super) async fn until_drained(door: &DownDoor, reload: &ReloadSender, asked:
             tracing::info!(seconds = began.elapsed().as_secs(), "still draining: streams are running");
         }
     }
-    Ok(clean)
+    clean
 }
 
-struct Signals {
+/// The signals weir listens to. It must exist before anybody is told that weir is ready: until then a signal does what the
+/// system does by itself, and ends the process.
+pub(super) struct Signals {
+    ending: Ending,
+    hangup: Signal,
+}
+
+struct Ending {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    pub fn new() -> io::Result<Self> {
+        let ending =
+            Ending { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+        Ok(Self { ending, hangup: signal(SignalKind::hangup())? })
     }
+}
 
+impl Ending {
     async fn end(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

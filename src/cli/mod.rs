@@ -1,6 +1,7 @@
 //! One file per command of the `weir` program (interface.md §1). A command reads its arguments, calls the library, and turns
 //! the result into an exit code; nothing else is decided here.
 
+pub mod audit;
 pub mod check;
 pub mod client;
 pub mod demo;
@@ -36,6 +37,9 @@ enum Command {
     Key(key::KeyArgs),
     /// Show who spent what
     Usage(usage::UsageArgs),
+    /// Prove, search and export the journal, from its files
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Compare this host with what weir wants of it
     Doctor,
 }
@@ -53,6 +57,7 @@ pub fn main() -> ExitCode {
         Command::Demo => demo::run(),
         Command::Key(args) => key::run(&args),
         Command::Usage(args) => usage::run(&args),
+        Command::Audit(command) => audit::run(&command),
         Command::Doctor => doctor::run(),
     }
 }

@@ -5,7 +5,7 @@ use super::{
         answer::{self, Framing},
         incoming::{Exchange, Incoming},
     },
-    gate::{self, identify::identify, local, route::body_fault},
+    gate::{self, identify::identify, local},
     pool,
     relay::{self, Relayed},
     settle::{self, Metered, OpenRecord},
@@ -15,12 +15,11 @@ use crate::{
     dialect::{answer::Answer, anthropic::errors},
     kernel::{
         fault::{Fault, FaultKind, Room},
-        limits::DISCARD_BYTES_MAX,
         record::{Operation, Outcome, Record, inline},
         time::UnixMs,
     },
     sys::{clock, socket::Writer},
-    wire::h1::{Known, Method, RequestBody},
+    wire::h1::{Known, Method},
 };
 
 /// How a walk ends when nothing went wrong.
@@ -75,7 +74,7 @@ async fn rooms(cx: &Exchange<'_>, client: &mut Writer, open: &mut OpenRecord) ->
         return local::models(cx, &identified).map(End::Local);
     }
     if cx.head.expect_continue && cx.pipe.received() == 0 {
-        relay::interim::say_continue(client).await;
+        relay::interim::say_continue(cx, client).await;
     }
     let routed = gate::route::route(cx, identified).await?;
     open.record.model_requested = inline(routed.model.as_bytes());
@@ -120,19 +119,7 @@ async fn refuse(cx: &Exchange<'_>, client: &mut Writer, mut open: OpenRecord, fa
 
 /// Writes an answer of our own. The connection is kept only if the rest of the body is short enough to be read and forgotten.
 async fn say(cx: &Exchange<'_>, client: &mut Writer, open: &mut OpenRecord, answer: &Answer) -> bool {
-    if let Some(failure) = cx.pipe.failure()
-        && body_fault(cx, failure).close
-    {
-        cx.link.closing.set(true);
-    }
-    let unread = match cx.head.body {
-        _ if cx.pipe.is_ended() => 0,
-        RequestBody::None => 0,
-        RequestBody::Length(bytes) => bytes.saturating_sub(cx.pipe.received()),
-        RequestBody::Chunked => u64::MAX,
-    };
-    // A client that waits for `100 Continue` may or may not send its body now: the framing can no longer be trusted.
-    if unread > DISCARD_BYTES_MAX || (cx.head.expect_continue && unread > 0) {
+    if cx.body_is_in_the_way() {
         cx.link.closing.set(true);
     }
     let framing = Framing { close: cx.link.closing.get(), head_only: cx.head.method == Method::Head };

@@ -47,8 +47,8 @@ pub enum FaultKind {
     Denied,
     /// No such path or model.
     NotFound,
-    /// This path does not take this method.
-    MethodNotAllowed,
+    /// This path does not take this method, but these.
+    MethodNotAllowed(&'static str),
     /// The body is larger than the limit.
     BodyTooLarge,
     /// The client was too slow with its head or body.
@@ -98,7 +98,7 @@ impl FaultKind {
             Self::KeyRevoked => "key_revoked",
             Self::Denied => "denied",
             Self::NotFound => "not_found",
-            Self::MethodNotAllowed => "method_not_allowed",
+            Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::BodyTooLarge => "body_too_large",
             Self::ClientTimeout => "client_timeout",
             Self::ClientGone => "client_gone",

@@ -89,7 +89,7 @@ mod tests {
             FaultKind::KeyRevoked,
             FaultKind::Denied,
             FaultKind::NotFound,
-            FaultKind::MethodNotAllowed,
+            FaultKind::MethodNotAllowed(""),
             FaultKind::BodyTooLarge,
             FaultKind::ClientTimeout,
             FaultKind::ClientGone,

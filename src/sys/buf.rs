@@ -72,7 +72,12 @@ impl Buf {
     /// A buffer that holds a copy of these bytes and no more.
     pub fn copy_of(bytes: &[u8]) -> Self {
         let class = [WATCH_BUFFER_BYTES, SMALL_BUFFER_BYTES].into_iter().find(|size| bytes.len() <= *size);
-        let mut buf = Self::of(class.unwrap_or(bytes.len()));
+        let Some(class) = class else {
+            // Made as a copy, so that it need not be cleared first.
+            POOL.with_borrow_mut(|pool| pool.lent_bytes += bytes.len());
+            return Self { storage: bytes.to_vec(), start: 0, end: bytes.len() };
+        };
+        let mut buf = Self::of(class);
         buf.append(bytes);
         buf
     }

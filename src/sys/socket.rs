@@ -118,17 +118,22 @@ impl Kill {
         let _gone = unsafe { libc::connect(self.descriptor(), &raw const nowhere, len) };
     }
 
-    /// Is an idle connection still usable? Looks without waiting. `with_data`: what waiting data means.
-    pub fn is_quiet(&self, with_data: bool) -> bool {
+    /// Has the peer ended or reset the connection? Seen even behind bytes that nobody has read yet.
+    pub fn is_left(&self) -> bool {
+        let mut seen = libc::pollfd { fd: self.descriptor(), events: libc::POLLRDHUP, revents: 0 };
+        // SAFETY: one valid pollfd is handed over, it outlives the call, and with a timeout of 0 the call does not wait.
+        let found = unsafe { libc::poll(&raw mut seen, 1, 0) };
+        found > 0
+    }
+
+    /// Is an idle connection still usable? Looks without waiting. Bytes that wait are as bad as an end: nobody asked for them.
+    /// (Over TLS the session tickets come in front of the first answer, so what waits later is a goodbye or worse.)
+    pub fn is_quiet(&self) -> bool {
         let mut byte = 0u8;
         // SAFETY: one byte may be written to `byte`, which outlives the call; the descriptor is open.
         let seen =
             unsafe { libc::recv(self.descriptor(), (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT) };
-        match seen {
-            0 => false,
-            1.. => with_data,
-            _ => io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock,
-        }
+        seen < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
     }
 }
 
@@ -146,6 +151,14 @@ impl Reader {
         match &mut self.0 {
             ReadSide::Plain(stream) => read_raw(stream, buf).await,
             ReadSide::Tls(stream) => stream.read(buf).await,
+        }
+    }
+
+    /// Has everything been read that was taken from the socket? A TLS session may hold more than one read asked for.
+    pub fn is_drained(&self) -> bool {
+        match &self.0 {
+            ReadSide::Plain(_) => true,
+            ReadSide::Tls(stream) => stream.is_drained(),
         }
     }
 }

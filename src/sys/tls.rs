@@ -135,6 +135,12 @@ impl TlsReader {
         }
     }
 
+    /// Nothing is left over, neither plaintext nor ciphertext.
+    pub(super) fn is_drained(&self) -> bool {
+        let state = self.shared.session.borrow_mut().process_new_packets();
+        self.ciphertext.is_none() && state.is_ok_and(|state| state.plaintext_bytes_to_read() == 0)
+    }
+
     /// Brings ciphertext into the session, from what is left over or from the socket.
     async fn take_in(&mut self, raw_bytes: usize) -> io::Result<()> {
         if self.ciphertext.is_none() {

@@ -166,3 +166,38 @@ fn the_ledger_falls_behind_or_says_that_it_knows_what_it_does_not() {
     assert_eq!(metric(&fleet, "weir_journal_accepting", &[]), 1.0);
     assert_eq!(metric(&fleet, "weir_records_lost_total", &[]), 0.0);
 }
+
+#[test]
+fn a_budget_is_listed_without_what_an_operator_needs() {
+    let fleet = fleet::start(
+        "[[budget]]\nscope = \"team:*\"\namount = \"12.50\"\nperiod = \"weekly\"\n[[budget]]\nscope = \"key:dev-bob\"\namount = \"3\"\nperiod = \"total\"\nmode = \"soft\"\n",
+    );
+    let answer = fleet.weir.admin_get("/admin/v1/budgets");
+    let budgets = answer["data"].as_array().expect("budgets");
+    let shown: Vec<String> = budgets
+        .iter()
+        .map(|budget| {
+            ["scope", "period", "mode", "amount"].map(|name| budget[name].as_str().expect("a text")).join(" ")
+        })
+        .collect();
+    for wanted in [
+        "team:platform weekly hard 12.500000000",
+        "team:data weekly hard 12.500000000",
+        "key:dev-bob total soft 3.000000000",
+    ] {
+        assert!(shown.iter().any(|shown| shown == wanted), "{wanted} is not among {shown:?}");
+    }
+    assert_eq!(shown.len(), 3, "one for each team that has a key: {shown:?}");
+    for budget in budgets {
+        let resets: Option<Timestamp> = budget["resets_at"].as_str().map(|text| text.parse().expect("a time"));
+        if budget["period"] == "weekly" {
+            let resets = resets.expect("a week ends").to_zoned(jiff::tz::TimeZone::UTC);
+            let days = resets.timestamp().duration_since(Timestamp::now()).as_hours();
+            assert!((0..7 * 24).contains(&days) && resets.hour() == 0, "{budget}");
+            assert_eq!(resets.weekday(), jiff::civil::Weekday::Monday, "{budget}");
+        } else {
+            assert_eq!(resets, None, "{budget}");
+        }
+        assert!(budget["last_denied"].is_null(), "{budget}");
+    }
+}

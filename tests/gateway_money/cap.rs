@@ -130,6 +130,26 @@ fn what_is_usual_is_learnt_from_bounds_that_were_not_known_yet() {
 }
 
 #[test]
+fn dear_requests_behind_many_cheap_ones_pass_a_cap_without_a_bound() {
+    let budget = |amount: &str| format!("[[budget]]\nscope = \"org\"\namount = \"{amount}\"\nperiod = \"total\"\n");
+    let fleet = fleet::start(&budget("1000.00"));
+    let cheap = Ask { sim: "input_tokens=1 output_tokens=1 events=1", ..usual() };
+    assert_eq!(sorted(&attack(&fleet, CALLERS, cheap)).0, CALLERS);
+    fleet.all_records(CALLERS);
+    // Now each costs nearly all it can, and all are on their way before the first has ended.
+    let room = 50_000_000;
+    let cap = fleet.budget("org").spent + room;
+    fleet.weir.write_config(&fleet::config(fleet.provider.addr(), &budget(&format!("0.{cap:09}"))));
+    fleet.reload();
+    let sim = "input_tokens=100 output_tokens=200 events=2 first_ms=100";
+    sorted(&attack(&fleet, CALLERS, Ask { sim, ..usual() }));
+    fleet.all_records(2 * CALLERS);
+    let budget = fleet.budget("org");
+    assert!(budget.amount == cap && budget.spent >= cap - COST, "{budget:?}");
+    assert!(budget.spent <= cap + 7 * room + COST, "{budget:?}, {COST} each");
+}
+
+#[test]
 fn strict_reservations_pass_the_cap_at_all() {
     let cap = 50_000_000;
     let more = "[budgets]\nreserve = \"strict\"\n[[budget]]\nscope = \"org\"\namount = \"0.05\"\nperiod = \"weekly\"\n";

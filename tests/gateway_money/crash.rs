@@ -56,7 +56,7 @@ fn load(clients: std::net::SocketAddr, over: &AtomicBool) {
 
 #[test]
 fn a_kill_loses_a_flushed_record_or_counts_one_twice() {
-    let mut random = fastrand::Rng::with_seed(5);
+    let mut random = fleet::random(5);
     let mut fleet = fleet::start(BUDGET);
     let mut before = Seen::new();
     for round in 0..5 {

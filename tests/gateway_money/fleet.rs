@@ -136,6 +136,15 @@ pub fn weir_command(arguments: &[&str], directory: &Path) -> Command {
     command
 }
 
+/// Chance for a test that needs some: the usual seed, or the one in WEIR_TEST_SEED.
+pub fn random(usual_seed: u64) -> fastrand::Rng {
+    let seed = std::env::var("WEIR_TEST_SEED").ok().map(|text| text.parse().expect("WEIR_TEST_SEED is a number"));
+    let seed = seed.unwrap_or(usual_seed);
+    // Shown with a failure, so that it can be had again.
+    println!("WEIR_TEST_SEED={seed}");
+    fastrand::Rng::with_seed(seed)
+}
+
 /// One request for a message, as Claude Code would send it.
 #[derive(Clone, Copy)]
 pub struct Ask<'a> {

@@ -1,11 +1,14 @@
 //! A reload: what is new counts everywhere within a second, what runs goes on, and a broken file changes nothing.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::fleet::{self, ALICE_KEY, Ask, BOB_KEY, Fleet, HAIKU, nanos};
 use crate::support::http::Connection;
 use crate::support::{DEADLINE, eventually};
+use crate::swarm::{self, Leave};
 
 /// How long a revoked key may go on, on any shard (interface.md §4).
 const REVOKED_WITHIN: Duration = Duration::from_secs(1);
@@ -158,4 +161,43 @@ fn a_broken_file_is_taken_in_part_or_refused_in_silence() {
     fleet.weir.sighup();
     eventually(DEADLINE, "a mended file is taken", || (version(&fleet)? > before?).then_some(()));
     assert_eq!(fleet.ask(Ask { key: NEW_KEY, ..Ask::default() }).status, 200);
+}
+
+#[test]
+fn reloads_under_load_fail_requests_or_forget_what_was_spent() {
+    let budget = "[[budget]]\nscope = \"org\"\namount = \"100.00\"\nperiod = \"monthly\"\n";
+    let fleet = start(budget);
+    let over = AtomicBool::new(false);
+    let (mut sent, mut reloads) = (0, 0);
+    thread::scope(|scope| {
+        let reloader = scope.spawn(|| {
+            let mut count = 0;
+            while !over.load(SeqCst) {
+                // A key comes and goes, and the amount with it: callers of the others must not notice.
+                let amount = budget.replace("100.00", if count % 2 == 0 { "90.00" } else { "110.00" });
+                let more = if count % 2 == 0 { format!("{CAROL}{amount}") } else { amount };
+                fleet.weir.write_config(&fleet::config(fleet.provider.addr(), &more));
+                fleet.reload();
+                count += 1;
+            }
+            count
+        });
+        for round in 0..6 {
+            let sim = "events=4 gap_ms=20 first_ms=20 input_tokens=100 output_tokens=100";
+            let asks: Vec<_> =
+                (0..100).map(|n| (Ask { sim, stream: n % 2 == 0, ..Ask::default() }, Leave::AtTheEnd)).collect();
+            for got in swarm::all_at_once(fleet.weir.clients(), &asks) {
+                assert!(got.status == 200 && got.whole, "round {round}: {}", got.head);
+            }
+            sent += asks.len();
+        }
+        over.store(true, SeqCst);
+        reloads = reloader.join().expect("every reload is taken");
+    });
+    assert!(reloads > 5, "{reloads} reloads");
+    let records = fleet.all_records(sent);
+    let cost: i64 = records.iter().map(|record| nanos(&record["cost_usd"])).sum();
+    assert_eq!(cost, sent as i64 * (100 * 3000 + 100 * 15_000));
+    let budget = fleet.budget("org");
+    assert_eq!((budget.spent, budget.reserved), (cost, 0));
 }

@@ -34,9 +34,15 @@ fn every_shape_of_a_stream_arrives_as_it_was_sent() {
         "stop_reason=refusal",
         "error_at=3",
     ] {
-        for cut in
-            ["", ",chunk=split", ",chunk=merged", ",chunk=ext", ",trickle=37,events=2", ",trailers=1", ",until_close=1"]
-        {
+        for cut in [
+            "",
+            ",chunk=split",
+            ",chunk=merged",
+            ",chunk=ext",
+            ",trickle=37,events=2,event_bytes=100",
+            ",trailers=1",
+            ",until_close=1",
+        ] {
             let script = format!("{shape}{cut}");
             let answer = relayed(&bench, script.trim_start_matches(','), true);
             assert_eq!(answer.header("content-type"), Some("text/event-stream; charset=utf-8"), "{script}");

@@ -208,6 +208,8 @@ fn credentials_cookies_and_what_belongs_to_this_hop_never_go_up() {
     }
     assert_eq!(seen["accept-encoding"], "identity");
     assert!(!format!("{seen:?}").contains(KEY), "the caller's credential never goes up");
+    let log = bench.weir.log();
+    assert!(!log.contains(KEY) && !log.contains(crate::support::PROVIDER_KEY), "and nobody's is logged");
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::fixture::{
-    Bench, assert_own_error, bench, chunk, chunked_head, long_prompt, message, message_with, prompt, sha256,
+    Bench, assert_own_error, bench, chunk, chunked_head, gateway, long_prompt, message, message_with, prompt, sha256,
 };
+use crate::raw_upstream::{MESSAGE, RawUpstream, ok};
 use crate::support::http::Connection;
 
 /// Time passes: what is tested is that nothing happens in it. Never used to wait for something.
@@ -136,6 +137,23 @@ fn a_client_that_sends_its_body_slowly_is_no_fault_of_the_upstream() {
     let answer = connection.read_response();
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(bench.entry(1).request_sha256, sha256(&body));
+}
+
+#[test]
+fn an_upstream_that_takes_a_body_slowly_is_no_fault_of_the_client() {
+    let upstream = RawUpstream::start(|mut peer| {
+        // Far more than the sockets hold is on its way, and for longer than the client would be given.
+        pause(Duration::from_millis(1500));
+        if peer.read_request().is_some() {
+            peer.send(&ok(MESSAGE));
+        }
+    });
+    let weir = gateway(&upstream.url(), "[limits]\nbody_timeout = \"600ms\"\n");
+    let mut connection = Connection::open(weir.clients());
+    connection.send(&message(weir.clients(), "", &prompt(false, &"slow ".repeat(5_000_000))));
+    let answer = connection.read_response();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    upstream.check();
 }
 
 /// Asks for an answer much larger than the sockets hold, and reads none of it for a while.

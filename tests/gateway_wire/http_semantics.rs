@@ -128,6 +128,7 @@ fn an_unknown_path_or_method_is_refused_in_the_shape_of_the_format() {
     assert_own_error(&get(&bench, "POST", "/v1/complete", &[("x-api-key", KEY)]), 404, "not_found_error");
     let answer = get(&bench, "GET", "/v1/messages", &[("x-api-key", KEY)]);
     assert_own_error(&answer, 405, "invalid_request_error");
+    assert_eq!(answer.header("allow"), Some("POST"), "RFC 9110 15.5.6");
     assert_own_error(&get(&bench, "DELETE", "/v1/models", &[]), 405, "invalid_request_error");
     assert_own_error(&get(&bench, "BREW", "/v1/messages", &[]), 405, "invalid_request_error");
 }
@@ -211,6 +212,25 @@ fn a_client_that_asks_to_close_gets_its_answer_and_the_end() {
 }
 
 #[test]
+fn what_follows_a_last_request_does_not_cost_the_client_its_answer() {
+    let bench = bench("");
+    for behind in [0, 2, 5_000, 300_000] {
+        let body = prompt(false, "bye");
+        let close = [("connection", "close")];
+        let mut bytes = message_with(bench.weir.clients(), "body_bytes=1500000", &close, &body);
+        bytes.resize(bytes.len() + behind, b'\n');
+        let mut connection = bench.connect();
+        connection.send(&bytes);
+        let head = connection.read_head();
+        // Time passes in which the gateway has done its part, and most of the answer still waits in its kernel: closing with
+        // input unread would throw that away.
+        std::thread::sleep(std::time::Duration::from_millis(400));
+        assert_eq!(connection.read_body(&head).len(), 1_500_000, "{behind} bytes behind the last request");
+        assert!(connection.is_closed());
+    }
+}
+
+#[test]
 fn an_http_1_0_client_gets_a_body_without_chunks() {
     let bench = bench("");
     for script in ["", "chunk=split", "trailers=1", "chunk=merged,thinking=1"] {
@@ -225,6 +245,12 @@ fn an_http_1_0_client_gets_a_body_without_chunks() {
         let entry = bench.entry(1);
         assert_eq!(sha256(&whole), entry.response_sha256, "{script}: {}", String::from_utf8_lossy(&whole));
     }
+    // It asks to keep the connection and would wait for a confirmation, or for the end: it gets the end.
+    let mut connection = bench.connect();
+    connection
+        .send(format!("GET /v1/models HTTP/1.0\r\nx-api-key: {KEY}\r\nconnection: keep-alive\r\n\r\n").as_bytes());
+    assert_eq!(connection.read_response().header("connection"), Some("close"));
+    assert!(connection.is_closed());
     let mut connection = bench.connect();
     connection.send(b"HEAD / HTTP/1.0\r\n\r\n");
     assert_eq!(connection.read_head().status, 200, "HTTP/1.0 needs no host");

@@ -151,6 +151,32 @@ fn a_connection_with_leftovers_never_answers_another_client() {
 }
 
 #[test]
+fn what_an_upstream_says_unasked_never_answers_another_client() {
+    let (said, unasked) = std::sync::mpsc::channel();
+    let said = std::sync::Mutex::new(said);
+    let (client_has_it, go_on) = std::sync::mpsc::channel::<()>();
+    let go_on = std::sync::Mutex::new(go_on);
+    let upstream = RawUpstream::start(move |mut peer| {
+        while peer.read_request().is_some() {
+            peer.send(&ok(MESSAGE));
+            if peer.number == 0 {
+                go_on.lock().expect("nobody else").recv().expect("the client has its answer");
+                peer.send(&ok(r#"{"stolen":true}"#));
+                said.lock().expect("nobody else").send(()).expect("the test waits");
+            }
+        }
+    });
+    let weir = gateway(&upstream.url(), "");
+    let mut connection = Connection::open(weir.clients());
+    assert_eq!(ask(&mut connection, &weir, &prompt(false, "one")).status, 200);
+    client_has_it.send(()).expect("the upstream waits");
+    unasked.recv().expect("the upstream has spoken");
+    let answer = ask(&mut connection, &weir, &prompt(false, "two"));
+    assert_eq!(answer.text(), MESSAGE, "somebody else's answer");
+    upstream.check();
+}
+
+#[test]
 fn many_clients_at_once_never_get_each_others_answers() {
     let bench = Arc::new(bench(""));
     let start = Arc::new(Barrier::new(16));

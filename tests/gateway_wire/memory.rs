@@ -134,7 +134,10 @@ fn five_hundred_connections_leave_no_descriptor_behind() {
         connection.send(&message(bench.weir.clients(), script, &prompt(turn % 2 == 0, "x")));
         match turn % 7 {
             0 => drop(connection),
-            1 => connection.stream().shutdown(std::net::Shutdown::Write).expect("a shutdown"),
+            1 => {
+                // It may have been reset already, as a broken answer ends.
+                let _gone = connection.stream().shutdown(std::net::Shutdown::Write);
+            }
             _ => {
                 connection.read_head();
             }

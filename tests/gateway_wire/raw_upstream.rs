@@ -102,6 +102,10 @@ impl RawUpstream {
         RawUpstream { addr, requests, connections, failures }
     }
 
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
     pub fn url(&self) -> String {
         format!("http://{}", self.addr)
     }

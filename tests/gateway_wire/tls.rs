@@ -6,9 +6,11 @@ use std::sync::Arc;
 use rustls::{ClientConfig, HandshakeKind};
 
 use crate::fixture::{KEY, assert_own_error, config_of, long_prompt, message, message_with, prompt, provider, sha256};
+use crate::raw_upstream::{RawUpstream, ok};
 use crate::support::http::Connection;
 use crate::support::{DEADLINE, Weir};
 use crate::tls_kit::{Authority, Identity, TlsFront, TlsStream, connect, read_answer};
+use weir::kernel::limits::{HEAD_ROOM_BYTES, SMALL_BUFFER_BYTES};
 use weir::loadtest::provider::ProviderHandle;
 
 /// A gateway that speaks TLS with its clients.
@@ -191,6 +193,31 @@ fn an_upstream_behind_tls_serves_and_its_connection_is_kept() {
         let answer = connection.read_response();
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
+}
+
+#[test]
+fn what_a_tls_session_holds_behind_an_answer_never_answers_another_client() {
+    // One record with an answer that fills the gateway's first read to the byte, and another answer behind it.
+    const FIRST_READ: usize = SMALL_BUFFER_BYTES - HEAD_ROOM_BYTES;
+    let authority = Authority::new();
+    let upstream = RawUpstream::start(|mut peer| {
+        while peer.read_request().is_some() {
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ";
+            let body = "x".repeat(FIRST_READ - head.len() - 4 - 4);
+            let answer = format!("{head}{}\r\n\r\n{body}", body.len());
+            assert_eq!(answer.len(), FIRST_READ);
+            peer.send(&[answer.as_bytes(), &ok(r#"{"stolen":true}"#)].concat());
+        }
+    });
+    let front = TlsFront::start(&authority.issue("localhost"), upstream.addr(), true);
+    let weir = secured_upstream("localhost", &front, Some(&authority), "");
+    for turn in 0..4 {
+        let mut connection = Connection::open(weir.clients());
+        connection.send(&message(weir.clients(), "", &prompt(false, "mine")));
+        let answer = connection.read_response();
+        assert!(answer.status == 200 && !answer.text().contains("stolen"), "turn {turn}: {}", answer.text());
+    }
+    upstream.check();
 }
 
 #[test]

@@ -43,6 +43,19 @@ impl Appender {
         builder.seal(&self.position.last)
     }
 
+    /// The segment being written.
+    pub fn segment(&self) -> u64 {
+        self.position.segment
+    }
+
+    /// Removes a segment that is complete.
+    pub fn remove(&mut self, segment: u64) -> io::Result<()> {
+        if segment >= self.position.segment {
+            return Err(io::Error::other("a segment being written is not removed"));
+        }
+        self.storage.remove(segment)
+    }
+
     /// Puts a group on disk.
     pub fn append(&mut self, group: &Group, now: UnixMs) -> io::Result<()> {
         let size = group.bytes.len() as u64;

@@ -6,9 +6,9 @@ use memchr::memmem;
 use prost::Message;
 
 /// A SHA-256.
-pub(super) type Hash = [u8; 32];
+pub(in crate::control) type Hash = [u8; 32];
 
-pub(super) const HEADER_BYTES: usize = 96;
+pub(in crate::control) const HEADER_BYTES: usize = 96;
 const SEGMENT_MAGIC: &[u8; 8] = b"WEIRJRNL";
 const FORMAT_VERSION: u32 = 1;
 const GROUP_MAGIC: &[u8; 4] = b"WGRP";
@@ -19,8 +19,8 @@ const BEFORE_LENGTH_BYTES: usize = 8;
 const HASH_BYTES: usize = 32;
 
 /// A segment's header, read.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct SegmentHeader {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::control) struct SegmentHeader {
     pub segment: u64,
     pub created_at_ms: u64,
     pub previous: Hash,
@@ -38,6 +38,11 @@ impl SegmentHeader {
         let crc = crc(&out[..92]);
         out[92..96].copy_from_slice(&crc.to_le_bytes());
         out
+    }
+
+    /// The hash of the header itself: what a checkpoint knows a segment by.
+    pub fn hash(&self) -> Hash {
+        sha256(&self.encode())
     }
 
     /// Reads a header, or says what is wrong with it.
@@ -110,7 +115,7 @@ pub(super) struct Group {
 
 /// A group found intact in a segment.
 #[derive(Debug)]
-pub(super) struct IntactGroup<'a> {
+pub(in crate::control) struct IntactGroup<'a> {
     /// Its place in the chain.
     pub hash: Hash,
     /// What it says the hash before it is.
@@ -122,6 +127,15 @@ pub(super) struct IntactGroup<'a> {
 }
 
 impl<'a> IntactGroup<'a> {
+    /// What must be read to know a group's size.
+    pub const HEAD_BYTES: usize = GROUP_HEAD_BYTES;
+
+    /// The size of the group whose head these bytes begin with, as it says itself; `None` if it is no head.
+    pub fn size_of(bytes: &[u8]) -> Option<usize> {
+        let head = bytes.get(..GROUP_HEAD_BYTES).filter(|head| &head[..4] == GROUP_MAGIC)?;
+        Some(BEFORE_LENGTH_BYTES + u32_at(head, 4) as usize)
+    }
+
     /// Checks the group at the start of these bytes.
     pub fn check(bytes: &'a [u8]) -> Result<Self, String> {
         let Some(head) = bytes.get(..GROUP_HEAD_BYTES) else {
@@ -146,6 +160,26 @@ impl<'a> IntactGroup<'a> {
         Ok(Self { hash: computed, previous, size, count: u32_at(head, 8), entries })
     }
 
+    /// Could a group that begins like this still come?
+    pub fn may_begin(bytes: &[u8]) -> bool {
+        let known = bytes.len().min(GROUP_MAGIC.len());
+        bytes[..known] == GROUP_MAGIC[..known]
+    }
+
+    /// The hash before it that the group with this head claims to continue.
+    pub fn previous_of(bytes: &[u8]) -> Option<Hash> {
+        bytes.get(12..GROUP_HEAD_BYTES)?.try_into().ok()
+    }
+
+    /// Do these bytes become a group if only their length field is made to say how many they are?
+    pub fn is_whole_but_for_its_length(bytes: &[u8]) -> bool {
+        let mut whole = bytes.to_vec();
+        let Some(length) = bytes.len().checked_sub(BEFORE_LENGTH_BYTES) else { return false };
+        let Some(field) = whole.get_mut(4..8) else { return false };
+        field.copy_from_slice(&(length as u32).to_le_bytes());
+        IntactGroup::check(&whole).is_ok()
+    }
+
     /// Its entries, as bytes; an error if they do not fill the group exactly.
     pub fn entries(&self) -> Result<Vec<&'a [u8]>, String> {
         let mut rest = self.entries;
@@ -168,6 +202,7 @@ pub(super) fn any_intact_group(bytes: &[u8]) -> bool {
     memmem::find_iter(bytes, GROUP_MAGIC).any(|at| IntactGroup::check(&bytes[at..]).is_ok())
 }
 
+/// Hashes bytes.
 fn sha256(bytes: &[u8]) -> Hash {
     let mut out = [0; 32];
     out.copy_from_slice(digest(&SHA256, bytes).as_ref());

@@ -6,6 +6,7 @@ use super::{
     codec,
     group::GroupBuilder,
     replay::{End, Replayer},
+    retention::Retention,
     storage::{DiskStorage, Storage, lock},
     writer::Writer,
 };
@@ -25,7 +26,7 @@ use std::{
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     thread::{self, JoinHandle},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// How the journal is kept.
@@ -38,18 +39,21 @@ pub struct JournalOptions {
     pub flush_interval: Duration,
     /// When the next segment begins. Bytes.
     pub segment_bytes_max: u64,
+    /// How long records are kept, at least; whole segments older than that are dropped. `None` keeps everything.
+    pub retention: Option<Duration>,
     /// How long `stop` tries to write against a disk that refuses.
     pub stop_timeout: Duration,
 }
 
 impl JournalOptions {
-    /// The defaults: 50 ms, 64 MiB, 10 s.
+    /// The defaults: 50 ms, 64 MiB, everything is kept, 10 s.
     pub fn new(directory: impl Into<PathBuf>, names: Arc<Names>) -> Self {
         Self {
             directory: directory.into(),
             names,
             flush_interval: Duration::from_millis(50),
             segment_bytes_max: SEGMENT_BYTES_MAX,
+            retention: None,
             stop_timeout: Duration::from_secs(10),
         }
     }
@@ -66,6 +70,7 @@ pub trait Sink: Send + 'static {
 pub struct Journal {
     pub(super) options: JournalOptions,
     pub(super) appender: Appender,
+    pub(super) retention: Retention,
     pub(super) health: Arc<JournalHealth>,
     // Held for the life of the journal: it is the lock on the store.
     _lock: File,
@@ -93,7 +98,7 @@ impl Journal {
         mut visit: impl FnMut(&Record),
     ) -> Result<(Self, Replay), JournalError> {
         let lock = lock(&options.directory)?;
-        let (replay, end) = Replayer::new(&options.directory, options.names.clone(), &mut visit).run()?;
+        let (replay, end, ages) = Replayer::new(&options.directory, options.names.clone(), &mut visit).run()?;
         let max = options.segment_bytes_max;
         let opened = match end {
             End::Fresh(position) => Appender::begin(storage, Position { offset: 0, ..position }, max, now()),
@@ -102,18 +107,23 @@ impl Journal {
         let failed =
             |source| JournalError::Io { doing: "write the journal in", path: options.directory.clone(), source };
         let mut appender = opened.map_err(failed)?;
+        let mut retention = Retention::new(options.retention, ages);
         for orphans in replay.orphans.chunks(GROUP_ENTRIES_MAX) {
             let mut builder = GroupBuilder::new();
             for orphan in orphans {
                 builder.push(&codec::encode(&Entry::Close(orphan.clone()), &options.names));
             }
             appender.append(&appender.seal(builder), now()).map_err(failed)?;
+            let newest = orphans.iter().map(|orphan| orphan.ended_at).max().unwrap_or_default();
+            retention.wrote(appender.segment(), newest);
             orphans.iter().for_each(&mut visit);
         }
+        // After replay, which is how the ages are known: what goes now has been counted once more, for this process only.
+        retention.apply(&mut appender, now(), Instant::now());
         let health = Arc::new(JournalHealth::default());
         health.set_accepting(true);
         health.set_flushed_at(now());
-        Ok((Self { options, appender, health, _lock: lock }, replay))
+        Ok((Self { options, appender, retention, health, _lock: lock }, replay))
     }
 
     /// The journal's state, for the readiness check and the shards.

@@ -39,7 +39,10 @@
 //! off and kept beside its segment, as `journal-%010d.wal.torn-OFFSET`; nothing reads that file.
 //!
 //! Names are texts in entries, never numbers, so that a segment can be read without the process that wrote it.
-//! Deliberately absent: snapshots and retention; they come as further files and leave this format alone.
+//!
+//! Retention takes whole segments away, oldest first, and leaves the format alone: the first remaining header says which
+//! hash the chain goes on from. What a start then rebuilds (usage, budgets) is what the remaining segments hold.
+//! Deliberately absent: snapshots; they come as further files and leave this format alone.
 
 mod appender;
 mod codec;
@@ -49,17 +52,23 @@ mod group;
 mod handle;
 mod health;
 mod replay;
+mod retention;
+mod segment;
 mod storage;
+mod walk;
 mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub use error::JournalError;
+pub(super) use group::{HEADER_BYTES, Hash, IntactGroup, SegmentHeader};
 pub use handle::{Journal, JournalHandle, JournalOptions, Sink};
 pub use health::JournalHealth;
 pub use replay::Replay;
 pub use storage::{DiskStorage, SegmentFile, Storage};
+pub(super) use storage::{segment_path, segments};
+pub(super) use walk::{ChainPlace, GroupPlace, Tail, Visit, Walk, created_at};
 
 /// `refused_by` of requests that were in flight when weir died.
 pub const CRASH: &str = "crash";

@@ -3,9 +3,10 @@
 use super::{
     JournalError,
     appender::Position,
-    codec::{Decoder, close_orphan},
-    group::{HEADER_BYTES, Hash, IntactGroup, SegmentHeader, any_intact_group},
-    storage::{segment_path, segments},
+    codec::close_orphan,
+    group::SegmentHeader,
+    retention::{Ages, SegmentAge},
+    walk::{ChainPlace, Tail, Visit, Walk},
 };
 use crate::kernel::{
     ids::RequestId,
@@ -47,13 +48,15 @@ pub(super) enum End {
 
 pub(super) struct Replayer<'a> {
     directory: &'a Path,
-    decoder: Decoder,
+    names: Arc<Names>,
     visit: &'a mut dyn FnMut(&Record),
     // Ids of all requests read; needed while reading, gone afterwards.
     closed: HashSet<RequestId>,
     open: HashMap<RequestId, Open>,
     last_seen: UnixMs,
-    last: Hash,
+    /// The newest moment in the segment being read.
+    newest: UnixMs,
+    ages: Ages,
     found: Replay,
 }
 
@@ -61,95 +64,53 @@ impl<'a> Replayer<'a> {
     pub fn new(directory: &'a Path, names: Arc<Names>, visit: &'a mut dyn FnMut(&Record)) -> Self {
         Self {
             directory,
-            decoder: Decoder::new(names),
+            names,
             visit,
             closed: HashSet::new(),
             open: HashMap::new(),
             last_seen: UnixMs(0),
-            last: [0; 32],
+            newest: UnixMs(0),
+            ages: Ages::new(),
             found: Replay::default(),
         }
     }
 
     /// Reads all segments. Orphans are found, but not yet closed on disk.
-    pub fn run(mut self) -> Result<(Replay, End), JournalError> {
-        let numbers = segments(self.directory)?;
-        let mut end = End::Fresh(Position { segment: 1, offset: 0, last: self.last });
-        for (place, segment) in numbers.iter().copied().enumerate() {
-            if place > 0 && numbers[place - 1] + 1 != segment {
-                return Err(JournalError::Missing { path: segment_path(self.directory, numbers[place - 1] + 1) });
+    pub fn run(mut self) -> Result<(Replay, End, Ages), JournalError> {
+        let tail = Walk::new(self.directory, self.names.clone()).run(&mut self)?;
+        let end = match tail {
+            Tail::Empty => End::Fresh(Position { segment: 1, offset: 0, last: [0; 32] }),
+            Tail::Whole(place) => End::In(position(place)),
+            Tail::Unbegun { place, path, why, .. } => {
+                self.found.segments += 1;
+                tracing::warn!(file = %path.display(), why, "journal segment was never completed; beginning it anew");
+                End::Fresh(position(place))
             }
-            end = self.segment(segment, place == 0, place + 1 == numbers.len())?;
-            self.found.segments += 1;
-        }
+            Tail::Torn { place, path, bytes, why } => {
+                self.torn(&path, place.offset, &bytes, &why)?;
+                End::In(position(place))
+            }
+        };
         let last_seen = self.last_seen;
         self.found.orphans = self.open.values().map(|open| close_orphan(open, last_seen)).collect();
         self.found.orphans.sort_by_key(|record| record.request_id);
-        Ok((self.found, end))
+        Ok((self.found, end, self.ages))
     }
 
-    fn segment(&mut self, segment: u64, first: bool, newest: bool) -> Result<End, JournalError> {
-        let path = segment_path(self.directory, segment);
-        let bytes = fs::read(&path).map_err(|source| JournalError::Io { doing: "read", path: path.clone(), source })?;
-        let damaged =
-            |offset: usize, why: String| JournalError::Damaged { path: path.clone(), offset: offset as u64, why };
-        let header = match SegmentHeader::decode(&bytes) {
-            Ok(header) => header,
-            // Its creation was cut short: a header is durable before the first group is written.
-            Err(why) if newest && bytes.len() <= HEADER_BYTES => {
-                tracing::warn!(file = %path.display(), why, "journal segment was never completed; beginning it anew");
-                return Ok(End::Fresh(Position { segment, offset: 0, last: self.last }));
-            }
-            Err(why) => return Err(damaged(0, why)),
-        };
-        if header.segment != segment {
-            return Err(damaged(16, format!("it says that it is segment {}", header.segment)));
-        }
-        if first {
-            self.last = header.previous;
-        } else if header.previous != self.last {
-            return Err(damaged(32, "it does not continue the segment before it".into()));
-        }
-        let mut at = HEADER_BYTES;
-        while at < bytes.len() {
-            match IntactGroup::check(&bytes[at..]) {
-                Ok(group) if group.previous == self.last => {
-                    self.group(&group).map_err(|why| damaged(at, why))?;
-                    at += group.size;
-                }
-                Ok(_) => return Err(damaged(at, "a group does not continue the one before it".into())),
-                Err(why) if newest && !any_intact_group(&bytes[at..]) => {
-                    self.torn(&path, at, &bytes[at..], &why)?;
-                    break;
-                }
-                Err(why) => return Err(damaged(at, why)),
-            }
-        }
-        tracing::info!(segment, bytes = bytes.len(), records = self.found.records, "journal segment read");
-        Ok(End::In(Position { segment, offset: at as u64, last: self.last }))
-    }
-
-    fn group(&mut self, group: &IntactGroup<'_>) -> Result<(), String> {
-        for bytes in group.entries()? {
-            match self.decoder.decode(bytes).map_err(|error| error.to_string())? {
-                Some(Entry::Open(open)) => self.opened(open),
-                Some(Entry::Close(record)) => self.closed(&record),
-                None => self.found.unknown_entries += 1,
-            }
-        }
-        self.last = group.hash;
-        Ok(())
+    fn seen(&mut self, at: UnixMs) {
+        self.last_seen = self.last_seen.max(at);
+        self.newest = self.newest.max(at);
     }
 
     fn opened(&mut self, open: Open) {
-        self.last_seen = self.last_seen.max(open.started_at);
+        self.seen(open.started_at);
         if !self.closed.contains(&open.request_id) {
             self.open.insert(open.request_id, open);
         }
     }
 
     fn closed(&mut self, record: &Record) {
-        self.last_seen = self.last_seen.max(record.ended_at);
+        self.seen(record.ended_at);
         if self.closed.insert(record.request_id) {
             self.open.remove(&record.request_id);
             self.found.records += 1;
@@ -160,7 +121,7 @@ impl<'a> Replayer<'a> {
     }
 
     /// Puts the torn group aside. It was never acknowledged, but nothing that may be evidence is thrown away.
-    fn torn(&mut self, path: &Path, at: usize, bytes: &[u8], why: &str) -> Result<(), JournalError> {
+    fn torn(&mut self, path: &Path, at: u64, bytes: &[u8], why: &str) -> Result<(), JournalError> {
         let aside: PathBuf = path.with_extension(format!("wal.torn-{at}"));
         fs::write(&aside, bytes).map_err(|source| JournalError::Io {
             doing: "keep the torn end of the journal in",
@@ -174,4 +135,29 @@ impl<'a> Replayer<'a> {
         );
         Ok(())
     }
+}
+
+impl Visit for Replayer<'_> {
+    fn segment(&mut self, _path: &Path, header: &SegmentHeader) -> Result<(), String> {
+        self.newest = UnixMs(header.created_at_ms);
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: Option<Entry>) {
+        match entry {
+            Some(Entry::Open(open)) => self.opened(open),
+            Some(Entry::Close(record)) => self.closed(&record),
+            None => self.found.unknown_entries += 1,
+        }
+    }
+
+    fn segment_end(&mut self, segment: u64, bytes: u64) {
+        self.found.segments += 1;
+        self.ages.push_back(SegmentAge { segment, newest: self.newest });
+        tracing::info!(segment, bytes, records = self.found.records, "journal segment read");
+    }
+}
+
+fn position(place: ChainPlace) -> Position {
+    Position { segment: place.segment, offset: place.offset, last: place.last }
 }

@@ -22,6 +22,9 @@ pub trait Storage: Send {
 
     /// Opens a segment for writing and cuts what is behind `length` bytes.
     fn reopen(&mut self, segment: u64, length: u64) -> io::Result<Box<dyn SegmentFile>>;
+
+    /// Removes a segment and what was cut off it, durably.
+    fn remove(&mut self, segment: u64) -> io::Result<()>;
 }
 
 /// A segment being written.
@@ -63,6 +66,20 @@ impl Storage for DiskStorage {
         }
         Ok(Box::new(DiskSegment(file)))
     }
+
+    fn remove(&mut self, segment: u64) -> io::Result<()> {
+        let path = segment_path(&self.directory, segment);
+        // Torn ends first: what is left after a crash in between is still found from the segment's name.
+        let torn = format!("journal-{segment:010}.wal.torn-");
+        for file in fs::read_dir(&self.directory)? {
+            let file = file?;
+            if file.file_name().to_string_lossy().starts_with(&torn) {
+                fs::remove_file(file.path())?;
+            }
+        }
+        fs::remove_file(path)?;
+        File::open(&self.directory)?.sync_all()
+    }
 }
 
 struct DiskSegment(File);
@@ -78,12 +95,12 @@ impl SegmentFile for DiskSegment {
 }
 
 /// Where a segment is.
-pub(super) fn segment_path(directory: &Path, segment: u64) -> PathBuf {
+pub(in crate::control) fn segment_path(directory: &Path, segment: u64) -> PathBuf {
     directory.join(format!("journal-{segment:010}.wal"))
 }
 
 /// The numbers of the segments in a directory, in order.
-pub(super) fn segments(directory: &Path) -> Result<Vec<u64>, JournalError> {
+pub(in crate::control) fn segments(directory: &Path) -> Result<Vec<u64>, JournalError> {
     let failed = |source| JournalError::Io { doing: "list", path: directory.into(), source };
     let mut found = Vec::new();
     for file in fs::read_dir(directory).map_err(failed)? {

@@ -4,6 +4,7 @@ mod chain;
 mod codec;
 mod crash;
 mod faults;
+mod retention;
 
 use super::{group::GroupBuilder, *};
 use crate::{
@@ -24,11 +25,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-fn id(n: u64) -> RequestId {
+pub(in crate::control) fn id(n: u64) -> RequestId {
     RequestId::new(1_763_700_000_000 + n, ShardId(0), n)
 }
 
-fn open_of(n: u64, names: &Names) -> Open {
+pub(in crate::control) fn open_of(n: u64, names: &Names) -> Open {
     Open {
         request_id: id(n),
         started_at: UnixMs(1_763_700_000_000 + n),
@@ -45,7 +46,7 @@ fn open_of(n: u64, names: &Names) -> Open {
     }
 }
 
-fn record_of(n: u64, names: &Names) -> Record {
+pub(in crate::control) fn record_of(n: u64, names: &Names) -> Record {
     let open = open_of(n, names);
     Record {
         request_id: open.request_id,
@@ -66,17 +67,45 @@ fn record_of(n: u64, names: &Names) -> Record {
     }
 }
 
-fn options(directory: &Path, names: &Arc<Names>) -> JournalOptions {
+pub(in crate::control) fn options(directory: &Path, names: &Arc<Names>) -> JournalOptions {
     JournalOptions { flush_interval: Duration::from_millis(2), ..JournalOptions::new(directory, names.clone()) }
 }
 
 fn append(journal: &mut Journal, entries: &[Entry]) {
+    append_at(journal, entries, UnixMs(1));
+}
+
+/// Writes one group of these entries; a segment that begins with it is said to be of this time.
+pub(in crate::control) fn append_at(journal: &mut Journal, entries: &[Entry], now: UnixMs) {
+    let newest = entries.iter().map(|entry| match entry {
+        Entry::Open(open) => open.started_at,
+        Entry::Close(record) => record.ended_at,
+    });
+    let newest = newest.max().unwrap_or_default();
     let mut builder = GroupBuilder::new();
     for entry in entries {
         builder.push(&codec_of(entry, journal));
     }
     let group = journal.appender.seal(builder);
-    journal.appender.append(&group, UnixMs(1)).unwrap();
+    journal.appender.append(&group, now).unwrap();
+    journal.retention.wrote(journal.appender.segment(), newest);
+}
+
+/// A whole group of one entry that a later version wrote, behind the group with this hash.
+pub(in crate::control) fn later_group(record: &Record, names: &Names, previous: &Hash) -> Vec<u8> {
+    let entry = super::codec::encode(&Entry::Close(record.clone()), names);
+    let Some(entry::KindV1::Close(mut close)) = entry.kind else { panic!() };
+    close.outcome = 99;
+    let mut builder = GroupBuilder::new();
+    builder.push(&entry::EntryV1 { kind: Some(entry::KindV1::Close(close)) });
+    builder.seal(previous).bytes
+}
+
+/// A whole group that closes one request, behind the group with this hash.
+pub(in crate::control) fn group_of(record: &Record, names: &Names, previous: &Hash) -> Vec<u8> {
+    let mut builder = GroupBuilder::new();
+    builder.push(&super::codec::encode(&Entry::Close(record.clone()), names));
+    builder.seal(previous).bytes
 }
 
 fn codec_of(entry: &Entry, journal: &Journal) -> entry::EntryV1 {
@@ -98,11 +127,11 @@ fn read(directory: &Path, names: &Arc<Names>) -> Result<(Vec<RequestId>, Replay)
     Ok((seen, replay))
 }
 
-fn segment(directory: &Path, number: u64) -> std::path::PathBuf {
+pub(in crate::control) fn segment(directory: &Path, number: u64) -> std::path::PathBuf {
     super::storage::segment_path(directory, number)
 }
 
-fn send(sender: &mut UpSender, n: u64, names: &Names) {
+pub(in crate::control) fn send(sender: &mut UpSender, n: u64, names: &Names) {
     let mut ticket = sender.ticket().unwrap();
     assert!(sender.open(&mut ticket, open_of(n, names)));
     sender.close(ticket, record_of(n, names));

@@ -6,7 +6,10 @@ use super::{
     handle::now,
 };
 use crate::{
-    kernel::record::{Entry, Record},
+    kernel::{
+        record::{Entry, Record},
+        time::UnixMs,
+    },
     link::up::UpReceiver,
 };
 use std::{
@@ -62,6 +65,8 @@ impl Writer {
             if stopping {
                 return Ok(());
             }
+            let Journal { retention, appender, .. } = &mut self.journal;
+            retention.apply(appender, begun_at, Instant::now());
             thread::park_timeout(self.journal.options.flush_interval);
         }
     }
@@ -71,13 +76,17 @@ impl Writer {
         let begun_at = now();
         let mut builder = GroupBuilder::new();
         let share = (GROUP_ENTRIES_MAX / self.receivers.len().max(1)).max(1);
-        let mut more = false;
+        let (mut more, mut newest) = (false, UnixMs(0));
         self.closes.clear();
         for receiver in &mut self.receivers {
             let taken = receiver.drain(share, |entry| {
                 builder.push(&codec::encode(&entry, &self.journal.options.names));
-                if let Entry::Close(record) = entry {
-                    self.closes.push(record);
+                match entry {
+                    Entry::Open(open) => newest = newest.max(open.started_at),
+                    Entry::Close(record) => {
+                        newest = newest.max(record.ended_at);
+                        self.closes.push(record);
+                    }
                 }
             });
             more |= taken == share;
@@ -87,6 +96,7 @@ impl Writer {
         }
         let group = self.journal.appender.seal(builder);
         self.write(&group)?;
+        self.journal.retention.wrote(self.journal.appender.segment(), newest);
         // While there is more in the rings, only what has been flushed before is certain to be complete.
         let as_of = if more { self.journal.health.flushed_at() } else { begun_at };
         self.sink.flushed(&self.closes, as_of);

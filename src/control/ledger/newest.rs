@@ -32,10 +32,16 @@ pub struct RecordFilter {
     pub project: Option<String>,
     /// One session.
     pub session: Option<String>,
+    /// One model, asked for or served.
+    pub model: Option<String>,
+    /// One status.
+    pub status: Option<u16>,
     /// One outcome.
     pub outcome: Option<Outcome>,
     /// Begun at or after this Unix second.
     pub since: Option<i64>,
+    /// Begun before this Unix second.
+    pub until: Option<i64>,
 }
 
 impl Default for RecordFilter {
@@ -48,16 +54,31 @@ impl Default for RecordFilter {
             team: None,
             project: None,
             session: None,
+            model: None,
+            status: None,
             outcome: None,
             since: None,
+            until: None,
         }
     }
 }
 
 impl RecordFilter {
     /// The keys it takes.
-    pub const KEYS: [&str; 9] =
-        ["limit", "request_id", "key", "user", "team", "project", "session", "outcome", "since"];
+    pub const KEYS: [&str; 12] = [
+        "limit",
+        "request_id",
+        "key",
+        "user",
+        "team",
+        "project",
+        "session",
+        "model",
+        "status",
+        "outcome",
+        "since",
+        "until",
+    ];
 
     /// Reads a query string's pairs; an error names what is allowed. An empty value is no condition.
     pub fn parse(pairs: &[(String, String)]) -> Result<Self, String> {
@@ -72,19 +93,26 @@ impl RecordFilter {
                 "team" => filter.team = text,
                 "project" => filter.project = text,
                 "session" => filter.session = text,
+                "model" => filter.model = text,
+                "status" => filter.status = text.as_deref().map(status_of).transpose()?,
                 "outcome" => filter.outcome = text.as_deref().map(outcome_of).transpose()?,
                 "since" => filter.since = time_of(key, value)?,
+                "until" => filter.until = time_of(key, value)?,
                 other => return Err(unknown_key(other, &Self::KEYS)),
             }
         }
         Ok(filter)
     }
 
-    fn takes(&self, record: &Record, names: &Names) -> bool {
+    /// Does everything asked for match this record? The limit is the caller's business.
+    pub fn takes(&self, record: &Record, names: &Names) -> bool {
         let wanted = |want: &Option<String>, have: &str| want.as_deref().is_none_or(|want| want == have);
         if self.outcome.is_some_and(|outcome| outcome != record.outcome)
             || self.since.is_some_and(|since| record.started_at.seconds() < since)
+            || self.until.is_some_and(|until| record.started_at.seconds() >= until)
+            || self.status.is_some_and(|status| status != record.status)
             || !wanted(&self.session, &record.session)
+            || !(wanted(&self.model, &record.model_served) || wanted(&self.model, &record.model_requested))
             || self.request_id.as_ref().is_some_and(|id| *id != record.request_id.to_string())
         {
             return false;
@@ -103,6 +131,10 @@ impl RecordFilter {
 fn limit_of(value: &str) -> Result<usize, String> {
     let limit = value.parse().ok().filter(|limit| (1..=NEWEST_RECORDS_MAX).contains(limit));
     limit.ok_or_else(|| format!("limit: `{value}` is not a number from 1 to {NEWEST_RECORDS_MAX}"))
+}
+
+fn status_of(value: &str) -> Result<u16, String> {
+    value.parse().map_err(|_| format!("status: `{value}` is no HTTP status; 0 finds requests that got no answer"))
 }
 
 fn outcome_of(value: &str) -> Result<Outcome, String> {

@@ -28,7 +28,7 @@ use crate::{
     },
     wire::h1::{HeadLimits, Progress, RequestHead, RequestParser},
 };
-use std::{net::SocketAddr, rc::Rc, time::Duration};
+use std::{net::SocketAddr, pin::pin, rc::Rc, time::Duration};
 
 /// How long a connection that is being closed may take to notice.
 const LINGER: Duration = Duration::from_secs(2);
@@ -162,7 +162,9 @@ impl Connection {
         }
         pipe.reset(!bad);
         link.reset();
-        link.closing.set(bad || !head.keep_alive || shard.door.phase() != Phase::Serving);
+        // An HTTP/1.0 client that asks to keep the connection wants that confirmed in words of its own; it may have a new one.
+        let last = bad || !head.keep_alive || head.minor_version == 0;
+        link.closing.set(last || shard.door.phase() != Phase::Serving);
         link.deadlines.arm(Awaited::Read, shard.sweeper.in_(serving.limits.body_timeout));
         let cx = Exchange {
             shard,
@@ -180,8 +182,11 @@ impl Connection {
             first: Part::new(buf.clone(), if bad { buf.len() } else { head.head_len }..buf.len()),
             bytes_max: serving.limits.body_bytes_max,
         };
-        let walked = async {
+        let walked = pin!(async {
             walk::walk(&cx, writer, fault).await;
+            if cx.body_is_in_the_way() {
+                link.closing.set(true);
+            }
             pipe.stop();
             link.walking.set(false);
             link.works_for(None);
@@ -196,8 +201,8 @@ impl Connection {
             } else {
                 link.deadlines.arm(Awaited::Read, shard.sweeper.in_(serving.limits.keep_alive_timeout));
             }
-        };
-        let (next, ()) = both(intake::run(reader, source, pipe, link), walked).await;
+        });
+        let (next, ()) = both(pin!(intake::run(reader, source, pipe, link)), walked).await;
         next
     }
 }

@@ -12,10 +12,11 @@ use crate::{
         fault::{Fault, FaultKind, Room},
         ids::RequestId,
         keys::KeyDigest,
+        limits::DISCARD_BYTES_MAX,
         time::MonoUs,
     },
     sys::socket::Kill,
-    wire::h1::{Known, RequestHead, header},
+    wire::h1::{Known, RequestBody, RequestHead, header},
 };
 use std::{
     cell::{Cell, RefCell},
@@ -160,6 +161,18 @@ impl<'c> Exchange<'c> {
         edge.allow_from.is_empty() || self.client().is_some_and(welcome)
     }
 
+    /// The rest of the body is too long to be read and forgotten, or nobody knows where it ends: the connection cannot be kept.
+    pub fn body_is_in_the_way(&self) -> bool {
+        let unread = match self.head.body {
+            _ if self.pipe.is_ended() => 0,
+            RequestBody::None => 0,
+            RequestBody::Length(bytes) => bytes.saturating_sub(self.pipe.received()),
+            RequestBody::Chunked => u64::MAX,
+        };
+        // A client that waits for `100 Continue` may or may not send its body now: the framing can no longer be trusted.
+        unread > DISCARD_BYTES_MAX || (self.head.expect_continue && unread > 0) || self.pipe.failure().is_some()
+    }
+
     /// The client's path, raw.
     pub fn path(&self) -> &'c [u8] {
         self.head.path.of(self.bytes)
@@ -175,14 +188,11 @@ pub struct Incoming {
 impl Incoming {
     /// Finds out where a request leads, and holds it to the limits its head already shows.
     pub fn accept(cx: &Exchange<'_>) -> Result<Self, Fault> {
-        use crate::{
-            dialect::{NoRoute, anthropic::paths},
-            wire::h1::RequestBody,
-        };
+        use crate::dialect::{NoRoute, anthropic::paths};
         let route = paths::route(cx.head.method, cx.path()).map_err(|no| match no {
             NoRoute::Path => Fault::new(Room::Edge, FaultKind::NotFound, "no such path on this gateway"),
             NoRoute::Method(allowed) => {
-                Fault::new(Room::Edge, FaultKind::MethodNotAllowed, format!("this path takes {allowed} only"))
+                Fault::new(Room::Edge, FaultKind::MethodNotAllowed(allowed), format!("this path takes {allowed} only"))
             }
         })?;
         if !cx.client_is_allowed() {

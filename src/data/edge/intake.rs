@@ -4,17 +4,22 @@
 use super::{
     incoming::ClientLink,
     pipe::{BodyFailure, BodyPipe, wanted},
+    signal::first_of,
 };
 use crate::{
     data::shard::deadlines::Awaited,
     kernel::limits::{BULK_BUFFER_BYTES, CHUNK_EXTENSION_BYTES_MAX, SMALL_BUFFER_BYTES, TRAILER_BYTES_MAX},
     sys::{
         buf::{Buf, Part},
+        clock, runtime,
         socket::Reader,
     },
     wire::h1::{ChunkEvent, ChunkLimits, ChunkedScanner, RequestBody},
 };
-use std::rc::Rc;
+use std::{ops::Range, rc::Rc, time::Duration};
+
+/// How often a client whose next request waits is looked at.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// What the client sent after its request.
 pub enum NextBytes {
@@ -65,9 +70,7 @@ impl Intake<'_> {
             let Some(part) = self.read_more(left).await else { return NextBytes::Gone };
             let here = (part.len() as u64).min(left) as usize;
             left -= here as u64;
-            if !self.pipe.is_stopped() {
-                self.pipe.push(part.slice(0..here));
-            }
+            self.push(part.slice(0..here));
             rest = part.slice(here..part.len());
         }
         self.pipe.end();
@@ -81,16 +84,16 @@ impl Intake<'_> {
         let mut part = first;
         loop {
             let mut at = 0;
+            let mut payload = Payload::default();
             loop {
                 let step = scanner.step(&part.bytes()[at..]);
                 match step {
                     Ok((taken, ChunkEvent::Data(range))) => {
-                        if !self.pipe.is_stopped() {
-                            self.pipe.push(part.slice(at + range.start..at + range.end));
-                        }
+                        payload.add(&part, at + range.start..at + range.end);
                         at += taken;
                     }
                     Ok((taken, ChunkEvent::End)) => {
+                        self.push(payload.whole(&part));
                         self.pipe.end();
                         let rest = part.slice(at + taken..part.len());
                         return self.watch(rest).await;
@@ -102,6 +105,7 @@ impl Intake<'_> {
                     }
                 }
             }
+            self.push(payload.whole(&part));
             if self.pipe.received() > self.bytes_max {
                 self.pipe.fail(BodyFailure::TooLarge);
                 return self.linger().await;
@@ -113,15 +117,22 @@ impl Intake<'_> {
         }
     }
 
+    /// Hands payload on, or forgets it when nobody wants it any more.
+    fn push(&self, part: Part) {
+        if !self.pipe.is_stopped() {
+            self.pipe.push(part);
+        }
+    }
+
     /// One read of body bytes; none if the body will not be whole.
     async fn read_more(&mut self, expected: u64) -> Option<Part> {
-        self.pipe.room().await;
+        self.room().await;
         let bulk = expected > SMALL_BUFFER_BYTES as u64;
         let (result, buf) = self.reader.read(if bulk { Buf::bulk() } else { Buf::small() }).await;
         match result {
             Ok(bytes) if bytes > 0 => {
                 // A nearly empty bulk buffer that may be kept for a retry would waste more than a copy costs.
-                let buf = if bulk && bytes * 2 < BULK_BUFFER_BYTES { Buf::copy_of(buf.filled()) } else { buf };
+                let buf = if bulk && bytes * 4 < BULK_BUFFER_BYTES { Buf::copy_of(buf.filled()) } else { buf };
                 let len = buf.len();
                 Some(Part::new(Rc::new(buf), 0..len))
             }
@@ -136,13 +147,27 @@ impl Intake<'_> {
         }
     }
 
+    /// Waits until the pipe takes more. The client's time stands still meanwhile: a slow upstream is not its fault.
+    async fn room(&self) {
+        if self.pipe.has_room() {
+            return;
+        }
+        let left = self.link.deadlines.pause(Awaited::Read, clock::mono());
+        self.pipe.room().await;
+        if let Some(left) = left
+            && !self.pipe.is_stopped()
+        {
+            self.link.deadlines.arm(Awaited::Read, clock::mono().after(left));
+        }
+    }
+
     /// The body is whole: what comes now is the next request, or the end.
     async fn watch(self, rest: Part) -> NextBytes {
         if self.link.walking.get() {
             self.link.deadlines.disarm(Awaited::Read);
         }
         if !rest.is_empty() {
-            return NextBytes::Bytes(Buf::copy_of(rest.bytes()));
+            return self.stash(Buf::copy_of(rest.bytes())).await;
         }
         // A stream is watched for long, with little memory; after a short answer the next request comes soon, in one read.
         let streams = self.pipe.scanner().value(wanted::STREAM).is_some_and(|value| value.raw == b"true");
@@ -154,7 +179,7 @@ impl Intake<'_> {
                     drop(buf);
                     return self.linger().await;
                 }
-                NextBytes::Bytes(buf)
+                self.stash(buf).await
             }
             _ => {
                 self.link.leave();
@@ -162,6 +187,25 @@ impl Intake<'_> {
                 NextBytes::Gone
             }
         }
+    }
+
+    /// The client has begun its next request while this one runs. No more of it is read, so that it waits; but a client that
+    /// leaves is to be noticed all the same, or its answer would be made and paid for nobody.
+    async fn stash(self, next: Buf) -> NextBytes {
+        while !self.pipe.is_stopped() {
+            first_of(self.pipe.stopped(), runtime::sleep(LOOK)).await;
+            if !self.pipe.is_stopped() && self.link.deadlines.kill().is_left() {
+                self.link.leave();
+                self.pipe.wake();
+                return NextBytes::Gone;
+            }
+        }
+        if self.link.closing.get() {
+            // There will be no next request. Closing with its bytes unread would reset the connection, and throw away what the
+            // client has not yet taken of its answer.
+            return self.linger().await;
+        }
+        NextBytes::Bytes(next)
     }
 
     /// Reads and throws away until the client has seen our answer and leaves, or until the deadline.
@@ -179,5 +223,34 @@ impl Intake<'_> {
                 return NextBytes::Gone;
             }
         }
+    }
+}
+
+/// The payload in one read of a chunked body: where it lies, or a copy of it where there are several chunks. One part for each
+/// read, however small the client cuts its chunks.
+#[derive(Default)]
+struct Payload {
+    first: Range<usize>,
+    joined: Vec<u8>,
+}
+
+impl Payload {
+    fn add(&mut self, read: &Part, range: Range<usize>) {
+        if self.first.is_empty() {
+            self.first = range;
+            return;
+        }
+        if self.joined.is_empty() {
+            self.joined.extend_from_slice(&read.bytes()[self.first.clone()]);
+        }
+        self.joined.extend_from_slice(&read.bytes()[range]);
+    }
+
+    fn whole(self, read: &Part) -> Part {
+        if self.joined.is_empty() {
+            return read.slice(self.first);
+        }
+        let len = self.joined.len();
+        Part::new(Rc::new(Buf::copy_of(&self.joined)), 0..len)
     }
 }

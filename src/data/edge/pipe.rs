@@ -2,7 +2,8 @@
 //!
 //! The intake pushes payload as it arrives; the gate looks into it through the scanner; an upload takes it out with a cursor
 //! of its own. While a retry is still possible the sent parts stay, within the shard's cap; then they go as they are sent.
-//! Bounded: at most `PIPE_BYTES_MAX` wait unsent, unless the gate needs to see further and the shard has room to keep it.
+//! Bounded: at most `PIPE_BYTES_MAX` of memory wait unsent, unless the gate needs to see further and the shard has room to
+//! keep it. Memory is what counts, not payload: a client that sends byte by byte must not make us keep a buffer for each.
 
 use super::signal::Signal;
 use crate::{
@@ -41,6 +42,8 @@ pub enum BodyFailure {
     TimedOut,
     /// Larger than the limit.
     TooLarge,
+    /// The gate must see further, and the shard keeps as much as it may.
+    Crowded,
     /// Not what its framing says, or ambiguous.
     Malformed(&'static str),
 }
@@ -68,11 +71,15 @@ pub enum Next {
 struct State {
     parts: VecDeque<Part>,
     first_part: u64,
+    /// Payload bytes before the first part.
+    first_offset: u64,
     received: u64,
     sent: u64,
+    /// Memory of all parts, and of those that no upload has sent.
     kept_footprint: usize,
+    unsent_footprint: usize,
     keep: bool,
-    unsent_max: u64,
+    looks_further: bool,
     ended: bool,
     failure: Option<BodyFailure>,
     scanner: TopLevelScanner,
@@ -95,11 +102,13 @@ impl BodyPipe {
         let state = State {
             parts: VecDeque::new(),
             first_part: 0,
+            first_offset: 0,
             received: 0,
             sent: 0,
             kept_footprint: 0,
+            unsent_footprint: 0,
             keep: true,
-            unsent_max: PIPE_BYTES_MAX as u64,
+            looks_further: false,
             ended: false,
             failure: None,
             scanner: TopLevelScanner::new(&WANTED),
@@ -114,16 +123,16 @@ impl BodyPipe {
     pub fn reset(&self, scan: bool) {
         self.drop_parts();
         let mut state = self.state.borrow_mut();
-        (state.received, state.sent, state.first_part) = (0, 0, 0);
+        (state.received, state.sent, state.first_part, state.first_offset) = (0, 0, 0, 0);
         (state.keep, state.ended, state.failure, state.stopped) = (true, false, None, false);
-        (state.unsent_max, state.scan, state.scan_error) = (PIPE_BYTES_MAX as u64, scan, None);
+        (state.looks_further, state.scan, state.scan_error) = (false, scan, None);
         state.scanner.reset();
     }
 
     fn drop_parts(&self) {
         let mut state = self.state.borrow_mut();
         self.shard_kept.set(self.shard_kept.get().saturating_sub(state.kept_footprint));
-        state.kept_footprint = 0;
+        (state.kept_footprint, state.unsent_footprint) = (0, 0);
         state.first_part += state.parts.len() as u64;
         state.parts.clear();
     }
@@ -136,6 +145,10 @@ impl BodyPipe {
         {
             let mut state = self.state.borrow_mut();
             state.received += part.len() as u64;
+            if state.failure.is_some() {
+                // Nobody will take it.
+                return;
+            }
             if state.scan && state.scan_error.is_none() {
                 if let Err(error) = state.scanner.feed(part.bytes()) {
                     state.scan_error = Some(error);
@@ -144,11 +157,15 @@ impl BodyPipe {
                     state.failure = Some(BodyFailure::Malformed("model, max_tokens or stream is given twice"));
                 }
             }
-            let footprint = part.len();
+            let footprint = part.footprint();
             state.kept_footprint += footprint;
+            state.unsent_footprint += footprint;
             self.shard_kept.set(self.shard_kept.get() + footprint);
-            if state.keep && self.shard_kept.get() > REPLAY_BYTES_MAX {
+            if self.shard_kept.get() > REPLAY_BYTES_MAX {
                 state.keep = false;
+                if state.looks_further && state.unsent_footprint > PIPE_BYTES_MAX {
+                    state.failure = state.failure.or(Some(BodyFailure::Crowded));
+                }
             }
             state.parts.push_back(part);
         }
@@ -161,17 +178,16 @@ impl BodyPipe {
         if state.keep {
             return;
         }
-        let mut offset: u64 = state.received - state.parts.iter().map(|p| p.len() as u64).sum::<u64>();
         while let Some(front) = state.parts.front() {
-            let bytes = front.len();
-            if offset + bytes as u64 > state.sent {
+            let (end, footprint) = (state.first_offset + front.len() as u64, front.footprint());
+            if end > state.sent {
                 break;
             }
-            offset += bytes as u64;
             state.parts.pop_front();
             state.first_part += 1;
-            state.kept_footprint -= bytes;
-            self.shard_kept.set(self.shard_kept.get().saturating_sub(bytes));
+            state.first_offset = end;
+            state.kept_footprint -= footprint;
+            self.shard_kept.set(self.shard_kept.get().saturating_sub(footprint));
         }
     }
 
@@ -202,6 +218,11 @@ impl BodyPipe {
         self.state.borrow().stopped
     }
 
+    /// Waits until the exchange is over. For the side that pushes, once it has nothing more to push.
+    pub async fn stopped(&self) {
+        self.taken.until(|| self.is_stopped().then_some(())).await;
+    }
+
     /// Wakes whoever waits for bytes: the client is gone, or an upload is to stop.
     pub fn wake(&self) {
         self.arrived.notify();
@@ -209,23 +230,30 @@ impl BodyPipe {
 
     /// Waits until more may be pushed, the exchange is over, or the body failed.
     pub async fn room(&self) {
-        self.taken
-            .until(|| {
-                let state = self.state.borrow();
-                let unsent = state.received - state.sent.min(state.received);
-                (unsent < state.unsent_max || state.stopped || state.failure.is_some()).then_some(())
-            })
-            .await;
+        self.taken.until(|| self.has_room().then_some(())).await;
     }
 
-    /// Lets the gate see further into the body than uploads would need. False if the shard keeps too much already.
+    /// Would `room` come back at once?
+    pub fn has_room(&self) -> bool {
+        let state = self.state.borrow();
+        let room = state.looks_further || state.unsent_footprint < PIPE_BYTES_MAX;
+        room || state.stopped || state.failure.is_some()
+    }
+
+    /// Lets the gate see further into the body than uploads would need, until `look_no_further`. False if the shard keeps too
+    /// much already; once it does, the body fails as `Crowded`.
     pub fn look_further(&self) -> bool {
         if self.shard_kept.get() >= REPLAY_BYTES_MAX {
             return false;
         }
-        self.state.borrow_mut().unsent_max = u64::MAX;
+        self.state.borrow_mut().looks_further = true;
         self.taken.notify();
         true
+    }
+
+    /// The gate has seen enough: what still comes waits for the upload.
+    pub fn look_no_further(&self) {
+        self.state.borrow_mut().looks_further = false;
     }
 
     /// What stands at a cursor. `over`: the upload's own reason to stop; whoever sets it calls `wake`.
@@ -254,7 +282,10 @@ impl BodyPipe {
         cursor.offset += part.len() as u64;
         {
             let mut state = self.state.borrow_mut();
-            state.sent = state.sent.max(cursor.offset);
+            if cursor.offset > state.sent {
+                state.sent = cursor.offset;
+                state.unsent_footprint = state.unsent_footprint.saturating_sub(part.footprint());
+            }
         }
         self.forget_sent();
         self.taken.notify();

@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     future::poll_fn,
+    pin::Pin,
     task::{Poll, Waker},
 };
 
@@ -36,9 +37,12 @@ impl Signal {
     }
 }
 
-/// Runs two futures side by side to the end of both; neither is ever dropped half way (law 10).
-pub async fn both<A, B>(first: impl Future<Output = A>, second: impl Future<Output = B>) -> (A, B) {
-    let (mut first, mut second) = (std::pin::pin!(first), std::pin::pin!(second));
+/// Runs two futures side by side to the end of both; neither is ever dropped half way (law 10). They come pinned: as arguments
+/// by value they would take their place in memory twice.
+pub async fn both<A, B>(
+    mut first: Pin<&mut impl Future<Output = A>>,
+    mut second: Pin<&mut impl Future<Output = B>>,
+) -> (A, B) {
     let (mut one, mut two) = (None, None);
     poll_fn(move |cx| {
         if one.is_none()
@@ -60,4 +64,10 @@ pub async fn both<A, B>(first: impl Future<Output = A>, second: impl Future<Outp
         }
     })
     .await
+}
+
+/// Waits for either; the other is dropped, so neither may be an operation of the kernel's (law 10).
+pub async fn first_of(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+    let (mut one, mut other) = (std::pin::pin!(one), std::pin::pin!(other));
+    poll_fn(|cx| if one.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { other.as_mut().poll(cx) }).await;
 }

@@ -147,7 +147,7 @@ async fn reserve(
     }
     let accounts: ArrayVec<Touch<'_>, BUDGETS_PER_REQUEST_MAX> =
         touches.iter().map(|(touch, _)| touch.clone()).collect();
-    let deadline = clock::mono().after(BUDGET_WAIT);
+    let mut deadline = clock::mono().after(BUDGET_WAIT);
     let mut exact = false;
     loop {
         let asked = ask(cx, rates, routed);
@@ -165,6 +165,8 @@ async fn reserve(
         if !exact {
             whole_body(cx).await?;
             exact = true;
+            // Its turn begins when there is something to decide on; a slow body must not use it up.
+            deadline = clock::mono().after(BUDGET_WAIT);
         }
         if let Some(failure) = cx.pipe.failure() {
             return Err(body_fault(cx, failure));
@@ -183,6 +185,7 @@ async fn whole_body(cx: &Exchange<'_>) -> Result<(), Fault> {
         return Err(Fault::new(Room::Gate, FaultKind::Overloaded, "too many large requests at once; try again"));
     }
     let failure = cx.pipe.until(|| cx.pipe.failure().map(Some).or(cx.pipe.is_ended().then_some(None))).await;
+    cx.pipe.look_no_further();
     failure.map_or(Ok(()), |failure| Err(body_fault(cx, failure)))
 }
 

@@ -10,6 +10,10 @@ use std::{collections::HashMap, hash::BuildHasher, hash::RandomState};
 const SEEN_MIN: u32 = 5;
 /// How much of the mark is left after a cheaper request.
 const SINK: f32 = 0.995;
+/// The least share of its bound that is expected of any request. It bounds what a sudden change can do: requests that all turn out
+/// as dear as they can be cost eight times what was held for them, and so pass a cap by at most seven times the room that was
+/// left, and by one request.
+pub const SHARE_MIN: f32 = 0.125;
 /// Added to the mark, since the next request of an agent is usually a little larger than the last.
 const MARGIN: f32 = 1.25;
 
@@ -45,7 +49,7 @@ impl Expectations {
     pub fn expected(&self, kind: Kind, bound: Nanos) -> Nanos {
         match self.marks.get(&kind.0) {
             Some(mark) if mark.seen >= SEEN_MIN => {
-                Nanos((bound.0 as f64 * f64::from((mark.share * MARGIN).min(1.0))).ceil() as i64)
+                Nanos((bound.0 as f64 * f64::from((mark.share * MARGIN).clamp(SHARE_MIN, 1.0))).ceil() as i64)
             }
             _ => bound,
         }
@@ -77,12 +81,22 @@ mod tests {
         let kind = e.kind(PrincipalId(1), "m");
         assert_eq!(e.expected(kind, Nanos(1000)), Nanos(1000));
         for _ in 0..10 {
-            e.learn(kind, Nanos(1000), Nanos(10));
+            e.learn(kind, Nanos(1000), Nanos(200));
         }
         let usual = e.expected(kind, Nanos(1000));
-        assert!(usual >= Nanos(10) && usual < Nanos(20), "{usual}");
+        assert!(usual >= Nanos(200) && usual < Nanos(300), "{usual}");
         e.learn(kind, Nanos(1000), Nanos(800));
         assert_eq!(e.expected(kind, Nanos(1000)), Nanos(1000));
         assert_eq!(e.expected(e.kind(PrincipalId(2), "m"), Nanos(7)), Nanos(7));
+    }
+
+    #[test]
+    fn requests_that_are_nearly_free_may_turn_dear_without_a_bound() {
+        let mut e = Expectations::default();
+        let kind = e.kind(PrincipalId(1), "m");
+        for _ in 0..1000 {
+            e.learn(kind, Nanos(1000), Nanos(1));
+        }
+        assert_eq!(e.expected(kind, Nanos(1000)), Nanos(125));
     }
 }

@@ -58,7 +58,9 @@ async fn model_of(cx: &Exchange<'_>) -> Result<(String, (u64, u64)), Fault> {
     if !cx.pipe.look_further() {
         return Err(Fault::new(Room::Gate, FaultKind::Overloaded, "too many large requests at once; try again"));
     }
-    cx.pipe.until(|| look(cx)).await
+    let found = cx.pipe.until(|| look(cx)).await;
+    cx.pipe.look_no_further();
+    found
 }
 
 type Found = Result<(String, (u64, u64)), Fault>;
@@ -89,6 +91,9 @@ pub fn body_fault(cx: &Exchange<'_>, failure: BodyFailure) -> Fault {
         BodyFailure::Gone => Fault::new(Room::Edge, FaultKind::ClientGone, "the client went away").closing(),
         BodyFailure::TimedOut => {
             Fault::new(Room::Edge, FaultKind::ClientTimeout, "the request body did not arrive in time").closing()
+        }
+        BodyFailure::Crowded => {
+            Fault::new(Room::Gate, FaultKind::Overloaded, "too many large requests at once; try again").closing()
         }
         BodyFailure::TooLarge => too_large(cx.serving.limits.body_bytes_max).closing(),
         BodyFailure::Malformed(text) => Fault::new(Room::Edge, FaultKind::BadBody, text).closing(),

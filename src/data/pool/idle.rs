@@ -3,7 +3,7 @@
 use crate::{
     data::shard::{deadlines::Deadlines, serving::Serving},
     kernel::{
-        limits::{IDLE_UPSTREAM_CONNECTIONS_MAX, IDLE_UPSTREAM_TIMEOUT, TICK},
+        limits::{IDLE_UPSTREAM_CONNECTIONS_MAX, IDLE_UPSTREAM_TIMEOUT},
         names::NameId,
         snapshot::Upstream,
         time::MonoUs,
@@ -59,15 +59,13 @@ pub struct IdleConnections {
 }
 
 impl IdleConnections {
-    /// The connection used last, if it is still good. One that has just been used is taken at its word; one that lay longer
-    /// is looked at, since an upstream may have closed it meanwhile.
+    /// The connection used last, if it is still good. It is looked at, however short it lay: the upstream may have closed it,
+    /// or said something nobody asked for, which would become another client's answer.
     pub fn take(&mut self, upstream: &Upstream, now: MonoUs) -> Option<UpstreamConnection> {
         let list = self.by_upstream.get_mut(&upstream.name_id)?;
         while let Some(connection) = list.pop() {
             let lay_us = now.since(connection.idle_since);
-            let fresh = lay_us <= 2 * TICK.as_micros() as u64;
-            // Over TLS waiting bytes may be a session ticket; in the clear an idle upstream has nothing to say.
-            let good = fresh || connection.deadlines.kill().is_quiet(connection.origin.tls);
+            let good = connection.deadlines.kill().is_quiet();
             if good && lay_us < IDLE_UPSTREAM_TIMEOUT.as_micros() as u64 && connection.origin.leads_to(upstream) {
                 return Some(connection);
             }
@@ -75,8 +73,11 @@ impl IdleConnections {
         None
     }
 
-    /// Takes a connection back.
+    /// Takes a connection back, unless it holds bytes already that belong to no answer.
     pub fn put(&mut self, mut connection: UpstreamConnection, now: MonoUs) {
+        if !connection.reader.is_drained() {
+            return;
+        }
         connection.idle_since = now;
         let list = self.by_upstream.entry(connection.origin.name).or_default();
         if list.len() < IDLE_UPSTREAM_CONNECTIONS_MAX {
@@ -90,7 +91,7 @@ impl IdleConnections {
         self.by_upstream.retain(|_, list| {
             list.retain(|c| {
                 now.since(c.idle_since) < IDLE_UPSTREAM_TIMEOUT.as_micros() as u64
-                    && c.deadlines.kill().is_quiet(c.origin.tls)
+                    && c.deadlines.kill().is_quiet()
                     && serving.upstreams.iter().any(|upstream| c.origin.leads_to(upstream))
             });
             left += list.len();

@@ -107,7 +107,7 @@ impl<'a> Download<'a> {
 
     /// Relays the answer.
     pub async fn run(&mut self, reader: &mut Reader, client: &mut Writer) -> Ended {
-        let ended = self.relay(reader, client).await;
+        let mut ended = self.relay(reader, client).await;
         self.cx.link.deadlines.disarm(Awaited::Write);
         if self.meter.gave_up() {
             self.cx.shard.gauges.meters_gave_up.add(1);
@@ -117,6 +117,9 @@ impl<'a> Download<'a> {
         if !self.flags.uploaded.get() {
             // The upload may be stuck in a write that nobody reads: end it.
             self.deadlines.kill().end();
+            if let Ended::Whole { reusable } = &mut ended {
+                *reusable = false;
+            }
         }
         ended
     }
@@ -166,7 +169,10 @@ impl<'a> Download<'a> {
                         if interim::goes_on(head, self.cx.head.minor_version) {
                             let how = self.plain_head(ResponseBody::None);
                             let bytes = client_head(head, buf.filled(), &how);
-                            client.write_all(Buf::copy_of(&bytes)).await.0.ok()?;
+                            if !interim::say(self.cx, client, &bytes).await {
+                                self.cx.link.leave();
+                                return None;
+                            }
                         }
                         buf.consume(head.head_len);
                         parser.reset();
@@ -214,7 +220,7 @@ impl<'a> Download<'a> {
         self.upstream_request_id = find(Known::RequestId).map(inline).unwrap_or_default();
         let framing = head.body(self.cx.head.method);
         let unchunk = framing == ResponseBody::Chunked && self.cx.head.minor_version == 0;
-        if unchunk || framing == ResponseBody::UntilClose {
+        if unchunk || framing == ResponseBody::UntilClose || self.cx.body_is_in_the_way() {
             self.cx.link.closing.set(true);
         }
         let limits = if billable && (200..300).contains(&head.status) { self.limit_lines() } else { None };

@@ -170,6 +170,8 @@ pub fn client_head(head: &ResponseHead, bytes: &[u8], how: &ClientHead<'_>) -> V
         }
     }
     match (how.framing, head.content_length) {
+        // RFC 9110 8.6: a 204 has no length, also where an upstream gives it one.
+        (ResponseBody::None, Some(_)) if head.status == 204 => {}
         (ResponseBody::Length(bytes), _) | (ResponseBody::None, Some(bytes)) => {
             let _ok = write!(out, "content-length: {bytes}\r\n");
         }

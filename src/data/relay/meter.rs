@@ -39,6 +39,7 @@ struct Reading {
     odd: bool,
     scratch: Vec<u8>,
     ended: bool,
+    stopped: bool,
 }
 
 /// What an answer looks like from its head.
@@ -65,7 +66,10 @@ impl Meter {
         let is = |kind: &[u8]| look.content_type.get(..kind.len()).is_some_and(|c| c.eq_ignore_ascii_case(kind));
         self.counts = look.billable;
         self.kind = match look {
-            _ if is(b"text/event-stream") => Kind::Stream(Box::new(SseScanner::new(USAGE_CAPTURE_BYTES_MAX))),
+            // Compressed events cannot be read, and one of ours could not be put between them.
+            Look { encoded: false, .. } if is(b"text/event-stream") => {
+                Kind::Stream(Box::new(SseScanner::new(USAGE_CAPTURE_BYTES_MAX)))
+            }
             Look { billable: true, status: 200..=299, encoded: false, .. } if is(b"application/json") => {
                 Kind::Json(Box::new(TopLevelScanner::new(&WANTED)))
             }
@@ -142,6 +146,11 @@ impl Meter {
         self.reading.output_bytes
     }
 
+    /// The stream came to its own end, `message_stop`.
+    pub fn said_its_last(&self) -> bool {
+        self.reading.stopped
+    }
+
     /// The stream said its last word, so that what follows is not a loss.
     pub fn stream_ended(&self) -> bool {
         self.reading.ended
@@ -159,7 +168,8 @@ impl SseVisitor for Reading {
             EventClass::MessageStart => self.odd |= !read(&mut self.tally, UsageTally::start),
             EventClass::MessageDelta => self.odd |= !read(&mut self.tally, UsageTally::delta),
             EventClass::ContentBlockDelta => self.output_bytes += data_len.saturating_sub(DELTA_ENVELOPE_BYTES),
-            EventClass::MessageStop | EventClass::Error => self.ended = true,
+            EventClass::MessageStop => (self.ended, self.stopped) = (true, true),
+            EventClass::Error => self.ended = true,
             _ => {}
         }
     }

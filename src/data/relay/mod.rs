@@ -31,7 +31,7 @@ use crate::{
     sys::{clock, socket::Writer},
 };
 use download::{Download, Ended};
-use std::cell::Cell;
+use std::{cell::Cell, pin::pin};
 use upload::{Upload, Uploaded};
 
 /// How an exchange ended.
@@ -86,7 +86,11 @@ pub async fn exchange<'c>(
     let up = Upload { cx, splice, flags: &flags, deadlines: &deadlines };
     let mut down = Download::new(cx, routed.identified.key, operation, &deadlines, &flags);
     let began = clock::mono();
-    let (uploaded, ended) = both(up.run(&mut connection.writer, head), down.run(&mut connection.reader, client)).await;
+    let (uploaded, ended) = {
+        let upload = pin!(up.run(&mut connection.writer, head));
+        let download = pin!(down.run(&mut connection.reader, client));
+        both(upload, download).await
+    };
     cx.link.works_for(None);
     deadlines.disarm(Awaited::Read);
     deadlines.disarm(Awaited::Whole);
@@ -105,7 +109,12 @@ pub async fn exchange<'c>(
         },
     );
     fill(cx, open, &down);
-    if matches!(ended, Ended::Whole { reusable: true }) && uploaded == Uploaded::Whole && deadlines.passed().is_none() {
+    if matches!(ended, Ended::Whole { reusable: true })
+        && uploaded == Uploaded::Whole
+        && deadlines.passed().is_none()
+        && !cx.link.gone.get()
+        && connection.reader.is_drained()
+    {
         cx.shard.idle.borrow_mut().put(connection, cx.shard.sweeper.now());
     }
     conclude(cx, &down, ended, uploaded, deadlines.passed(), open)
@@ -193,11 +202,12 @@ fn cut_off<'c>(cx: &Exchange<'_>, down: &Download<'_>, uploaded: Uploaded, open:
 
 /// What was used, by the best knowledge there is (contract.md §4.2).
 fn metered(cx: &Exchange<'_>, down: &Download<'_>, uploaded: Uploaded, whole: bool) -> Metered {
-    if !down.meter.counts() || (down.head_sent && down.status >= 400) {
+    if !down.meter.counts() || down.status >= 300 {
         return Metered::default();
     }
     let tally = down.meter.tally();
-    if whole && tally.finished() {
+    // A client may leave as soon as it has read the stream's last event; the counts are the final ones all the same.
+    if tally.finished() && (whole || down.meter.said_its_last()) {
         return Metered { usage: tally.usage(), source: UsageSource::Reported };
     }
     if whole && !tally.started() && down.meter.output_bytes() == 0 && down.client_bytes == 0 {

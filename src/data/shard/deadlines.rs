@@ -40,6 +40,12 @@ impl Deadlines {
         self.until[awaited as usize].set(NEVER);
     }
 
+    /// Stops the time of a deadline, and returns what was left of it; `None` if none was armed.
+    pub fn pause(&self, awaited: Awaited, now: MonoUs) -> Option<Duration> {
+        let until = self.until[awaited as usize].replace(NEVER);
+        (until != NEVER).then(|| Duration::from_micros(until.saturating_sub(now.0)))
+    }
+
     /// The deadline that passed first, if one has.
     pub fn passed(&self) -> Option<Awaited> {
         self.passed.get()
@@ -115,9 +121,10 @@ impl Sweeper {
         });
     }
 
-    /// Ends every connection: the drain's deadline has passed.
+    /// Ends every connection: the drain's deadline has passed. What breaks off so must not look whole to anybody.
     pub fn end_all(&self) {
         for deadlines in self.all.borrow().iter() {
+            deadlines.passed.set(deadlines.passed.get().or(Some(Awaited::Whole)));
             deadlines.kill.end();
         }
     }

@@ -7,12 +7,14 @@ use std::{
     task::{Context, Poll},
 };
 
-/// Runs a task; `None` if it panicked. What the task owned has then been dropped.
-pub async fn guarded<T>(task: impl Future<Output = T>) -> Option<T> {
-    Guarded(Some(Box::pin(task))).await
+/// Runs a task; `None` if it panicked. What the task owned has then been dropped. The task is boxed here and now: as an
+/// argument of an async function it would be kept twice, and it is the largest thing a connection has.
+pub fn guarded<F: Future>(task: F) -> Guarded<F> {
+    Guarded(Some(Box::pin(task)))
 }
 
-struct Guarded<F>(Option<Pin<Box<F>>>);
+/// A task that cannot take its shard with it.
+pub struct Guarded<F>(Option<Pin<Box<F>>>);
 
 impl<F: Future> Future for Guarded<F> {
     type Output = Option<F::Output>;

@@ -193,6 +193,7 @@ struct Drain {
     idle_leave_at: crate::kernel::time::MonoUs,
     all_end_at: crate::kernel::time::MonoUs,
     ended: bool,
+    looked: u64,
 }
 
 impl Drain {
@@ -202,6 +203,7 @@ impl Drain {
             idle_leave_at: shard.sweeper.in_(DRAIN_GRACE),
             all_end_at: shard.sweeper.in_(limits.drain_timeout),
             ended: false,
+            looked: 0,
         }
     }
 
@@ -209,7 +211,9 @@ impl Drain {
         let now = shard.sweeper.now();
         let no_request = shard.running.get() == 0 && now >= self.idle_leave_at;
         let too_late = now >= self.all_end_at || shard.door.phase() == Phase::Stopping;
-        if (no_request || too_late) && !self.ended {
+        // Once is not enough: a connection may have been on its way to its upstream just then.
+        self.looked += 1;
+        if (no_request || too_late) && (!self.ended || self.looked.is_multiple_of(SWEEP_TICKS)) {
             self.ended = true;
             shard.sweeper.end_all();
         }

@@ -21,7 +21,7 @@ pub fn status_and_type(kind: &FaultKind) -> (u16, &'static str) {
         FaultKind::Unauthenticated | FaultKind::KeyRevoked => (401, "authentication_error"),
         FaultKind::Denied => (403, "permission_error"),
         FaultKind::NotFound => (404, "not_found_error"),
-        FaultKind::MethodNotAllowed => (405, "invalid_request_error"),
+        FaultKind::MethodNotAllowed(_) => (405, "invalid_request_error"),
         FaultKind::BodyTooLarge => (413, "request_too_large"),
         FaultKind::ClientTimeout => (408, "invalid_request_error"),
         FaultKind::ClientGone => (499, "invalid_request_error"),
@@ -46,6 +46,7 @@ pub fn answer(fault: &Fault, id: RequestId, now_seconds: i64) -> Answer {
     let answer = Answer::json(status, body(kind, &message, id)).with("request-id", id.to_string());
     match &fault.kind {
         FaultKind::BudgetSpent(budget) => spent_headers(answer, budget, now_seconds),
+        FaultKind::MethodNotAllowed(allowed) => answer.with("allow", *allowed),
         FaultKind::BudgetBusy => answer.with("retry-after", BUSY_RETRY_SECONDS.to_string()),
         FaultKind::Overloaded => answer.with("retry-after", OVERLOADED_RETRY_SECONDS.to_string()),
         // A client that retries a refused credential for minutes helps nobody (contract.md §2.4).

@@ -4,6 +4,9 @@
 use crate::kernel::usage::Usage;
 use serde::Deserialize;
 
+/// No answer uses more than this; a provider that says so is mistaken, and must not overflow the books. Tokens.
+const TOKENS_MAX: u64 = 1 << 40;
+
 /// `usage` as it stands on the wire; every field may be absent or null.
 #[derive(Debug, Default, Deserialize)]
 pub struct WireUsage {
@@ -89,13 +92,14 @@ impl UsageTally {
     }
 
     fn merge(&mut self, usage: &WireUsage) {
-        let take = |place: &mut u64, value: Option<u64>| *place = value.unwrap_or(*place);
+        let take = |place: &mut u64, value: Option<u64>| *place = value.map_or(*place, |tokens| tokens.min(TOKENS_MAX));
         take(&mut self.seen.input, usage.input_tokens);
         take(&mut self.seen.output, usage.output_tokens);
         take(&mut self.seen.cache_read, usage.cache_read_input_tokens);
-        self.cache_writes = usage.cache_creation_input_tokens.or(self.cache_writes);
+        let writes = usage.cache_creation_input_tokens.map(|tokens| tokens.min(TOKENS_MAX));
+        self.cache_writes = writes.or(self.cache_writes);
         if let Some(split) = &usage.cache_creation {
-            let part = |tokens: Option<u64>| tokens.unwrap_or(0);
+            let part = |tokens: Option<u64>| tokens.unwrap_or(0).min(TOKENS_MAX);
             self.split = Some((part(split.ephemeral_5m_input_tokens), part(split.ephemeral_1h_input_tokens)));
         }
         if let Some(tools) = &usage.server_tool_use {
@@ -161,10 +165,36 @@ mod tests {
     }
 
     #[test]
+    fn absurd_counts_do_not_overflow_the_books() {
+        let mut tally = UsageTally::default();
+        let most = u64::MAX;
+        let mut usage =
+            format!(r#"{{"input_tokens":{most},"output_tokens":{most},"cache_creation_input_tokens":{most}}}"#)
+                .into_bytes();
+        assert!(tally.whole(&mut usage));
+        let usage = tally.usage();
+        assert_eq!((usage.input, usage.output, usage.cache_write_5m), (TOKENS_MAX, TOKENS_MAX, TOKENS_MAX));
+    }
+
+    #[test]
     fn odd_usage_is_given_up_not_guessed() {
         let mut tally = UsageTally::default();
         assert!(!tally.whole(&mut br#"{"input_tokens":"ten"}"#.to_vec()));
         assert!(!tally.start(&mut br#"{"type":"message_start"}"#.to_vec()));
         assert_eq!(tally.usage(), Usage::default());
+    }
+
+    #[test]
+    fn a_deeply_nested_event_does_not_take_the_stack() {
+        let deep = 30_000;
+        let data = format!(
+            r#"{{"message":{{"model":"m","odd":{}{},"usage":{{"input_tokens":1}}}}}}"#,
+            "[".repeat(deep),
+            "]".repeat(deep)
+        );
+        let mut tally = UsageTally::default();
+        assert!(!tally.start(&mut data.clone().into_bytes()));
+        let usage = format!(r#"{{"input_tokens":1,"odd":{}{}}}"#, "[".repeat(deep), "]".repeat(deep));
+        assert!(!tally.whole(&mut usage.into_bytes()));
     }
 }

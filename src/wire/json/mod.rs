@@ -3,7 +3,9 @@
 //! A request of Claude Code is some hundred kilobytes of which the gateway needs three small members. The scanner walks
 //! the top level, skips what lies inside values, and keeps offsets, so that an edit is a splice and never a reprint.
 
+mod block;
 mod error;
+mod inside;
 mod nesting;
 mod scanner;
 mod string;

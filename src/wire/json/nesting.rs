@@ -7,26 +7,39 @@ pub(super) const DEPTH_MAX: usize = 512;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Nesting {
     depth: usize,
-    objects: [u64; DEPTH_MAX / 64],
+    /// The innermost containers, the last one in the lowest bit: a word of its own stays in a register.
+    innermost: u64,
+    /// The same of each 64 further out.
+    outer: [u64; DEPTH_MAX / 64],
 }
 
 impl Nesting {
+    /// One open container.
+    pub(super) fn of(is_object: bool) -> Self {
+        Self { depth: 1, innermost: u64::from(is_object), ..Self::default() }
+    }
+
     /// Opens a container. `None` when it is one too many.
-    #[inline]
+    #[inline(always)]
     pub(super) fn open(&mut self, is_object: bool) -> Option<()> {
-        let word = self.objects.get_mut(self.depth / 64)?;
-        let bit = 1_u64 << (self.depth % 64);
-        *word = if is_object { *word | bit } else { *word & !bit };
+        if self.depth.is_multiple_of(64) {
+            *self.outer.get_mut(self.depth / 64)? = self.innermost;
+        }
+        self.innermost = self.innermost << 1 | u64::from(is_object);
         self.depth += 1;
         Some(())
     }
 
     /// Closes the innermost container. `None` when it is of the other kind.
-    #[inline]
+    #[inline(always)]
     pub(super) fn close(&mut self, is_object: bool) -> Option<()> {
+        let was_object = self.innermost & 1 == 1;
+        self.innermost >>= 1;
         self.depth = self.depth.saturating_sub(1);
-        let word = self.objects.get(self.depth / 64).copied().unwrap_or_default();
-        ((word >> (self.depth % 64) & 1 == 1) == is_object).then_some(())
+        if self.depth.is_multiple_of(64) {
+            self.innermost = self.outer.get(self.depth / 64).copied().unwrap_or_default();
+        }
+        (was_object == is_object).then_some(())
     }
 
     #[inline]

@@ -1,8 +1,10 @@
 //! The walk over the top level of one JSON object, resumable at any byte.
 
+use fearless_simd::Level;
+
 use super::error::JsonError;
-use super::nesting::Nesting;
-use super::string::{closing_quote, unescape_into};
+use super::inside::{Flaw, Inside};
+use super::string::unescape_into;
 
 /// A top-level member to look for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,22 +50,20 @@ enum At {
     String,
     Scalar,
     Container,
-    NestedString,
     CommaOrEnd,
     Done,
 }
 
 /// Finds wanted members of the top-level object in a body that arrives in pieces.
 ///
-/// Checks the structure of the top level, strings and brackets; what else lies inside values is the upstream's matter.
+/// Checks the structure of the top level, strings, brackets, and that no backslash stands outside of strings; what else
+/// lies inside values is the upstream's matter.
 #[derive(Clone, Debug)]
 pub struct TopLevelScanner {
     wanted: &'static [Wanted],
     slots: Vec<Slot>,
     at: At,
-    /// A backslash ended the last chunk.
-    escaped: bool,
-    nesting: Nesting,
+    inside: Inside,
     /// The slot the current value fills.
     filling: Option<usize>,
     /// Where the current key or value, or what this chunk has of it, starts in the chunk.
@@ -85,8 +85,7 @@ impl TopLevelScanner {
             wanted,
             slots: vec![Slot::default(); wanted.len()],
             at: At::Start,
-            escaped: false,
-            nesting: Nesting::default(),
+            inside: Inside::new(Level::new()),
             filling: None,
             part_start: 0,
             key: Vec::new(),
@@ -105,8 +104,6 @@ impl TopLevelScanner {
             *slot = Slot { raw, ..Slot::default() };
         }
         self.at = At::Start;
-        self.escaped = false;
-        self.nesting = Nesting::default();
         self.filling = None;
         self.key.clear();
         self.key_is_foreign = false;
@@ -130,7 +127,7 @@ impl TopLevelScanner {
         }
         match self.at {
             At::Key => self.keep_key(chunk),
-            At::String | At::Scalar | At::Container | At::NestedString => self.keep_value(chunk, chunk.len()),
+            At::String | At::Scalar | At::Container => self.keep_value(chunk, chunk.len()),
             _ => {}
         }
         self.offset += chunk.len() as u64;
@@ -163,8 +160,8 @@ impl TopLevelScanner {
     fn advance(&mut self, chunk: &[u8], at: usize) -> Result<usize, JsonError> {
         match self.at {
             At::Key => self.walk_key(chunk, at),
-            At::String => Ok(match closing_quote(chunk, at, &mut self.escaped) {
-                Some(quote) => self.end_value(chunk, quote + 1),
+            At::String => Ok(match self.inside.string_end(chunk.get(at..).unwrap_or_default()) {
+                Some(len) => self.end_value(chunk, at + len),
                 None => chunk.len(),
             }),
             At::Scalar => {
@@ -176,13 +173,6 @@ impl TopLevelScanner {
                 }
             }
             At::Container => self.walk_container(chunk, at),
-            At::NestedString => Ok(match closing_quote(chunk, at, &mut self.escaped) {
-                Some(quote) => {
-                    self.at = At::Container;
-                    quote + 1
-                }
-                None => chunk.len(),
-            }),
             _ => match chunk.get(at) {
                 Some(b' ' | b'\t' | b'\n' | b'\r') => Ok(at + 1),
                 Some(byte) => self.punctuation(*byte, at),
@@ -202,6 +192,7 @@ impl TopLevelScanner {
                 self.part_start = at + 1;
                 self.key.clear();
                 self.key_is_foreign = false;
+                self.inside.enter_string();
                 At::Key
             }
             (At::FirstKeyOrEnd | At::CommaOrEnd, b'}') => At::Done,
@@ -213,9 +204,12 @@ impl TopLevelScanner {
                     slot.start = offset;
                 }
                 match byte {
-                    b'"' => At::String,
+                    b'"' => {
+                        self.inside.enter_string();
+                        At::String
+                    }
                     b'{' | b'[' => {
-                        self.nesting.open(byte == b'{').ok_or(JsonError::TooDeep { offset })?;
+                        self.inside.enter_container(byte == b'{');
                         At::Container
                     }
                     b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => At::Scalar,
@@ -232,7 +226,8 @@ impl TopLevelScanner {
     }
 
     fn walk_key(&mut self, chunk: &[u8], at: usize) -> Result<usize, JsonError> {
-        let Some(quote) = closing_quote(chunk, at, &mut self.escaped) else { return Ok(chunk.len()) };
+        let Some(len) = self.inside.string_end(chunk.get(at..).unwrap_or_default()) else { return Ok(chunk.len()) };
+        let quote = at + len - 1;
         let found = if self.key.is_empty() && !self.key_is_foreign {
             let whole = chunk.get(self.part_start..quote).unwrap_or_default();
             find(self.wanted, whole, &mut self.unescaped)
@@ -253,34 +248,16 @@ impl TopLevelScanner {
     }
 
     /// Skips to the end of the chunk or of the outermost container.
-    fn walk_container(&mut self, chunk: &[u8], from: usize) -> Result<usize, JsonError> {
-        let mut at = from;
-        while let Some(byte) = chunk.get(at) {
-            let here = at;
-            at += 1;
-            match byte {
-                b'"' => match closing_quote(chunk, at, &mut self.escaped) {
-                    Some(quote) => at = quote + 1,
-                    None => {
-                        self.at = At::NestedString;
-                        return Ok(chunk.len());
-                    }
-                },
-                b'{' | b'[' => {
-                    let too_deep = JsonError::TooDeep { offset: self.offset + here as u64 };
-                    self.nesting.open(*byte == b'{').ok_or(too_deep)?;
-                }
-                b'}' | b']' => {
-                    let mismatched = JsonError::Mismatched { offset: self.offset + here as u64 };
-                    self.nesting.close(*byte == b'}').ok_or(mismatched)?;
-                    if self.nesting.is_closed() {
-                        return Ok(self.end_value(chunk, at));
-                    }
-                }
-                _ => {}
-            }
+    fn walk_container(&mut self, chunk: &[u8], at: usize) -> Result<usize, JsonError> {
+        let Some(stop) = self.inside.container_end(chunk.get(at..).unwrap_or_default()) else { return Ok(chunk.len()) };
+        let end = at + stop.len;
+        let offset = self.offset + end as u64 - 1;
+        match stop.flaw {
+            None => Ok(self.end_value(chunk, end)),
+            Some(Flaw::TooDeep) => Err(JsonError::TooDeep { offset }),
+            Some(Flaw::Mismatched) => Err(JsonError::Mismatched { offset }),
+            Some(Flaw::Backslash) => Err(JsonError::Unexpected { offset, expected: "no backslash outside of strings" }),
         }
-        Ok(at)
     }
 
     fn end_value(&mut self, chunk: &[u8], end: usize) -> usize {

@@ -1,29 +1,6 @@
-//! JSON strings: where they end, and what they say.
+//! What JSON strings say.
 
 use std::borrow::Cow;
-
-/// Finds the closing quote of a string whose inside starts at `from`. `escaped` carries a backslash that ended the
-/// chunk before, and is left set when this chunk ends in one.
-#[inline]
-pub(super) fn closing_quote(chunk: &[u8], from: usize, escaped: &mut bool) -> Option<usize> {
-    let mut at = from;
-    if *escaped && at < chunk.len() {
-        *escaped = false;
-        at += 1;
-    }
-    loop {
-        let rest = chunk.get(at..).unwrap_or_default();
-        let found = memchr::memchr2(b'"', b'\\', rest)?;
-        if rest.get(found) == Some(&b'"') {
-            return Some(at + found);
-        }
-        at += found + 2;
-        if at > chunk.len() {
-            *escaped = true;
-            return None;
-        }
-    }
-}
 
 /// What a raw JSON string says, with all escapes resolved. `None` unless `raw_with_quotes` is exactly one valid JSON
 /// string: lone surrogates, raw control characters and invalid UTF-8 are none.

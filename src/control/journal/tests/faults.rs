@@ -12,6 +12,7 @@ use std::{
 struct Disk {
     bytes_left: AtomicU64,
     sync_fails: AtomicBool,
+    removal_fails: AtomicBool,
     refusals: AtomicU64,
 }
 
@@ -42,6 +43,13 @@ impl Storage for FaultyStorage {
 
     fn reopen(&mut self, segment: u64, length: u64) -> io::Result<Box<dyn SegmentFile>> {
         Ok(Box::new(FaultySegment { inner: self.inner.reopen(segment, length)?, disk: self.disk.clone() }))
+    }
+
+    fn remove(&mut self, segment: u64) -> io::Result<()> {
+        if self.disk.removal_fails.load(SeqCst) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        self.inner.remove(segment)
     }
 }
 
@@ -191,4 +199,21 @@ fn a_store_that_cannot_be_made_is_an_error_with_its_path() {
     std::fs::write(&file, "").unwrap();
     let error = read(&file.join("store"), &names).unwrap_err().to_string();
     assert!(error.contains("create the store") && error.contains("file/store"), "{error}");
+}
+
+#[test]
+fn a_segment_that_cannot_be_removed_leaves_a_gap_behind_it() {
+    let (names, dir) = (Arc::new(Names::default()), tempfile::tempdir().unwrap());
+    let disk = healthy();
+    let keep = Some(Duration::from_secs(60));
+    let opts = JournalOptions { segment_bytes_max: 200, retention: keep, ..options(dir.path(), &names) };
+    let storage = FaultyStorage::boxed(dir.path(), &disk);
+    let (mut journal, _) = Journal::open_in(opts, storage, |_| ()).unwrap();
+    (1..=4).for_each(|n| append(&mut journal, &[Entry::Close(record_of(n, &names))]));
+    let mut apply = |at: Instant| journal.retention.apply(&mut journal.appender, UnixMs(u64::MAX), at);
+    let (now, day) = (Instant::now(), Duration::from_secs(86_400));
+    disk.removal_fails.store(true, SeqCst);
+    assert!(apply(now + day).is_empty());
+    disk.removal_fails.store(false, SeqCst);
+    assert_eq!(apply(now + 2 * day), [1, 2, 3]);
 }

@@ -1,6 +1,7 @@
 //! Tests of the JSON scanner, named after the failure they prevent.
 
 mod generated;
+mod inside;
 mod scanner;
 mod string;
 

@@ -161,6 +161,8 @@ fn broken_structure_is_an_error_where_it_breaks() {
         ("{\"a\":[]]", 7),
         ("{\"a\":'b'", 5),
         ("{\"a\":1\0", 6),
+        ("{\"a\":[\\\"],\"b\":[\"]}", 6),
+        ("{\"a\":[\"\\\\\"\\]}", 10),
     ] {
         let result = scan(body, &[]).result;
         assert!(matches!(result, Err(JsonError::Unexpected { offset, .. }) if offset == at), "{body}: {result:?}");
