@@ -83,6 +83,7 @@ fn find_a_key(c: &mut Criterion) {
         principal: weir::kernel::ids::PrincipalId(n),
         id: format!("key-{n}").into(),
         digest: KeyDigest::of(format!("weir-secret-of-key-{n}").as_bytes()),
+        retiring: None,
         models: AllowList::everything(),
         expires: None,
         budgets: Box::default(),

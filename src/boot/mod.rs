@@ -4,6 +4,7 @@
 //! The order is the point: everything that can refuse does so before a socket is bound, and nothing is served before the
 //! journal has been replayed. Deliberately absent: anything that happens per request.
 
+mod keys;
 mod plane;
 mod signals;
 mod source;
@@ -15,6 +16,7 @@ use crate::{
         admin,
         config::{Config, ConfigError, Driver},
         journal::{Journal, JournalHandle, JournalOptions, Replay},
+        keys::KeyStore,
         ledger::{Ledger, LedgerSink, SharedLedger},
     },
     data::shard,
@@ -106,8 +108,9 @@ fn start(source: Source) -> Result<Started, BootError> {
     let shards = if config.shards.count == 0 { cores.len().max(1) } else { config.shards.count };
     let names = Arc::new(Names::default());
     let (journal, ledger) = open_journal(&config, &names)?;
-    let plane = Plane::new(source, names.clone(), ledger.clone(), shards, &config).map_err(BootError::Configuration)?;
-    let plane = Arc::new(plane);
+    let keys = KeyStore::open(&config.store.path).map_err(|error| BootError::Other(error.to_string()))?;
+    let plane = Plane::new(source, names.clone(), ledger.clone(), shards, keys, &config);
+    let plane = Arc::new(plane.map_err(BootError::Configuration)?);
     let listeners = bind_clients(config.listen.clients, shards)?;
     let clients = listeners[0].local_addr().map_err(|e| other("clients' address", e))?;
     let admin = socket::bind(config.listen.admin, false)
@@ -291,6 +294,7 @@ impl Started {
             journal: self.journal.health(),
             accounts: self.plane.accounts(),
             raise: self.plane.raise(),
+            keys: self.plane.clone(),
             reload: reload.clone(),
             drain: drain.clone(),
         };

@@ -5,7 +5,8 @@ use crate::{
     control::{
         admin::{AdminToken, Raise, RaiseError, ReloadReply},
         budget::{AccountBook, Raises},
-        config::{Config, ConfigError, build_snapshot},
+        config::{Callers, Config, ConfigError, Surroundings, build_snapshot},
+        keys::KeyStore,
         ledger::SharedLedger,
     },
     kernel::{account::Scope, ids::SnapshotVersion, names::Names, snapshot::Snapshot, window::Window},
@@ -13,7 +14,7 @@ use crate::{
     observe::Accounts,
     sys::clock,
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::{sync::Arc, time::Duration};
 
 /// How often upstream names are resolved again.
@@ -27,12 +28,18 @@ pub(super) struct Plane {
     shards: usize,
     fixed: Fixed,
     door: Arc<DownDoor>,
+    /// Taken before `current`, and held while a change of keys is written to disk.
+    keys: Mutex<KeyStore>,
+    /// Never held while something is awaited of disk or network: a revocation needs it.
     current: Mutex<Current>,
 }
 
 struct Current {
-    config: Config,
+    config: Arc<Config>,
     accounts: AccountBook,
+    /// Snapshots that were replaced and that somebody may still serve by. They are dropped here: freeing a hundred thousand
+    /// keys takes longer than a shard may stand still.
+    replaced: Vec<Arc<Snapshot>>,
 }
 
 /// What a reload cannot change, because sockets and threads are made of it.
@@ -61,19 +68,24 @@ impl Plane {
         names: Arc<Names>,
         ledger: SharedLedger,
         shards: usize,
+        keys: KeyStore,
         checked: &Config,
     ) -> Result<Self, Vec<ConfigError>> {
-        let config = source.load()?;
+        let config = Arc::new(source.load()?);
+        check_keys(&config, &keys)?;
+        let surroundings = Surroundings::look_up(&config, &names)?;
         let raises = Raises::open(&checked.store.path).map_err(|error| {
             let mend = "repair or remove the file; without it, budgets have the amounts of this configuration";
             vec![ConfigError::new("store.path", format!("one-off raises cannot be read: {error}"), mend)]
         })?;
         let mut accounts = AccountBook::with_raises(raises);
-        let first = build(&config, SnapshotVersion(1), &names, &mut accounts, &ledger, shards)?;
+        let outside = Outside { names: &names, ledger: &ledger, shards };
+        let first = outside.build(&config, surroundings, SnapshotVersion(1), &keys, &mut accounts);
         Ok(Self {
             fixed: Fixed::of(checked),
             door: Arc::new(DownDoor::new(Arc::new(first), shards)),
-            current: Mutex::new(Current { config, accounts }),
+            keys: Mutex::new(keys),
+            current: Mutex::new(Current { config, accounts, replaced: Vec::new() }),
             source,
             names,
             ledger,
@@ -129,24 +141,60 @@ impl Plane {
                 "[listen] addresses, [shards], store.path and audit.retention take effect at the next start only"
             );
         }
-        let version = self.publish(Some(config)).map_err(texts)?;
+        let version = self.take(config).map_err(texts)?;
         tracing::info!(version, "configuration reloaded");
         Ok(version)
     }
 
-    /// Builds and publishes a snapshot of a new configuration, or of the current one as the world is now.
-    fn publish(&self, config: Option<Config>) -> Result<u64, Vec<ConfigError>> {
+    /// Publishes a new configuration.
+    fn take(&self, config: Config) -> Result<u64, Vec<ConfigError>> {
+        let surroundings = Surroundings::look_up(&config, &self.names)?;
+        let keys = self.keys();
+        check_keys(&config, &keys)?;
         let mut current = self.current.lock();
-        let Current { config: old, accounts } = &mut *current;
-        let version = SnapshotVersion(self.door.latest().version.0 + 1);
-        let snapshot =
-            build(config.as_ref().unwrap_or(old), version, &self.names, accounts, &self.ledger, self.shards)?;
-        accounts.prune(clock::unix().seconds());
-        if let Some(config) = config {
-            *old = config;
+        current.config = Arc::new(config);
+        Ok(self.publish(surroundings, &keys, &mut current))
+    }
+
+    /// Publishes the current configuration as the world is now.
+    fn refresh(&self) -> Result<(), Vec<ConfigError>> {
+        let config = self.config();
+        let surroundings = Surroundings::look_up(&config, &self.names)?;
+        let keys = self.keys();
+        let mut current = self.current.lock();
+        // A reload that came in between has looked for itself.
+        if Arc::ptr_eq(&config, &current.config) {
+            self.publish(surroundings, &keys, &mut current);
         }
+        Ok(())
+    }
+
+    /// Publishes a change of keys. It waits for nothing: what the world looked like last still holds.
+    pub fn publish_keys(&self, keys: &KeyStore) -> u64 {
+        self.publish(Surroundings::of(&self.door.latest()), keys, &mut self.current.lock())
+    }
+
+    fn publish(&self, surroundings: Surroundings, keys: &KeyStore, current: &mut Current) -> u64 {
+        let Current { config, accounts, replaced } = current;
+        let before = self.door.latest();
+        let version = SnapshotVersion(before.version.0 + 1);
+        let outside = Outside { names: &self.names, ledger: &self.ledger, shards: self.shards };
+        let snapshot = outside.build(config, surroundings, version, keys, accounts);
+        accounts.prune(clock::unix().seconds());
         self.door.publish(Arc::new(snapshot));
-        Ok(version.0)
+        replaced.push(before);
+        replaced.retain(|old| Arc::strong_count(old) > 1);
+        version.0
+    }
+
+    /// The keys made at run time.
+    pub fn keys(&self) -> MutexGuard<'_, KeyStore> {
+        self.keys.lock()
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.current.lock().config.clone()
     }
 
     /// Seconds until budgets begin a new window.
@@ -157,16 +205,46 @@ impl Plane {
     }
 }
 
-fn build(
-    config: &Config,
-    version: SnapshotVersion,
-    names: &Names,
-    accounts: &mut AccountBook,
-    ledger: &SharedLedger,
+/// Keys of the file and keys made at run time must not be taken for each other; budgets for nobody are told.
+fn check_keys(config: &Config, keys: &KeyStore) -> Result<(), Vec<ConfigError>> {
+    let clashes = keys.clashes(&config.keys);
+    if !clashes.is_empty() {
+        return Err(clashes);
+    }
+    let made = keys.callers();
+    if config.keys.is_empty() && made.is_empty() {
+        tracing::warn!("there is no key yet, so nobody can call; make one with `weir key create`");
+    }
+    config.idle_scopes(&made).iter().for_each(|idle| tracing::warn!("{idle}"));
+    Ok(())
+}
+
+/// What a snapshot is built with besides its configuration.
+struct Outside<'a> {
+    names: &'a Names,
+    ledger: &'a SharedLedger,
     shards: usize,
-) -> Result<Snapshot, Vec<ConfigError>> {
-    let spent = |scope: &Scope, window: Window| ledger.read().spent(scope, window);
-    build_snapshot(config, version, names, accounts, &spent, clock::unix().seconds(), shards)
+}
+
+impl Outside<'_> {
+    fn build(
+        &self,
+        config: &Config,
+        surroundings: Surroundings,
+        version: SnapshotVersion,
+        keys: &KeyStore,
+        accounts: &mut AccountBook,
+    ) -> Snapshot {
+        let spent = |scope: &Scope, window: Window| self.ledger.read().spent(scope, window);
+        let callers = Callers {
+            made: &keys.callers(),
+            names: self.names,
+            spent: &spent,
+            now_seconds: clock::unix().seconds(),
+            shards: self.shards,
+        };
+        build_snapshot(config, surroundings, version, &callers, accounts)
+    }
 }
 
 /// Keeps the snapshot true to the world: addresses that move, windows that end.
@@ -175,7 +253,7 @@ pub(super) async fn keep_fresh(plane: Arc<Plane>) {
         let rollover = plane.rollover_in().map_or(RESOLVE_INTERVAL, |seconds| Duration::from_secs(seconds + 1));
         tokio::time::sleep(rollover.min(RESOLVE_INTERVAL)).await;
         let worker = plane.clone();
-        let published = tokio::task::spawn_blocking(move || worker.publish(None)).await;
+        let published = tokio::task::spawn_blocking(move || worker.refresh()).await;
         if let Ok(Err(errors)) = published {
             errors
                 .iter()

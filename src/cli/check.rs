@@ -73,6 +73,9 @@ fn summary(path: &Path, config: &Config, out: &mut dyn Write) -> io::Result<()> 
     writeln!(out, "  callers    {keys} keys, {budgets} budgets, {limits} rate limits")?;
     writeln!(out, "  prices     {}", prices.version())?;
     writeln!(out, "  journal    {}", config.store.path.display())?;
+    for idle in config.idle_scopes(&[]) {
+        writeln!(out, "  note       {idle} in this file")?;
+    }
     if !listen.admin.ip().is_loopback() {
         writeln!(out, "  note       the admin listener speaks plain HTTP to other machines; keep its network private")?;
     }

@@ -3,8 +3,10 @@
 
 pub mod audit;
 pub mod check;
+pub mod client;
 pub mod demo;
 pub mod doctor;
+pub mod key;
 pub mod reprice;
 pub mod serve;
 pub mod usage;
@@ -32,6 +34,8 @@ enum Command {
     Check(serve::ServeArgs),
     /// Run everything on loopback with nothing to configure, and print how to use it
     Demo,
+    /// Make, list, rotate and revoke gateway keys
+    Key(key::KeyArgs),
     /// Show who spent what
     Usage(usage::UsageArgs),
     /// Prove, search and export the journal, from its files
@@ -53,6 +57,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args.config),
         Command::Demo => demo::run(),
         Command::Usage(args) if args.reprice => reprice::run(&args),
+        Command::Key(args) => key::run(&args),
         Command::Usage(args) => usage::run(&args),
         Command::Audit(command) => audit::run(&command),
         Command::Doctor => doctor::run(),

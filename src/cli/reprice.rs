@@ -1,7 +1,10 @@
 //! `weir usage --reprice`: what the history in a store would have cost at the prices of a configuration. It reads the journal's
 //! files, also beside a running gateway, and changes nothing.
 
-use super::usage::{UsageArgs, UsageFormat, grouped, print};
+use super::{
+    client::print,
+    usage::{UsageArgs, UsageFormat, grouped},
+};
 use crate::{
     control::{
         config::{self, Config},

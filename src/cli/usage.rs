@@ -1,20 +1,12 @@
 //! `weir usage`: who spent what, asked of the admin API of a running gateway.
 
+use super::client::{AdminArgs, Client, print};
 use crate::kernel::money::Nanos;
 use clap::{Args, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::Value;
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{path::PathBuf, process::ExitCode};
 
-/// Where the token is looked for if `--token` is not given.
-pub const TOKEN_VARIABLE: &str = "WEIR_ADMIN_TOKEN";
-/// How long the gateway may take to answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The figures of a row, with their headings.
 const FIGURES: [(&str, &str); 7] = [
     ("requests", "requests"),
@@ -41,12 +33,9 @@ pub struct UsageArgs {
     /// How to print it
     #[arg(long, value_enum, default_value_t = UsageFormat::Table)]
     pub format: UsageFormat,
-    /// The admin listener of the gateway
-    #[arg(long, default_value = "http://127.0.0.1:8081", value_name = "URL")]
-    pub admin: String,
-    /// The admin token; better given as WEIR_ADMIN_TOKEN, since arguments are visible to other users of the host
-    #[arg(long)]
-    pub token: Option<String>,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub api: AdminArgs,
     /// Price the store's history again at the prices of --config, and show what changes; reads files only, changes nothing
     #[arg(long, requires = "config")]
     pub reprice: bool,
@@ -71,7 +60,7 @@ pub enum UsageFormat {
 
 /// Runs the command: 0, or 1 with the reason on stderr.
 pub fn run(args: &UsageArgs) -> ExitCode {
-    let token = args.token.clone().or_else(|| std::env::var(TOKEN_VARIABLE).ok()).unwrap_or_default();
+    let token = args.api.token();
     let printed = fetch(args, &token).and_then(|body| render(args, &body)).and_then(|text| print(&text));
     match printed {
         Ok(()) => ExitCode::SUCCESS,
@@ -82,51 +71,12 @@ pub fn run(args: &UsageArgs) -> ExitCode {
     }
 }
 
-pub(super) fn print(text: &str) -> Result<(), String> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // Whoever read us, `head` perhaps, has seen enough.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("cannot print: {error}")),
-        _ => Ok(()),
-    }
-}
-
 fn fetch(args: &UsageArgs, token: &str) -> Result<String, String> {
-    let admin = args.admin.trim_end_matches('/');
-    if !admin.starts_with("http://") {
-        return Err(format!(
-            "`{admin}` is no admin URL; write http://HOST:PORT, as `admin` in the [listen] table says"
-        ));
-    }
-    if token.is_empty() {
-        return Err(format!(
-            "no admin token; set {TOKEN_VARIABLE} or give --token, as admin.token in the configuration"
-        ));
-    }
-    // The admin listener is near; a proxy of the environment is for the world outside.
-    let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None);
-    let agent: ureq::Agent = config.timeout_global(Some(ANSWER_TIMEOUT)).build().into();
-    let mut request = agent.get(format!("{admin}/admin/v1/usage")).query("group_by", args.by.join(","));
-    for (key, value) in [("since", &args.since), ("until", &args.until)] {
-        if let Some(value) = value {
-            request = request.query(key, value);
-        }
-    }
-    let cannot =
-        |error: ureq::Error| format!("cannot reach the admin API at {admin}: {error}. Is the gateway running?");
-    let mut answer = request.header("authorization", format!("Bearer {token}")).call().map_err(cannot)?;
-    let body = answer.body_mut().with_config().limit(u64::MAX).read_to_string().map_err(cannot)?;
-    match answer.status().as_u16() {
-        200 => Ok(body),
-        401 => Err(format!("{admin} does not accept this admin token; it must be admin.token of its configuration")),
-        status => Err(format!("{admin} answered {status}: {}", message_of(&body))),
-    }
-}
-
-fn message_of(body: &str) -> String {
-    let message =
-        serde_json::from_str::<Value>(body).ok().and_then(|v| Some(v["error"]["message"].as_str()?.to_owned()));
-    message.unwrap_or_else(|| body.chars().take(200).collect())
+    let by = args.by.join(",");
+    let times = [("since", args.since.as_deref()), ("until", args.until.as_deref())];
+    let times = times.into_iter().filter_map(|(key, value)| Some((key, value?)));
+    let query: Vec<(&str, &str)> = std::iter::once(("group_by", by.as_str())).chain(times).collect();
+    Client::new(&args.api.admin, token)?.get("/admin/v1/usage", &query)
 }
 
 fn render(args: &UsageArgs, body: &str) -> Result<String, String> {
@@ -201,6 +151,7 @@ pub(super) fn grouped(number: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::client::TOKEN_VARIABLE;
     use crate::control::admin::tests::{record, serve};
     use clap::Parser;
 

@@ -28,6 +28,8 @@ enum End {
     Local(Answer),
     /// An upstream answered, and the client has it, or as much as there was.
     Relayed(Outcome, Metered),
+    /// The request was ended before its answer began, and has used something all the same.
+    Cut(Fault, Metered),
 }
 
 /// Walks a request through the rooms, answers it, and leaves its record. `fault`: its head was not even sound.
@@ -50,7 +52,8 @@ pub async fn walk(cx: &Exchange<'_>, client: &mut Writer, fault: Option<Fault>) 
             let sent = say(cx, client, &mut open, &answer).await;
             open.close(if sent { Outcome::Completed } else { Outcome::ClientAborted }, Metered::default());
         }
-        Err(fault) => refuse(cx, client, open, fault).await,
+        Ok(End::Cut(fault, metered)) => refuse(cx, client, open, fault, metered).await,
+        Err(fault) => refuse(cx, client, open, fault, Metered::default()).await,
     }
 }
 
@@ -66,6 +69,7 @@ async fn rooms(cx: &Exchange<'_>, client: &mut Writer, open: &mut OpenRecord) ->
     }
     let identified = identify(cx, incoming)?;
     open.record.principal = Some(identified.key.principal);
+    cx.link.asked_with(identified.shown);
     if identified.incoming.route.operation == Operation::Models {
         gate::limit::limit(cx, identified.key, Operation::Models, open).await?;
         return local::models(cx, &identified).map(End::Local);
@@ -84,6 +88,7 @@ async fn rooms(cx: &Exchange<'_>, client: &mut Writer, open: &mut OpenRecord) ->
         let lease = pool::lease(cx, admitted, &mut tries, open).await?;
         match relay::exchange(cx, lease, client, open).await? {
             Relayed::Done(outcome, metered) => return Ok(End::Relayed(outcome, metered)),
+            Relayed::Cut(fault, metered) => return Ok(End::Cut(fault, metered)),
             Relayed::Again(back) => admitted = back,
         }
     }
@@ -102,7 +107,7 @@ fn draft(cx: &Exchange<'_>) -> Record {
     }
 }
 
-async fn refuse(cx: &Exchange<'_>, client: &mut Writer, mut open: OpenRecord, fault: Fault) {
+async fn refuse(cx: &Exchange<'_>, client: &mut Writer, mut open: OpenRecord, fault: Fault, used: Metered) {
     let outcome = settle::outcome_of(&fault);
     open.record.refused_by = Some(fault.kind.label());
     tracing::debug!(request = %cx.id, room = ?fault.room, reason = fault.kind.label(), text = %fault.text, "refused");
@@ -113,7 +118,7 @@ async fn refuse(cx: &Exchange<'_>, client: &mut Writer, mut open: OpenRecord, fa
         let answer = errors::answer(&fault, cx.id, clock::unix().seconds());
         say(cx, client, &mut open, &answer).await;
     }
-    open.close(outcome, Metered::default());
+    open.close(outcome, used);
 }
 
 /// Writes an answer of our own. The connection is kept only if the rest of the body is short enough to be read and forgotten.

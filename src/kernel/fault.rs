@@ -41,6 +41,8 @@ pub enum FaultKind {
     BadBody,
     /// No valid credential.
     Unauthenticated,
+    /// The key was revoked while its request was running.
+    KeyRevoked,
     /// The key may not do this.
     Denied,
     /// No such path or model.
@@ -98,6 +100,7 @@ impl FaultKind {
             Self::BadHead(_) => "bad_head",
             Self::BadBody => "bad_body",
             Self::Unauthenticated => "unauthenticated",
+            Self::KeyRevoked => "key_revoked",
             Self::Denied => "denied",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",

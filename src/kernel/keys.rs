@@ -16,6 +16,11 @@ impl KeyDigest {
         Self(out)
     }
 
+    /// 64 hexadecimal digits, as `from_hex` reads them.
+    pub fn to_hex(self) -> String {
+        self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|n| char::from_digit(n.into(), 16)).collect()
+    }
+
     /// Reads 64 hexadecimal digits.
     pub fn from_hex(text: &str) -> Option<Self> {
         let text = text.as_bytes();
@@ -47,6 +52,26 @@ pub struct Principal {
     pub project: String,
 }
 
+/// The secret that a rotation has replaced.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Retiring {
+    /// SHA-256 of it.
+    pub digest: KeyDigest,
+    /// Unix second from which it no longer opens anything. Running requests that began with it may finish all the same.
+    pub until: i64,
+}
+
+/// A key, found by one of its secrets.
+#[derive(Clone, Copy)]
+pub struct Found {
+    /// Which key.
+    pub key: KeyIx,
+    /// SHA-256 of the secret that was shown.
+    pub digest: KeyDigest,
+    /// Unix second from which that secret no longer counts, if it is one that was replaced.
+    pub until: Option<i64>,
+}
+
 /// What weir knows of a key.
 pub struct Key {
     /// Whom it stands for.
@@ -55,6 +80,8 @@ pub struct Key {
     pub id: Box<str>,
     /// SHA-256 of the secret.
     pub digest: KeyDigest,
+    /// The secret before this one, if there was one.
+    pub retiring: Option<Retiring>,
     /// Which models it may use.
     pub models: AllowList,
     /// Unix second from which it is no longer valid.
@@ -78,17 +105,29 @@ impl KeyTable {
         let hasher = RandomState::new();
         let mut index: HashMap<u64, Vec<KeyIx>> = HashMap::with_capacity(keys.len());
         for (place, key) in keys.iter().enumerate() {
-            index.entry(hasher.hash_one(key.digest.0)).or_default().push(KeyIx(place as u32));
+            for digest in [Some(key.digest), key.retiring.map(|old| old.digest)].into_iter().flatten() {
+                index.entry(hasher.hash_one(digest.0)).or_default().push(KeyIx(place as u32));
+            }
         }
         Self { keys, index, hasher }
     }
 
     /// Finds the key of a credential. The final comparison takes the same time for right and wrong.
-    pub fn find(&self, credential: &[u8]) -> Option<KeyIx> {
-        let shown = KeyDigest::of(credential);
+    pub fn find(&self, credential: &[u8]) -> Option<Found> {
+        self.find_digest(KeyDigest::of(credential))
+    }
+
+    /// Finds the key that has or had a secret of this digest.
+    pub fn find_digest(&self, shown: KeyDigest) -> Option<Found> {
+        let same = |digest: &KeyDigest| constant_time::verify_slices_are_equal(&digest.0, &shown.0).is_ok();
         let bucket = self.index.get(&self.hasher.hash_one(shown.0))?;
-        bucket.iter().copied().find(|ix| {
-            self.get(*ix).is_some_and(|key| constant_time::verify_slices_are_equal(&key.digest.0, &shown.0).is_ok())
+        bucket.iter().copied().find_map(|ix| {
+            let key = self.get(ix)?;
+            if same(&key.digest) {
+                return Some(Found { key: ix, digest: shown, until: None });
+            }
+            let old = key.retiring.filter(|old| same(&old.digest))?;
+            Some(Found { key: ix, digest: shown, until: Some(old.until) })
         })
     }
 
@@ -113,21 +152,42 @@ mod tests {
             principal: PrincipalId(0),
             id: secret.into(),
             digest: KeyDigest::of(secret.as_bytes()),
+            retiring: None,
             models: AllowList::everything(),
             expires: None,
             budgets: Box::default(),
             rate_limits: Box::default(),
         };
         let table = KeyTable::new((0..100).map(|n| key(&format!("key-{n}"))).collect());
-        assert_eq!(table.find(b"key-42"), Some(KeyIx(42)));
-        assert_eq!(table.find(b"key-420"), None);
-        assert_eq!(table.find(b""), None);
+        let find = |secret: &[u8]| table.find(secret).map(|found| found.key);
+        assert_eq!(find(b"key-42"), Some(KeyIx(42)));
+        assert_eq!(find(b"key-420"), None);
+        assert_eq!(find(b""), None);
+    }
+
+    #[test]
+    fn a_replaced_secret_is_taken_for_the_new_one_or_for_a_stranger() {
+        let [old, new] = [b"old", b"new"].map(|secret| KeyDigest::of(secret));
+        let table = KeyTable::new(vec![Key {
+            principal: PrincipalId(0),
+            id: "k".into(),
+            digest: new,
+            retiring: Some(Retiring { digest: old, until: 7 }),
+            models: AllowList::everything(),
+            expires: None,
+            budgets: Box::default(),
+            rate_limits: Box::default(),
+        }]);
+        let find = |secret: &[u8]| table.find(secret).map(|found| (found.key, found.until));
+        assert_eq!(find(b"new"), Some((KeyIx(0), None)));
+        assert_eq!(find(b"old"), Some((KeyIx(0), Some(7))));
+        assert!(table.find_digest(old).is_some() && table.find_digest(KeyDigest::of(b"other")).is_none());
     }
 
     #[test]
     fn a_digest_in_hex_is_read_only_when_whole() {
         let digest = KeyDigest::of(b"x");
-        let hex: String = digest.0.iter().map(|b| format!("{b:02x}")).collect();
+        let hex = digest.to_hex();
         assert!(KeyDigest::from_hex(&hex) == Some(digest));
         assert!(KeyDigest::from_hex(&hex[1..]).is_none());
         assert!(KeyDigest::from_hex(&hex.replace(&hex[..1], "+")).is_none());

@@ -59,6 +59,16 @@ pub const RATE_WAIT: Duration = Duration::from_millis(80);
 pub const DISCARD_BYTES_MAX: u64 = 1024 * 1024;
 /// Pairs of key and model whose usual cost a shard remembers.
 pub const EXPECTATIONS_MAX: usize = 4096;
+/// Keys made at run time, revoked ones included until room is needed.
+pub const MADE_KEYS_MAX: usize = 100_000;
+/// Id of a key made at run time. Bytes.
+pub const KEY_ID_BYTES_MAX: usize = 64;
+/// How long the old secret goes on working after a rotation, unless the operator says otherwise.
+pub const ROTATION_GRACE: Duration = Duration::from_secs(24 * 3600);
+/// The longest such time: two secrets for one key are meant for a change, not for life.
+pub const ROTATION_GRACE_MAX: Duration = Duration::from_secs(90 * 24 * 3600);
+/// How long the client of a request that a revocation ends gets to take the news.
+pub const REVOKED_LEAVE: Duration = Duration::from_millis(500);
 
 const _: () = assert!(WATCH_BUFFER_BYTES <= SMALL_BUFFER_BYTES && SMALL_BUFFER_BYTES < BULK_BUFFER_BYTES);
 const _: () = assert!(HEAD_BYTES_MAX <= BULK_BUFFER_BYTES && UPSTREAM_HEAD_BYTES_MAX <= BULK_BUFFER_BYTES);

@@ -52,7 +52,8 @@ impl Names {
 
     /// The number of a principal, new or old.
     pub fn principal(&self, principal: &Principal) -> PrincipalId {
-        PrincipalId(self.principals.write().intern(Arc::new(principal.clone())))
+        let known = self.principals.read().places.get(principal).copied();
+        PrincipalId(known.unwrap_or_else(|| self.principals.write().intern(Arc::new(principal.clone()))))
     }
 
     /// The principal of a number; an empty one for a number never given out.

@@ -29,6 +29,16 @@ pub enum Reserve {
     Strict,
 }
 
+/// What becomes of the running requests of a key that is revoked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnRevoke {
+    /// They finish; only new ones are refused.
+    #[default]
+    Finish,
+    /// They are ended, and booked with what they have used.
+    End,
+}
+
 /// One budget of one scope.
 pub struct Budget {
     /// What happens at the cap.
@@ -78,6 +88,7 @@ pub enum OnAbort {
 }
 
 /// The credential weir shows an upstream, as a header.
+#[derive(Clone)]
 pub struct UpstreamCredential {
     /// Header name, lower case.
     pub name: &'static str,
@@ -86,6 +97,7 @@ pub struct UpstreamCredential {
 }
 
 /// One upstream account.
+#[derive(Clone)]
 pub struct Upstream {
     /// Its number in records.
     pub name_id: NameId,
@@ -112,7 +124,7 @@ pub struct Upstream {
 }
 
 /// How the client listener is guarded.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct EdgePolicy {
     /// TLS towards clients.
     pub tls: Option<Arc<rustls::ServerConfig>>,
@@ -130,6 +142,8 @@ pub struct Snapshot {
     pub edge: EdgePolicy,
     /// Who may call.
     pub keys: KeyTable,
+    /// What becomes of running requests when their key is revoked.
+    pub on_revoke: OnRevoke,
     /// What they may ask for.
     pub models: ModelTable,
     /// Who serves it.

@@ -166,6 +166,8 @@ impl Metrics {
         }
         if record.outcome == Outcome::Refused {
             self.refused.get_or_create(&ReasonLabels { reason: record.refused_by.unwrap_or(OTHER) }).inc();
+            // What a revocation ends has used something all the same.
+            self.observe_usage(record, names);
             return;
         }
         self.overhead.observe(seconds(record.gateway_us));
@@ -284,15 +286,22 @@ mod tests {
         let upstream = names.name("main");
         record.attempts.push(Attempt { upstream, status: 200, result: AttemptResult::Answered, duration_us: 1 });
         metrics.observe_close(&record, &names);
-        let refused = Record { outcome: Outcome::Refused, refused_by: Some("denied"), status: 65_000, ..record };
+        let (usage, cost) = (Usage::default(), Nanos::ZERO);
+        let denied = Some("denied");
+        let refused =
+            Record { outcome: Outcome::Refused, refused_by: denied, status: 65_000, usage, cost, ..record.clone() };
         metrics.observe_close(&refused, &names);
+        // What a revocation ended half way is a refusal that cost something.
+        let revoked = Record { refused_by: Some("key_revoked"), usage: Usage { output: 4, ..usage }, ..refused };
+        metrics.observe_close(&revoked, &names);
         let text = metrics.text();
         for line in [
             "weir_requests_total{format=\"anthropic\",operation=\"messages\",status=\"200\",outcome=\"completed\"} 1",
-            "weir_requests_total{format=\"anthropic\",operation=\"messages\",status=\"0\",outcome=\"refused\"} 1",
+            "weir_requests_total{format=\"anthropic\",operation=\"messages\",status=\"0\",outcome=\"refused\"} 2",
             "weir_tokens_total{kind=\"cache_read\",model=\"sonnet\"} 9",
+            "weir_tokens_total{kind=\"output\",model=\"sonnet\"} 4",
             "weir_cost_usd_total{team=\"platform\"} 1.5",
-            "weir_upstream_attempts_total{upstream=\"main\",result=\"answered\"} 2",
+            "weir_upstream_attempts_total{upstream=\"main\",result=\"answered\"} 3",
             "weir_refused_total{reason=\"denied\"} 1",
             "weir_ttfb_seconds_bucket{le=\"0.5\"} 1",
             "weir_ttfb_seconds_bucket{le=\"0.25\"} 0",

@@ -35,10 +35,11 @@ pub const PANICS: &str = "weir_panics";
 pub const CONNECTIONS_REFUSED: &str = "weir_connections_refused";
 
 /// Every `reason` of `weir_refused_total`: the labels of `FaultKind`.
-pub const REFUSAL_REASONS: [&str; 18] = [
+pub const REFUSAL_REASONS: [&str; 19] = [
     "bad_head",
     "bad_body",
     "unauthenticated",
+    "key_revoked",
     "denied",
     "not_found",
     "method_not_allowed",
@@ -86,6 +87,7 @@ mod tests {
             FaultKind::BadHead(400),
             FaultKind::BadBody,
             FaultKind::Unauthenticated,
+            FaultKind::KeyRevoked,
             FaultKind::Denied,
             FaultKind::NotFound,
             FaultKind::MethodNotAllowed(""),

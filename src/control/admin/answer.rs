@@ -51,23 +51,22 @@ impl IntoResponse for Refusal {
 
 pub(super) async fn not_found(uri: Uri) -> Refusal {
     let message = format!(
-        "there is no {} here; paths are /healthz, /readyz, /metrics and /admin/v1/ usage, budgets, budgets/raise, limits, requests, shards, \
-         reload, drain",
+        "there is no {} here; paths are /healthz, /readyz, /metrics and /admin/v1/ usage, budgets, budgets/raise, limits, keys, \
+         requests, shards, reload, drain",
         uri.path()
     );
     Refusal::new(StatusCode::NOT_FOUND, "not_found", message)
 }
 
 pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Refusal {
-    let other = if method == Method::GET { "POST" } else { "GET" };
+    let of_one_key = uri.path().rsplit_once("/keys/").is_some_and(|(_, rest)| !rest.contains('/'));
+    let other = match method {
+        _ if of_one_key => "DELETE",
+        Method::GET => "POST",
+        _ => "GET",
+    };
     let message = format!("{} does not take {method}; use {other}", uri.path());
     Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
-}
-
-pub(super) async fn no_keys_yet() -> Refusal {
-    let message = "keys cannot be managed over this API yet; write them as [[key]] in the configuration file and POST \
-                   /admin/v1/reload";
-    Refusal::new(StatusCode::NOT_FOUND, "not_found", message)
 }
 
 /// Wall-clock time.

@@ -1,15 +1,16 @@
-//! The admin listener (interface.md §4): liveness, metrics, usage, budgets, limits, records, shards, reload, drain.
+//! The admin listener (interface.md §4): liveness, metrics, usage, budgets, limits, keys, records, shards, reload, drain.
 //!
 //! Every answer but `/metrics` is JSON; every error is `{"error":{"type","message"}}` and says what to do. All of
 //! `/admin/v1` wants the bearer token, unknown paths in it included. Nothing here waits for a shard: figures are read from
 //! atomics, records from the ledger.
-//! Deliberately absent: making keys over this API; keys are static so far.
+//! Deliberately absent: a second path to a key's secret; it is in the one answer that made it.
 
 mod answer;
 mod auth;
 mod budgets;
 mod commands;
 mod health;
+mod keys;
 mod limits;
 mod raise;
 mod records;
@@ -25,14 +26,14 @@ pub use limits::LimitView;
 pub use raise::{Raise, RaiseAsk, RaiseError};
 pub use shards::ShardView;
 
-use super::{journal::JournalHealth, ledger::SharedLedger};
+use super::{journal::JournalHealth, keys::KeyDesk, ledger::SharedLedger};
 use crate::{
     link::{down::DownDoor, gauges::ShardGauges},
     observe::{Accounts, metrics::Metrics},
 };
 use axum::{
     Router, middleware,
-    routing::{any, get, post},
+    routing::{delete, get, post},
 };
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -56,6 +57,8 @@ pub struct AdminState {
     pub accounts: Accounts,
     /// Raises a budget once.
     pub raise: Raise,
+    /// Where keys are made and revoked.
+    pub keys: Arc<dyn KeyDesk>,
     /// Where a reload is asked for.
     pub reload: ReloadSender,
     /// Told once the phase is `Draining`, so that whoever waits for signals wakes up.
@@ -73,8 +76,9 @@ pub fn router(state: AdminState) -> Router {
         .route("/shards", get(shards::shards))
         .route("/reload", post(commands::reload))
         .route("/drain", post(commands::drain))
-        .route("/keys", any(answer::no_keys_yet))
-        .route("/keys/{*rest}", any(answer::no_keys_yet))
+        .route("/keys", get(keys::list).post(keys::create))
+        .route("/keys/{id}", delete(keys::revoke))
+        .route("/keys/{id}/rotate", post(keys::rotate))
         .fallback(answer::not_found)
         .method_not_allowed_fallback(answer::method_not_allowed)
         .layer(middleware::from_fn_with_state(state.clone(), auth::require_token));

@@ -8,7 +8,6 @@ use super::{
     units,
 };
 use crate::kernel::pricing::canonical;
-use std::collections::BTreeSet;
 
 /// Checks a whole configuration, placeholders included.
 pub(super) fn check(config: &Config, context: &Context<'_>) {
@@ -17,7 +16,6 @@ pub(super) fn check(config: &Config, context: &Context<'_>) {
     targets(config, &note);
     prices(config, &note);
     allow_lists(config, &note);
-    scopes(config, &note);
     files(config, context);
 }
 
@@ -31,9 +29,6 @@ fn presence(config: &Config, note: Note<'_>) {
     if config.models.is_empty() && !config.passthrough {
         let mend = "add [[model]] with id and targets, or write [models] and passthrough = true to serve every id";
         note("model".into(), "there is none, so no request could be served".into(), mend.into());
-    }
-    if config.keys.is_empty() {
-        note("key".into(), "there is none, so nobody could call".into(), "add [[key]] with id and secret".into());
     }
 }
 
@@ -124,35 +119,25 @@ impl ScopeKind {
     }
 }
 
-/// A budget or a rate limit whose id no key has would limit nobody, silently.
-fn scopes(config: &Config, note: Note<'_>) {
-    let budgets = config.budgets.iter().map(|budget| budget.scope.as_ref()).enumerate();
-    let limits = config.rate_limits.iter().map(|limit| limit.scope.as_ref()).enumerate();
-    for (place, scope) in budgets {
-        scope_of_somebody(config, scope, format!("budget[{place}].scope"), note);
-    }
-    for (place, scope) in limits {
-        scope_of_somebody(config, scope, format!("rate_limit[{place}].scope"), note);
-    }
-}
-
-fn scope_of_somebody(config: &Config, scope: Option<&ScopePattern>, path: String, note: Note<'_>) {
-    let (kind, wanted) = match scope {
-        Some(ScopePattern::One(kind, id)) => (*kind, Some(id)),
-        Some(ScopePattern::Each(kind)) => (*kind, None),
-        Some(ScopePattern::Org) | None => return,
-    };
-    let known: BTreeSet<&str> = config.keys.iter().map(|key| kind.id_of(key)).filter(|id| !id.is_empty()).collect();
-    match wanted {
-        Some(id) if !known.contains(id.as_str()) => {
-            let (_, mend) = unknown(id, known.iter().copied(), kind.as_str());
-            note(path, format!("no key has {} \"{id}\", so this would limit nobody", kind.as_str()), mend);
+impl Config {
+    /// Budgets and rate limits that limit nobody, each in a sentence: no key has their id, neither a configured one nor one of
+    /// `made`. They are no errors, since keys come and go at run time, but may well be misspelt.
+    pub fn idle_scopes(&self, made: &[KeyConfig]) -> Vec<String> {
+        let budgets = self.budgets.iter().enumerate().map(|(place, budget)| ("budget", place, &budget.scope));
+        let limits = self.rate_limits.iter().enumerate().map(|(place, limit)| ("rate_limit", place, &limit.scope));
+        let mut idle = Vec::new();
+        for (table, place, scope) in budgets.chain(limits) {
+            let Some(ScopePattern::One(kind, id)) = scope else { continue };
+            let ids = || self.keys.iter().chain(made).map(|key| kind.id_of(key)).filter(|id| !id.is_empty());
+            if !ids().any(|known| known == id) {
+                let hint = match units::nearest(id, ids()) {
+                    Some(near) => format!("; did you mean \"{near}\"?"),
+                    None => String::new(),
+                };
+                idle.push(format!("{table}[{place}] limits nobody: no key has {} \"{id}\"{hint}", kind.as_str()));
+            }
         }
-        None if known.is_empty() => {
-            let message = format!("no key has a {}, so this would limit nobody", kind.as_str());
-            note(path, message, format!("give keys a {}, or choose another scope", kind.as_str()));
-        }
-        _ => {}
+        idle
     }
 }
 

@@ -1,7 +1,7 @@
-//! `[[key]]`.
+//! `[[key]]` and `[keys]`.
 
 use super::{reader::Reader, types::KeyConfig};
-use crate::kernel::{keys::KeyDigest, policy::Pattern};
+use crate::kernel::{keys::KeyDigest, policy::Pattern, snapshot::OnRevoke};
 use std::collections::HashMap;
 
 /// Reads all keys; ids and secrets are unique.
@@ -27,11 +27,20 @@ pub(super) fn keys(root: &Reader<'_>) -> Vec<KeyConfig> {
     keys
 }
 
+/// Reads `[keys]`.
+pub(super) fn on_revoke(root: &Reader<'_>) -> OnRevoke {
+    let Some(reader) = root.table("keys") else { return OnRevoke::default() };
+    let chosen = reader.choice("on_revoke", &[("finish", OnRevoke::Finish), ("end", OnRevoke::End)]);
+    reader.finish();
+    chosen.unwrap_or_default()
+}
+
 fn key(reader: &Reader<'_>) -> KeyConfig {
     let written_id = reader.need_text("id", "dev-alice");
     let key = KeyConfig {
         id: reader.label("id", written_id),
         digest: digest(reader),
+        retiring: None,
         user: reader.optional_label("user"),
         team: reader.optional_label("team"),
         project: reader.optional_label("project"),

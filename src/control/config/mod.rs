@@ -22,14 +22,14 @@ mod service;
 mod snapshot;
 mod tls;
 mod types;
-mod units;
+pub(super) mod units;
 mod upstreams;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::ConfigError;
-pub use snapshot::build_snapshot;
+pub use snapshot::{Callers, Surroundings, build_snapshot};
 pub use types::*;
 
 use reader::{Context, Reader};
@@ -68,6 +68,7 @@ fn read(root: &Reader<'_>) -> Config {
         models: models::models(root),
         passthrough: models::passthrough(root),
         keys: keys::keys(root),
+        on_revoke: keys::on_revoke(root),
         budgets: budgets::budgets(root),
         rate_limits: rate_limits::rate_limits(root),
         reserve: budgets.0,

@@ -25,57 +25,85 @@ use std::{
     net::{SocketAddr, ToSocketAddrs},
 };
 
-/// Builds a snapshot. It asks the name service and reads files, so only the control plane calls it.
-///
-/// `spent` says what a scope has spent in a window so far; it is asked only for accounts that are not open yet. A host that
-/// does not resolve is a warning and an upstream without addresses. Errors (TLS files that have become unreadable since the
-/// configuration was checked) leave the accounts as they were.
+/// What a snapshot takes from outside the configuration: certificates from files, addresses from the name service.
+pub struct Surroundings {
+    edge: EdgePolicy,
+    upstreams: Vec<Upstream>,
+}
+
+impl Surroundings {
+    /// Reads files and asks the name service, so only the control plane calls it, and nobody waits for it but a reload. A
+    /// host that does not resolve is a warning and an upstream without addresses; TLS files that have become unreadable
+    /// since the configuration was checked are errors.
+    pub fn look_up(config: &Config, names: &Names) -> Result<Self, Vec<ConfigError>> {
+        let mut errors = Vec::new();
+        let edge = edge(config, &mut errors);
+        let upstreams =
+            config.upstreams.iter().enumerate().filter_map(|(at, u)| upstream(at, u, names, &mut errors)).collect();
+        if errors.is_empty() { Ok(Self { edge, upstreams }) } else { Err(errors) }
+    }
+
+    /// As a snapshot has them: a change of keys must not wait for a name service, nor fail for a file.
+    pub fn of(snapshot: &Snapshot) -> Self {
+        Self { edge: snapshot.edge.clone(), upstreams: snapshot.upstreams.clone() }
+    }
+}
+
+/// Who may call besides the configured keys, and what their budgets are reckoned with.
+pub struct Callers<'a> {
+    /// Keys made at run time.
+    pub made: &'a [KeyConfig],
+    /// Numbers of names and principals.
+    pub names: &'a Names,
+    /// What a scope has spent in a window so far; asked only for accounts that are not open yet.
+    pub spent: &'a dyn Fn(&Scope, Window) -> Nanos,
+    /// The time, Unix seconds.
+    pub now_seconds: i64,
+    /// Shards, each with its part of every account.
+    pub shards: usize,
+}
+
+/// Builds a snapshot. It neither waits nor fails.
 pub fn build_snapshot(
     config: &Config,
+    surroundings: Surroundings,
     version: SnapshotVersion,
-    names: &Names,
+    callers: &Callers<'_>,
     accounts: &mut AccountBook,
-    spent: &dyn Fn(&Scope, Window) -> Nanos,
-    now_seconds: i64,
-    shards: usize,
-) -> Result<Snapshot, Vec<ConfigError>> {
-    let mut errors = Vec::new();
-    let edge = edge(config, &mut errors);
-    let upstreams: Vec<Upstream> =
-        config.upstreams.iter().enumerate().filter_map(|(at, u)| upstream(at, u, names, &mut errors)).collect();
-    if !errors.is_empty() {
-        return Err(errors);
-    }
-    let ids = |kind: ScopeKind| config.keys.iter().map(move |key| kind.id_of(key));
+) -> Snapshot {
+    let keys: Vec<&KeyConfig> = config.keys.iter().chain(callers.made).collect();
+    let ids = |kind: ScopeKind| keys.iter().map(move |key| kind.id_of(key));
     let scopes = expand(&config.budgets, |budget| (budget.scope.as_ref(), Some(budget.period)), ids);
     let mut budgets = Vec::with_capacity(scopes.len());
     for (scope, budget) in &scopes {
+        let (now, shards) = (callers.now_seconds, callers.shards);
         budgets.push(Budget {
             mode: budget.mode,
             blocked_message: budget.blocked_message.as_str().into(),
             pooled: matches!(scope, Scope::Org | Scope::Team(_) | Scope::Project(_)),
-            accounts: accounts.open(scope, budget.period, budget.amount, spent, now_seconds, shards),
+            accounts: accounts.open(scope, budget.period, budget.amount, callers.spent, now, shards),
         });
     }
-    accounts.forget_all_but(budgets.iter().flat_map(|budget| &budget.accounts), now_seconds);
+    accounts.forget_all_but(budgets.iter().flat_map(|budget| &budget.accounts), callers.now_seconds);
     let limited = expand(&config.rate_limits, |limit| (limit.scope.as_ref(), None), ids);
     let (rate_limits, limit_places) = rate_limits(&limited, accounts);
     let mut places = Places { budgets: HashMap::new(), rate_limits: limit_places };
     for (place, (scope, _)) in scopes.iter().enumerate() {
         places.budgets.entry(scope.clone()).or_default().push(BudgetIx(place as u32));
     }
-    Ok(Snapshot {
+    Snapshot {
         version,
-        edge,
-        keys: keys(config, names, &places),
+        edge: surroundings.edge,
+        keys: key_table(&keys, callers.names, &places),
+        on_revoke: config.on_revoke,
         models: models(config),
-        upstreams,
+        upstreams: surroundings.upstreams,
         prices: config.price_book(),
         budgets,
         rate_limits,
         reserve: config.reserve,
         limits: config.limits.clone(),
-    })
+    }
 }
 
 fn edge(config: &Config, errors: &mut Vec<ConfigError>) -> EdgePolicy {
@@ -222,8 +250,8 @@ impl ScopeKind {
     }
 }
 
-fn keys(config: &Config, names: &Names, places: &Places) -> KeyTable {
-    let keys = config.keys.iter().filter_map(|key| Some(key_of(key, key.digest?, names, places)));
+fn key_table(keys: &[&KeyConfig], names: &Names, places: &Places) -> KeyTable {
+    let keys = keys.iter().filter_map(|key| Some(key_of(key, key.digest?, names, places)));
     KeyTable::new(keys.collect())
 }
 
@@ -241,6 +269,7 @@ fn key_of(key: &KeyConfig, digest: KeyDigest, names: &Names, places: &Places) ->
         }),
         id: key.id.as_str().into(),
         digest,
+        retiring: key.retiring,
         models: key.models.clone().map_or_else(AllowList::everything, AllowList::of),
         expires: key.expires,
         budgets: own.iter().filter_map(|scope| places.budgets.get(scope)).flatten().copied().collect(),

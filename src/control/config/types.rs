@@ -2,14 +2,14 @@
 
 use crate::kernel::{
     account::Mode,
-    keys::KeyDigest,
+    keys::{KeyDigest, Retiring},
     limiter::Measure,
     limits::Limits,
     money::Nanos,
     policy::Pattern,
     pricing::{Multiplier, PriceOverride, UnknownPrice},
     secret::Secret,
-    snapshot::{OnAbort, Provider, Reserve},
+    snapshot::{OnAbort, OnRevoke, Provider, Reserve},
     window::Period,
 };
 use ipnet::IpNet;
@@ -35,6 +35,8 @@ pub struct Config {
     pub passthrough: bool,
     /// Who may call.
     pub keys: Vec<KeyConfig>,
+    /// What becomes of running requests when their key is revoked.
+    pub on_revoke: OnRevoke,
     /// What may be spent.
     pub budgets: Vec<BudgetConfig>,
     /// How much may be asked in a minute, or at once.
@@ -177,12 +179,15 @@ pub struct ModelConfig {
     pub targets: Vec<TargetConfig>,
 }
 
-/// `[[key]]`. The secret itself is not kept.
+/// A key, from `[[key]]` or made at run time. The secret itself is not kept.
+#[derive(Clone)]
 pub struct KeyConfig {
     /// Its id.
     pub id: String,
     /// SHA-256 of the secret; only absent in a configuration that has errors.
     pub digest: Option<KeyDigest>,
+    /// The secret that a rotation has replaced; `[[key]]` has none.
+    pub retiring: Option<Retiring>,
     /// Person or service; empty for none.
     pub user: String,
     /// Team; empty for none.

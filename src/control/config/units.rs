@@ -14,7 +14,7 @@ const BYTES: [(&str, u64); 7] = [
 ];
 
 /// Reads `250ms`, `30s`, `5m`, `2h`, `400d`.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(in crate::control) fn duration(text: &str) -> Option<Duration> {
     scaled(text, &MILLIS).map(Duration::from_millis)
 }
 
@@ -31,7 +31,7 @@ fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 }
 
 /// A duration in the largest unit that keeps it whole.
-pub(super) fn show_duration(duration: Duration) -> String {
+pub(in crate::control) fn show_duration(duration: Duration) -> String {
     show(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), MILLIS.iter().rev())
 }
 
@@ -52,7 +52,7 @@ fn show<'a>(value: u64, largest_first: impl Iterator<Item = &'a (&'a str, u64)>)
 }
 
 /// The known word nearest to a misspelt one, if it is near enough to be meant.
-pub(super) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(in crate::control) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let written = written.to_ascii_lowercase();
     let (distance, word) = known.into_iter().map(|word| (distance(&written, word), word)).min()?;
     (distance <= 1 + word.len() / 4).then_some(word)

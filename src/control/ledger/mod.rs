@@ -3,7 +3,8 @@
 //! Invariant: it never knows anything that is not on disk; `as_of` says up to when it knows everything. What it keeps is
 //! bounded: `rollup` folds old hours when there are too many rows (sums stay exact), `newest` keeps the last records only,
 //! `spend` has one number per scope and day.
-//! What counts: every record whose outcome is not `refused` is a request in a row. Refused ones are only counted.
+//! What counts: every record whose outcome is not `refused` is a request in a row. Refused ones are only counted, unless they used
+//! something before they were (a revoked key's stream).
 //! Everything is booked at the moment a request began, since that is when its budget window was chosen.
 
 mod newest;
@@ -30,6 +31,7 @@ use crate::kernel::{
     names::Names,
     record::{Outcome, Record},
     time::UnixMs,
+    usage::Usage,
     window::Window,
 };
 use newest::Newest;
@@ -80,7 +82,8 @@ impl Ledger {
     pub fn apply(&mut self, record: &Record) {
         self.newest.push(record);
         self.spend.add(record, &self.names);
-        if record.outcome == Outcome::Refused {
+        // A request that a revocation ended is refused, but what it used is booked like anything else.
+        if record.outcome == Outcome::Refused && record.usage == Usage::default() {
             self.refused += 1;
         } else {
             self.rollup.add(record);

@@ -17,7 +17,7 @@ use crate::{
     },
     kernel::{
         fault::{Fault, FaultKind, Room},
-        limits::{BULK_BUFFER_BYTES, HEADERS_MAX, SMALL_BUFFER_BYTES, TARGET_BYTES_MAX},
+        limits::{BULK_BUFFER_BYTES, HEADERS_MAX, Limits, SMALL_BUFFER_BYTES, TARGET_BYTES_MAX},
     },
     link::down::Phase,
     sys::{
@@ -38,9 +38,11 @@ pub async fn serve(shard: Rc<Shard>, socket: Socket, peer: SocketAddr) {
     let serving = shard.serving();
     let Some((reader, writer, deadlines)) = open(&shard, &serving, socket).await else { return };
     drop(serving);
+    let link = Rc::new(ClientLink::new(deadlines));
+    shard.callers.watch(&link);
     let connection = Connection {
         pipe: BodyPipe::new(shard.kept_bytes.clone()),
-        link: ClientLink::new(deadlines),
+        link,
         head: RequestHead::default(),
         shard,
         reader,
@@ -73,7 +75,7 @@ struct Connection {
     shard: Rc<Shard>,
     reader: Reader,
     writer: Writer,
-    link: ClientLink,
+    link: Rc<ClientLink>,
     pipe: BodyPipe,
     head: RequestHead,
     peer: SocketAddr,
@@ -89,14 +91,14 @@ impl Connection {
     async fn serve(mut self) {
         let mut next = NextBytes::Bytes(Buf::small());
         while let NextBytes::Bytes(begun) = next {
-            let waiting = self.shard.serving();
-            let (buf, fault) = match self.read_head(begun, &waiting).await {
+            // A connection that waits holds no snapshot: there may be many, and each may know many keys.
+            let limits = self.shard.serving().limits.clone();
+            let (buf, fault) = match self.read_head(begun, &limits).await {
                 HeadRead::Whole(buf) => (buf, None),
                 HeadRead::Bad(buf, fault) => (buf, Some(fault)),
                 HeadRead::Gone => return,
             };
-            drop(waiting);
-            // What holds now, not when the connection began to wait: a key that is gone since must not open the door.
+            // Awaiting a head takes as long as the client likes: a key that is gone since must not open the door.
             let serving = self.shard.serving();
             next = self.exchange(Rc::new(buf), &serving, fault).await;
             if self.link.closing.get() || self.link.gone.get() || self.link.broken.get() {
@@ -105,15 +107,15 @@ impl Connection {
         }
     }
 
-    async fn read_head(&mut self, mut buf: Buf, serving: &Serving) -> HeadRead {
-        let limits = HeadLimits {
-            head_bytes_max: serving.limits.head_bytes_max,
+    async fn read_head(&mut self, mut buf: Buf, limits: &Limits) -> HeadRead {
+        let head_limits = HeadLimits {
+            head_bytes_max: limits.head_bytes_max,
             target_bytes_max: TARGET_BYTES_MAX,
             headers_max: HEADERS_MAX,
         };
-        let mut parser = RequestParser::new(limits);
+        let mut parser = RequestParser::new(head_limits);
         let deadlines = self.link.deadlines.clone();
-        let patience = if buf.is_empty() { serving.limits.keep_alive_timeout } else { serving.limits.head_timeout };
+        let patience = if buf.is_empty() { limits.keep_alive_timeout } else { limits.head_timeout };
         deadlines.arm(Awaited::Read, self.shard.sweeper.in_(patience));
         loop {
             if !buf.is_empty() {
@@ -138,7 +140,7 @@ impl Connection {
             match result {
                 Ok(bytes) if bytes > 0 => {
                     if first {
-                        deadlines.arm(Awaited::Read, self.shard.sweeper.in_(serving.limits.head_timeout));
+                        deadlines.arm(Awaited::Read, self.shard.sweeper.in_(limits.head_timeout));
                     }
                 }
                 _ if deadlines.passed() == Some(Awaited::Read) && !buf.is_empty() => {

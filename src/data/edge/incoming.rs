@@ -8,7 +8,13 @@ use crate::{
         serving::Serving,
     },
     dialect::Route,
-    kernel::{fault::Fault, ids::RequestId, limits::DISCARD_BYTES_MAX, time::MonoUs},
+    kernel::{
+        fault::{Fault, FaultKind, Room},
+        ids::RequestId,
+        keys::KeyDigest,
+        limits::DISCARD_BYTES_MAX,
+        time::MonoUs,
+    },
     sys::{clock, socket::Kill},
     wire::h1::{Known, RequestBody, RequestHead, header},
 };
@@ -31,6 +37,9 @@ pub struct ClientLink {
     pub walking: Cell<bool>,
     /// The answer broke off: the connection is to end with a reset, so that nobody takes it for whole.
     pub broken: Cell<bool>,
+    /// The key of the running request was revoked, and such requests are to end.
+    pub revoked: Cell<bool>,
+    caller: Cell<Option<KeyDigest>>,
     upstream: RefCell<Option<Work>>,
 }
 
@@ -51,6 +60,8 @@ impl ClientLink {
             closing: Cell::new(false),
             walking: Cell::new(false),
             broken: Cell::new(false),
+            revoked: Cell::new(false),
+            caller: Cell::new(None),
             upstream: RefCell::new(None),
         }
     }
@@ -58,7 +69,37 @@ impl ClientLink {
     /// Makes it ready for the next exchange.
     pub fn reset(&self) {
         self.gone.set(false);
+        self.caller.set(None);
         self.walking.set(true);
+    }
+
+    /// The running request was asked with this secret.
+    pub fn asked_with(&self, secret: KeyDigest) {
+        self.caller.set(Some(secret));
+    }
+
+    /// The secret that the running request was asked with; none without a running request or before it is identified.
+    pub fn caller(&self) -> Option<KeyDigest> {
+        self.caller.get().filter(|_| self.walking.get() && !self.gone.get() && !self.revoked.get())
+    }
+
+    /// Ends the running request, since its key is no longer valid: the upstream at once, the client as soon as it has been
+    /// told, or at `leave_by` if it does not listen.
+    pub fn revoke(&self, leave_by: MonoUs) {
+        self.revoked.set(true);
+        self.closing.set(true);
+        self.deadlines.arm(Awaited::Whole, leave_by);
+        match self.upstream.borrow_mut().take() {
+            Some(Work::Cancel(kill)) => kill.end(),
+            Some(Work::Drain(deadlines, _)) => deadlines.kill().end(),
+            None => {}
+        }
+    }
+
+    /// The fault of a request whose key was revoked while it ran.
+    pub fn revocation(&self, room: Room) -> Option<Fault> {
+        let text = "this gateway key has been revoked; the request was ended";
+        self.revoked.get().then(|| Fault::new(room, FaultKind::KeyRevoked, text).closing())
     }
 
     /// The upstream that works for this client now, and what becomes of it when the client goes away.
@@ -160,10 +201,7 @@ pub struct Incoming {
 impl Incoming {
     /// Finds out where a request leads, and holds it to the limits its head already shows.
     pub fn accept(cx: &Exchange<'_>) -> Result<Self, Fault> {
-        use crate::{
-            dialect::{NoRoute, anthropic::paths},
-            kernel::fault::{FaultKind, Room},
-        };
+        use crate::dialect::{NoRoute, anthropic::paths};
         let route = paths::route(cx.head.method, cx.path()).map_err(|no| match no {
             NoRoute::Path => Fault::new(Room::Edge, FaultKind::NotFound, "no such path on this gateway"),
             NoRoute::Method(allowed) => {
@@ -186,7 +224,6 @@ impl Incoming {
 
 /// The body is larger than the limit.
 pub fn too_large(most: u64) -> Fault {
-    use crate::kernel::fault::{FaultKind, Room};
     let text = format!("the request body is larger than the limit of {} MiB", most / (1024 * 1024));
     Fault::new(Room::Edge, FaultKind::BodyTooLarge, text)
 }

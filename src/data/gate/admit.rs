@@ -182,6 +182,9 @@ async fn reserve(
         if let Some(failure) = cx.pipe.failure() {
             return Err(body_fault(cx, failure));
         }
+        if let Some(fault) = cx.link.revocation(Room::Gate) {
+            return Err(fault);
+        }
         if cx.link.gone.get() {
             return Err(Fault::new(Room::Gate, FaultKind::ClientGone, "the client went away"));
         }

@@ -5,8 +5,7 @@ use crate::{
     data::edge::incoming::{Exchange, Incoming},
     kernel::{
         fault::{Fault, FaultKind, Room},
-        ids::KeyIx,
-        keys::Key,
+        keys::{Found, Key, KeyDigest},
     },
     sys::clock,
     wire::h1::{Known, header_all},
@@ -18,12 +17,14 @@ pub struct Identified<'c> {
     pub incoming: Incoming,
     /// Who calls.
     pub key: &'c Key,
+    /// Digest of the secret that was shown.
+    pub shown: KeyDigest,
 }
 
 /// Finds the caller.
 pub fn identify<'c>(cx: &Exchange<'c>, incoming: Incoming) -> Result<Identified<'c>, Fault> {
-    let mut found: Option<KeyIx> = None;
-    let mut shown = "";
+    let mut found: Option<Found> = None;
+    let (mut shown, mut replaced) = ("", false);
     for (known, name) in
         [(Known::Authorization, "Authorization"), (Known::XApiKey, "x-api-key"), (Known::ApiKey, "api-key")]
     {
@@ -31,7 +32,11 @@ pub fn identify<'c>(cx: &Exchange<'c>, incoming: Incoming) -> Result<Identified<
             let Some(credential) = credential(known, value) else { continue };
             shown = name;
             let Some(key) = cx.serving.keys.find(credential) else { continue };
-            if found.is_some_and(|other| other != key) {
+            if key.until.is_some_and(|at| at <= clock::unix().seconds()) {
+                replaced = true;
+                continue;
+            }
+            if found.is_some_and(|other| other.key != key.key) {
                 return Err(refuse(
                     "two different gateway keys are given in Authorization and x-api-key; send one".to_owned(),
                 ));
@@ -39,16 +44,19 @@ pub fn identify<'c>(cx: &Exchange<'c>, incoming: Incoming) -> Result<Identified<
             found = Some(key);
         }
     }
-    let Some(key) = found.and_then(|ix| cx.serving.keys.get(ix)) else {
+    let Some((found, key)) = found.and_then(|found| Some((found, cx.serving.keys.get(found.key)?))) else {
         return Err(refuse(match shown {
             "" => "no credential: send a gateway key as `Authorization: Bearer …` or `x-api-key: …`".to_owned(),
+            name if replaced => {
+                format!("the gateway key in {name} has been replaced by a rotation; use the new secret")
+            }
             name => format!("the key in {name} is not a valid key of this gateway"),
         }));
     };
     if key.expires.is_some_and(|at| at <= clock::unix().seconds()) {
         return Err(refuse(format!("the gateway key in {shown} has expired; ask for a new one")));
     }
-    Ok(Identified { incoming, key })
+    Ok(Identified { incoming, key, shown: found.digest })
 }
 
 /// The credential in a header value; none for a scheme that weir does not issue keys for.

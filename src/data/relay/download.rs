@@ -313,7 +313,8 @@ impl<'a> Download<'a> {
                 Ok(0)
                     if body.framing.ends_with_connection()
                         && self.deadlines.passed().is_none()
-                        && !self.cx.link.gone.get() =>
+                        && !self.cx.link.gone.get()
+                        && !self.cx.link.revoked.get() =>
                 {
                     self.meter.finish();
                     return Ended::Whole { reusable: false };
@@ -408,11 +409,13 @@ impl<'a> Download<'a> {
         self.cx.link.closing.set(true);
         if body.framing.takes_a_chunk() && !body.unchunk && self.meter.at_event_boundary() && !self.meter.stream_ended()
         {
-            let text = match self.deadlines.passed() {
+            let broken = match self.deadlines.passed() {
                 Some(_) => "the upstream stopped sending; the answer above may be incomplete",
                 None => "the upstream broke off; the answer above may be incomplete",
             };
-            let event = errors::event(&Fault::new(Room::Relay, FaultKind::UpstreamBroken, text), self.cx.id);
+            let broken = Fault::new(Room::Relay, FaultKind::UpstreamBroken, broken);
+            let fault = self.cx.link.revocation(Room::Relay).unwrap_or(broken);
+            let event = errors::event(&fault, self.cx.id);
             let mut chunk = format!("{:x}\r\n", event.len()).into_bytes();
             chunk.extend_from_slice(&event);
             chunk.extend_from_slice(b"\r\n0\r\n\r\n");

@@ -38,6 +38,8 @@ use upload::{Upload, Uploaded};
 pub enum Relayed<'c> {
     /// The client has the answer, or as much of it as there was.
     Done(Outcome, Metered),
+    /// weir itself ended it before the client had a byte of an answer; the upstream may bill it.
+    Cut(Fault, Metered),
     /// A kept connection had gone stale: nothing is lost, ask again on a new one.
     Again(Admitted<'c>),
 }
@@ -60,6 +62,9 @@ pub async fn exchange<'c>(
     client: &mut Writer,
     open: &mut OpenRecord,
 ) -> Result<Relayed<'c>, Fault> {
+    if let Some(fault) = cx.link.revocation(Room::Relay) {
+        return Err(fault);
+    }
     let Lease { admitted, target, upstream, mut connection, reused } = lease;
     let routed = &admitted.routed;
     let chosen = &routed.targets[target.min(routed.targets.len() - 1)];
@@ -112,12 +117,12 @@ pub async fn exchange<'c>(
     {
         cx.shard.idle.borrow_mut().put(connection, cx.shard.sweeper.now());
     }
-    conclude(cx, &down, ended, uploaded, deadlines.passed(), &prices)
+    conclude(cx, &down, ended, uploaded, deadlines.passed(), &prices, open)
 }
 
 /// The body is still there from its first byte, the client too.
 fn may_ask_again(cx: &Exchange<'_>) -> bool {
-    cx.pipe.is_whole_so_far() && cx.pipe.failure().is_none() && !cx.link.gone.get()
+    cx.pipe.is_whole_so_far() && cx.pipe.failure().is_none() && !cx.link.gone.get() && !cx.link.revoked.get()
 }
 
 fn attempt_result(cx: &Exchange<'_>, ended: &Ended, passed: Option<Awaited>) -> AttemptResult {
@@ -126,7 +131,7 @@ fn attempt_result(cx: &Exchange<'_>, ended: &Ended, passed: Option<Awaited>) -> 
         Ended::ClientLeft if cx.link.gone.get() => AttemptResult::Cancelled,
         _ if passed.is_some() => AttemptResult::TimedOut,
         Ended::Whole { .. } | Ended::Drained | Ended::Credential => AttemptResult::Answered,
-        _ if cx.link.gone.get() => AttemptResult::Cancelled,
+        _ if cx.link.gone.get() || cx.link.revoked.get() => AttemptResult::Cancelled,
         Ended::ClientLeft => AttemptResult::Cancelled,
         Ended::NoAnswer | Ended::Broken => AttemptResult::Broken,
     }
@@ -154,6 +159,7 @@ fn conclude<'c>(
     uploaded: Uploaded,
     passed: Option<Awaited>,
     prices: &Prices<'_>,
+    open: &mut OpenRecord,
 ) -> Result<Relayed<'c>, Fault> {
     let metered = |whole| metered(cx, down, uploaded, whole, prices);
     if let Uploaded::BodyFailed(failure) = uploaded
@@ -163,6 +169,7 @@ fn conclude<'c>(
     }
     match ended {
         Ended::Whole { .. } => Ok(Relayed::Done(Outcome::Completed, metered(true))),
+        _ if cx.link.revoked.get() => Ok(cut_off(cx, down, metered(false), open)),
         _ if cx.link.gone.get() || matches!(ended, Ended::ClientLeft | Ended::Drained) => {
             cx.link.closing.set(true);
             Ok(Relayed::Done(Outcome::ClientAborted, metered(matches!(ended, Ended::Drained))))
@@ -182,6 +189,17 @@ fn conclude<'c>(
         _ => {
             // The answer broke off and the client has been told, by an event or by the reset to come.
             Ok(Relayed::Done(Outcome::UpstreamFailed, metered(false)))
+        }
+    }
+}
+
+/// The request's key was revoked while it ran: it is refused, though what it used is booked.
+fn cut_off<'c>(cx: &Exchange<'_>, down: &Download<'_>, used: Metered, open: &mut OpenRecord) -> Relayed<'c> {
+    match cx.link.revocation(Room::Relay) {
+        Some(fault) if !down.head_sent => Relayed::Cut(fault, used),
+        _ => {
+            open.record.refused_by = Some(FaultKind::KeyRevoked.label());
+            Relayed::Done(Outcome::Refused, used)
         }
     }
 }

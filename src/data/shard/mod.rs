@@ -4,6 +4,7 @@
 //! looks at the down door, the deadlines, the leases and the slices; there is no other timer. Deliberately absent: any wake-up from
 //! another thread, and any lock on a request's way.
 
+pub mod callers;
 pub mod deadlines;
 pub mod guard;
 mod run;
@@ -46,6 +47,8 @@ pub struct Shard {
     pub expectations: RefCell<Expectations>,
     /// Upstream connections waiting for their next use.
     pub idle: RefCell<IdleConnections>,
+    /// Who is being served.
+    pub callers: callers::Callers,
     /// Deadlines and the coarse clock.
     pub sweeper: deadlines::Sweeper,
     /// Bytes of request bodies that are kept, over all connections.

@@ -1,6 +1,12 @@
 //! The life of a shard: accept, tick, drain.
 
-use super::{Shard, deadlines::Sweeper, guard::guarded, serving::Serving};
+use super::{
+    Shard,
+    callers::{Callers, end_revoked},
+    deadlines::Sweeper,
+    guard::guarded,
+    serving::Serving,
+};
 use crate::{
     data::{
         edge::connection,
@@ -87,6 +93,7 @@ async fn live(setup: Setup) -> i32 {
         rates: RefCell::new(RateBook::new(setup.count)),
         expectations: RefCell::new(Expectations::default()),
         idle: RefCell::new(IdleConnections::default()),
+        callers: Callers::default(),
         sweeper: Sweeper::new(clock::mono()),
         kept_bytes: Rc::default(),
         sequence: Cell::new(setup.sequence),
@@ -178,6 +185,7 @@ fn take_snapshot(shard: &Rc<Shard>) {
         let serving = Rc::new(Serving::new(newer, Some(&before)));
         let version = serving.version;
         *shard.serving.borrow_mut() = serving;
+        end_revoked(shard);
         shard.door.applied(shard.id, version);
     }
 }

@@ -20,7 +20,7 @@ pub fn status_and_type(kind: &FaultKind) -> (u16, &'static str) {
     match kind {
         FaultKind::BadHead(status) => (*status, "invalid_request_error"),
         FaultKind::BadBody => (400, "invalid_request_error"),
-        FaultKind::Unauthenticated => (401, "authentication_error"),
+        FaultKind::Unauthenticated | FaultKind::KeyRevoked => (401, "authentication_error"),
         FaultKind::Denied => (403, "permission_error"),
         FaultKind::NotFound => (404, "not_found_error"),
         FaultKind::MethodNotAllowed(_) => (405, "invalid_request_error"),
@@ -55,7 +55,9 @@ pub fn answer(fault: &Fault, id: RequestId, now_seconds: i64) -> Answer {
         }
         FaultKind::Overloaded => answer.with("retry-after", OVERLOADED_RETRY_SECONDS.to_string()),
         // A client that retries a refused credential for minutes helps nobody (contract.md §2.4).
-        FaultKind::Unauthenticated | FaultKind::Denied => answer.with("x-should-retry", "false"),
+        FaultKind::Unauthenticated | FaultKind::KeyRevoked | FaultKind::Denied => {
+            answer.with("x-should-retry", "false")
+        }
         FaultKind::UpstreamCredential => answer.with("x-should-retry", "false"),
         _ => answer,
     }

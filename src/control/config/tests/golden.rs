@@ -5,7 +5,7 @@ use crate::kernel::{
     account::Mode,
     money::Nanos,
     pricing::TokenPrice,
-    snapshot::{OnAbort, Reserve},
+    snapshot::{OnAbort, OnRevoke, Reserve},
     window::Period,
 };
 use proptest::prelude::*;
@@ -62,6 +62,8 @@ targets = [ { upstream = "main" }, { upstream = "second", model = "s55" } ]
 strategy = "ordered"
 [models]
 passthrough = true
+[keys]
+on_revoke = "end"
 [[key]]
 id = "dev-alice"
 secret = "${ALICE}"
@@ -130,6 +132,7 @@ fn a_key_of_the_language_is_not_known_or_lands_in_the_wrong_place() {
     assert!(config.passthrough);
     assert_eq!((config.keys[0].expires, config.keys[1].expires), (Some(1_798_761_600), None));
     assert!(config.keys[1].digest.is_some_and(|digest| digest.0 == [0; 32]));
+    assert_eq!(config.on_revoke, OnRevoke::End);
     let budget = &config.budgets[0];
     assert_eq!(budget.scope, Some(ScopePattern::One(ScopeKind::Team, "platform".into())));
     assert_eq!((budget.amount, budget.period, budget.mode), (Nanos(500_000_000_000), Period::Monthly, Mode::Soft));
@@ -151,8 +154,9 @@ fn sections_left_out_have_no_defaults() {
     assert_eq!(config.store.flush_interval, Duration::from_millis(50));
     assert_eq!(config.store.path, PathBuf::from("/etc/weir/weir-data"));
     assert_eq!((config.reserve, config.on_store_error), (Reserve::Expected, OnStoreError::Open));
+    assert_eq!(config.on_revoke, OnRevoke::Finish);
     assert_eq!(config.audit.retention, Duration::from_secs(400 * 86_400));
-    good("[listen]\n[shards]\n[limits]\n[store]\n[models]\n[budgets]\n[pricing]\n[audit]");
+    good("[listen]\n[shards]\n[limits]\n[store]\n[models]\n[budgets]\n[keys]\n[pricing]\n[audit]");
 }
 
 const TEN_ERRORS: &str = r#"
@@ -177,7 +181,7 @@ id = "dev-alice"
 secret = "${EMPTY}"
 team = "platform"
 [[budget]]
-scope = "team:plattform"
+scope = "tem:platform"
 amount = "5e2"
 period = "monthly"
 "#;
@@ -199,7 +203,8 @@ fn the_first_error_hides_the_others_or_one_shows_a_secret() {
         "budget[0].amount: \"5e2\" is not a decimal number; write US dollars in quotes, such as \"500.00\""
             .to_string(),
         "model[0].targets[0].upstream: no upstream is called \"mian\"; did you mean \"main\"?".to_string(),
-        "budget[0].scope: no key has team \"plattform\", so this would limit nobody; did you mean \"platform\"?".to_string(),
+        "budget[0].scope: is \"tem:platform\"; write \"org\", or team:, project:, user: or key: with an id or *, such as \"team:platform\""
+            .to_string(),
     ];
     let mut found = errors_of(TEN_ERRORS);
     let mut expected = expected.to_vec();

@@ -6,6 +6,7 @@ use crate::{
     kernel::{
         account::{Mode, Scope},
         ids::{SnapshotVersion, UpstreamIx},
+        keys::{KeyDigest, Retiring},
         money::Nanos,
         names::Names,
         snapshot::{RateLimit, RateLimitIx, Snapshot, Upstream},
@@ -19,8 +20,9 @@ const NOW: i64 = 1_795_000_000;
 
 fn build(config: &Config, names: &Names, accounts: &mut AccountBook) -> Snapshot {
     let spent = |_: &Scope, _: Window| Nanos::ZERO;
-    build_snapshot(config, SnapshotVersion(1), names, accounts, &spent, NOW, 2)
-        .unwrap_or_else(|errors| panic!("{errors:#?}"))
+    let callers = Callers { made: &[], names, spent: &spent, now_seconds: NOW, shards: 2 };
+    let surroundings = Surroundings::look_up(config, names).unwrap_or_else(|errors| panic!("{errors:#?}"));
+    build_snapshot(config, surroundings, SnapshotVersion(1), &callers, accounts)
 }
 
 fn built(config: &Config) -> Snapshot {
@@ -108,7 +110,7 @@ period = "total"
     let names = Names::default();
     let snapshot = build(&local(more), &names, &mut AccountBook::default());
     let scopes = |secret: &str| {
-        let key = snapshot.keys.get(snapshot.keys.find(secret.as_bytes()).unwrap()).unwrap();
+        let key = snapshot.keys.get(snapshot.keys.find(secret.as_bytes()).unwrap().key).unwrap();
         let principal = names.principal_of(key.principal);
         let mut scopes = Vec::new();
         for ix in &key.budgets {
@@ -155,17 +157,50 @@ fn a_reload_opens_accounts_anew_or_keeps_removed_ones() {
 }
 
 #[test]
-fn a_failed_reload_changes_amounts() {
-    let budget = "[[budget]]\nscope = \"org\"\nperiod = \"daily\"\namount = ";
+fn a_certificate_that_has_gone_is_taken_for_no_tls() {
+    let mut config = local("");
+    config.listen.tls = Some(TlsFiles { cert: "/nonexistent".into(), key: "/nonexistent".into(), client_ca: None });
+    let errors = Surroundings::look_up(&config, &Names::default()).err().unwrap_or_default();
+    assert_eq!(errors.len(), 2);
+}
+
+/// A key as the admin API makes it.
+fn made(id: &str, team: &str) -> KeyConfig {
+    KeyConfig {
+        id: id.into(),
+        digest: Some(KeyDigest::of(id.as_bytes())),
+        retiring: Some(Retiring { digest: KeyDigest::of(format!("old {id}").as_bytes()), until: NOW }),
+        user: String::new(),
+        team: team.into(),
+        project: String::new(),
+        models: None,
+        expires: None,
+    }
+}
+
+#[test]
+fn a_key_made_at_run_time_is_booked_on_no_budget_or_keeps_a_removed_certificate_from_being_revoked() {
+    let mut config = local("[[budget]]\nscope = \"team:*\"\nperiod = \"daily\"\namount = \"1\"");
     let (names, mut accounts) = (Names::default(), AccountBook::default());
-    build(&local(&format!("{budget}\"1\"")), &names, &mut accounts);
-    let mut config = local(&format!("{budget}\"2\""));
+    let first = build(&config, &names, &mut accounts);
+    assert_eq!(first.budgets.len(), 1);
+    // What could not be looked up now is not looked up for a change of keys.
     config.listen.tls = Some(TlsFiles { cert: "/nonexistent".into(), key: "/nonexistent".into(), client_ca: None });
     let spent = |_: &Scope, _: Window| Nanos::ZERO;
-    let errors =
-        build_snapshot(&config, SnapshotVersion(2), &names, &mut accounts, &spent, NOW, 2).err().unwrap_or_default();
-    assert_eq!(errors.len(), 2);
-    assert!(accounts.accounts().iter().all(|account| account.amount() == Nanos(1_000_000_000)));
+    let made = [made("made-1", "data"), made("made-2", "platform")];
+    let callers = Callers { made: &made, names: &names, spent: &spent, now_seconds: NOW, shards: 2 };
+    let second = build_snapshot(&config, Surroundings::of(&first), SnapshotVersion(2), &callers, &mut accounts);
+    let budgets_of = |secret: &str| {
+        let found = second.keys.find(secret.as_bytes()).unwrap();
+        let key = second.keys.get(found.key).unwrap();
+        let scopes = key.budgets.iter().map(|ix| second.budget(*ix).unwrap().accounts[0].scope.to_string());
+        scopes.collect::<Vec<_>>()
+    };
+    assert_eq!(budgets_of("made-1"), ["team:data"]);
+    assert_eq!(budgets_of("old made-2"), ["team:platform"]);
+    assert_eq!(budgets_of("alice-secret-value"), ["team:platform"]);
+    assert!(Arc::ptr_eq(&first.budgets[0].accounts[0], &second.budgets[0].accounts[0]));
+    assert_eq!(second.upstreams[0].addresses, first.upstreams[0].addresses);
 }
 
 #[test]
@@ -236,7 +271,7 @@ cache_read_weight = "0.125"
     let (names, mut book) = (Names::default(), AccountBook::default());
     let snapshot = build(&local(more), &names, &mut book);
     let limits = |secret: &str| {
-        let key = snapshot.keys.get(snapshot.keys.find(secret.as_bytes()).unwrap()).unwrap();
+        let key = snapshot.keys.get(snapshot.keys.find(secret.as_bytes()).unwrap().key).unwrap();
         let shown = |ix: &RateLimitIx| {
             let RateLimit { limiter, cache_read_permille } = snapshot.rate_limit(*ix).unwrap();
             format!("{} {} {} {cache_read_permille}", limiter.scope, limiter.limit(), limiter.measure.as_str())

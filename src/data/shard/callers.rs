@@ -1,0 +1,52 @@
+//! Who is being served: the shard's connections by the secret of their running request, so that a revocation can end what is
+//! under way. A request only notes the digest of its secret; nothing is looked up before somebody is revoked.
+
+use super::Shard;
+use crate::{
+    data::edge::incoming::ClientLink,
+    kernel::{keys::KeyTable, limits::REVOKED_LEAVE, snapshot::OnRevoke},
+};
+use std::{
+    cell::{Cell, RefCell},
+    rc::{Rc, Weak},
+};
+
+/// Below so many connections nobody looks for those that are gone.
+const TIDY_AT_LEAST: usize = 64;
+
+/// The connections of a shard.
+#[derive(Default)]
+pub struct Callers {
+    all: RefCell<Vec<Weak<ClientLink>>>,
+    tidy_at: Cell<usize>,
+}
+
+impl Callers {
+    /// Watches a connection for as long as it lives. Those that are gone are forgotten whenever the list has doubled.
+    pub fn watch(&self, link: &Rc<ClientLink>) {
+        let mut all = self.all.borrow_mut();
+        if all.len() >= self.tidy_at.get().max(TIDY_AT_LEAST) {
+            all.retain(|link| link.strong_count() > 0);
+            self.tidy_at.set(all.len() * 2);
+        }
+        all.push(Rc::downgrade(link));
+    }
+
+    /// The connections whose running request was asked with a secret that is in this table no more.
+    fn revoked(&self, keys: &KeyTable) -> Vec<Rc<ClientLink>> {
+        let links = self.all.borrow();
+        let gone = |link: &Rc<ClientLink>| link.caller().is_some_and(|secret| keys.find_digest(secret).is_none());
+        links.iter().filter_map(Weak::upgrade).filter(gone).collect()
+    }
+}
+
+/// Ends what is under way for keys that the shard no longer serves, if that is what the operator wants.
+pub fn end_revoked(shard: &Shard) {
+    let serving = shard.serving();
+    if serving.on_revoke == OnRevoke::End {
+        let leave_by = shard.sweeper.in_(REVOKED_LEAVE);
+        for link in shard.callers.revoked(&serving.keys) {
+            link.revoke(leave_by);
+        }
+    }
+}
