@@ -10,6 +10,7 @@ use super::{
     models::ModelTable,
     names::NameId,
     pricing::PriceBook,
+    record::Format,
     secret::Secret,
 };
 use ipnet::IpNet;
@@ -75,6 +76,25 @@ pub struct RateLimit {
 pub enum Provider {
     /// The Anthropic API, or anything that speaks it.
     Anthropic,
+    /// Bedrock runtime, InvokeModel.
+    Bedrock,
+    /// Vertex AI, rawPredict.
+    Vertex,
+    /// Microsoft Foundry.
+    Foundry,
+    /// Claude Platform on AWS.
+    AnthropicAws,
+}
+
+impl Provider {
+    /// The API format it speaks.
+    pub fn format(self) -> Format {
+        match self {
+            Self::Anthropic | Self::Foundry | Self::AnthropicAws => Format::Anthropic,
+            Self::Bedrock => Format::Bedrock,
+            Self::Vertex => Format::Vertex,
+        }
+    }
 }
 
 /// What becomes of a stream whose client went away.
