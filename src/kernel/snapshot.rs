@@ -2,6 +2,7 @@
 
 use super::{
     account::{Account, Mode},
+    bodies::BodyRules,
     credential::Credential,
     ids::SnapshotVersion,
     ids::UpstreamIx,
@@ -196,6 +197,8 @@ pub struct Snapshot {
     pub budgets: Vec<Budget>,
     /// How much may be asked in a minute, or at once.
     pub rate_limits: Vec<RateLimit>,
+    /// What is kept of bodies.
+    pub bodies: BodyRules,
     /// How much an admission holds back.
     pub reserve: Reserve,
     /// The operator's limits.

@@ -45,6 +45,7 @@ fn snapshot(version: u64) -> Arc<Snapshot> {
         prices: PriceBook::built_in(),
         budgets: Vec::new(),
         rate_limits: limits(),
+        bodies: Default::default(),
         reserve: Reserve::Expected,
         limits: Limits::default(),
     })

@@ -5,8 +5,10 @@
 //! What the chain proves: nothing in it was changed, removed or reordered without every later hash being made anew. It has
 //! no secret, so whoever can write the store can make it anew, or cut its end; against that stand signed checkpoints kept
 //! elsewhere (`checkpoint`): a journal that does not contain the checkpoint's prefix is found out.
-//! Deliberately absent: Parquet, object stores and stored bodies.
+//! Stored bodies are looked at with their key only (`bodies`).
+//! Deliberately absent: Parquet and object stores.
 
+mod bodies;
 mod changes;
 mod checkpoint;
 mod export;
@@ -20,6 +22,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
+pub use bodies::{BadBody, BodiesVerified, Show, show_body};
 pub use changes::changes;
 pub use checkpoint::{Checkpoint, read_checkpoint, take_checkpoint};
 pub use export::{ExportOptions, Exported, export};

@@ -102,6 +102,7 @@ pub fn build_snapshot(
         prices: config.price_book(),
         budgets,
         rate_limits,
+        bodies: config.audit.bodies.clone(),
         reserve: config.reserve,
         limits: config.limits.clone(),
     }

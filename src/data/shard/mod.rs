@@ -15,8 +15,11 @@ use super::{
     pool::idle::IdleConnections,
 };
 use crate::{
-    kernel::ids::{RequestId, ShardId},
-    link::{down::DownDoor, gauges::ShardGauges, up::UpSender},
+    kernel::{
+        ids::{RequestId, ShardId},
+        names::Names,
+    },
+    link::{bodies::BodySender, down::DownDoor, gauges::ShardGauges, up::UpSender},
     sys::clock,
 };
 pub use run::{Setup, run};
@@ -51,6 +54,10 @@ pub struct Shard {
     pub callers: callers::Callers,
     /// Deadlines and the coarse clock.
     pub sweeper: deadlines::Sweeper,
+    /// To the store of bodies.
+    pub bodies: RefCell<BodySender>,
+    /// What the numbers of principals stand for.
+    pub names: Arc<Names>,
     /// Bytes of request bodies that are kept, over all connections.
     pub kept_bytes: Rc<Cell<usize>>,
     serving: RefCell<Rc<Serving>>,
