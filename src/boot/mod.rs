@@ -307,6 +307,8 @@ impl Started {
         let plane = self.plane.clone();
         tokio::spawn(reloads.serve(move || plane.reload()));
         tokio::spawn(plane::keep_fresh(self.plane.clone()));
+        tokio::spawn(self.plane.credentials().keep());
+        self.plane.credentials().first().await;
         signals::until_settled(&self.plane.door()).await;
         ready(self.addresses);
         let clean = signals::until_drained(signals, &self.plane.door(), &reload, &drain).await;

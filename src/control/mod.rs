@@ -8,6 +8,7 @@ pub mod admin;
 pub mod audit;
 pub mod budget;
 pub mod config;
+pub mod credentials;
 pub mod journal;
 pub mod keys;
 pub mod ledger;
