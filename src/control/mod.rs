@@ -12,6 +12,7 @@ pub mod bodies;
 pub mod budget;
 pub mod changes;
 pub mod config;
+pub mod credentials;
 pub mod journal;
 pub mod keys;
 pub mod ledger;

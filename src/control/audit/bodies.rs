@@ -61,8 +61,12 @@ impl Stored {
         if change.kind == kinds::START && says_no(&change.before, "ended_in_order") {
             self.excuse_recent();
         }
-        if change.kind == kinds::STOP && says_no(&change.after, "every_body_stored") {
-            self.records.values_mut().for_each(|expected| expected.excused = true);
+        if change.kind == kinds::STOP {
+            // After an end in order nothing is on its way any more.
+            self.recent.clear();
+            if says_no(&change.after, "every_body_stored") {
+                self.records.values_mut().for_each(|expected| expected.excused = true);
+            }
         }
     }
 

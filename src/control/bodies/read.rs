@@ -203,13 +203,11 @@ pub struct Body {
     pub frames: u64,
 }
 
+/// Who is shown the bytes of bodies; an error ends the reading.
+pub type Show<'a> = dyn FnMut(Way, &[u8]) -> Result<(), String> + 'a;
+
 /// Shows the bytes of a request's bodies, in order. `None` if nothing is kept of it.
-pub fn find(
-    directory: &Path,
-    id: RequestId,
-    keys: &KeyRing,
-    show: &mut dyn FnMut(Way, &[u8]) -> Result<(), String>,
-) -> Result<Option<Body>, BodyError> {
+pub fn find(directory: &Path, id: RequestId, keys: &KeyRing, show: &mut Show<'_>) -> Result<Option<Body>, BodyError> {
     let mut body = Body::default();
     for segment in numbers(directory)? {
         let first = match look_up(directory, segment, id) {

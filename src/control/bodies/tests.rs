@@ -59,11 +59,14 @@ fn start_with_desk(directory: &Path, settings: BodySettings) -> (BodyStore, Body
 fn send(sender: &mut BodySender, n: u64, request: &[u8], response: &[u8]) {
     assert!(sender.send(id(n), Way::Request, request.into()));
     // As a stream brings it.
-    response.chunks(1000).for_each(|chunk| assert!(sender.send(id(n), Way::Response, chunk.into())));
+    response.chunks(10_000).for_each(|chunk| assert!(sender.send(id(n), Way::Response, chunk.into())));
     assert!(sender.end(id(n), end_of(request, response)));
 }
 
-fn read(directory: &Path, n: u64, keys: &KeyRing) -> Result<Option<(Vec<u8>, Vec<u8>, Body)>, BodyError> {
+type Both = (Vec<u8>, Vec<u8>, Body);
+type All = (Vec<(RequestId, Part)>, Option<SegmentEnd>);
+
+fn read(directory: &Path, n: u64, keys: &KeyRing) -> Result<Option<Both>, BodyError> {
     let (mut request, mut response) = (Vec::new(), Vec::new());
     let mut show = |way: Way, bytes: &[u8]| {
         let into = if way == Way::Request { &mut request } else { &mut response };
@@ -75,7 +78,7 @@ fn read(directory: &Path, n: u64, keys: &KeyRing) -> Result<Option<(Vec<u8>, Vec
 }
 
 /// All frames of a segment, and how it ends.
-fn all(directory: &Path, segment: u64) -> Result<(Vec<(RequestId, Part)>, Option<SegmentEnd>), BodyError> {
+fn all(directory: &Path, segment: u64) -> Result<All, BodyError> {
     let Some(mut frames) = frames(directory, segment, &keys(&[1]))? else { return Ok((Vec::new(), None)) };
     let mut parts = Vec::new();
     while let Some(part) = frames.next(None)? {

@@ -107,7 +107,7 @@ pub struct Capture {
     wanted: Wanted,
     dropped: Rc<Cell<bool>>,
     request: Rc<RefCell<Tap>>,
-    response: Option<Tap>,
+    response: Option<Box<Tap>>,
 }
 
 impl Capture {
@@ -120,12 +120,12 @@ impl Capture {
     }
 
     /// A tap for an answer that may come to be the client's.
-    pub fn tap_answer(&self) -> Tap {
-        tap(&self.shard, self.id, Way::Response, self.wanted, &self.dropped)
+    pub fn tap_answer(&self) -> Box<Tap> {
+        Box::new(tap(&self.shard, self.id, Way::Response, self.wanted, &self.dropped))
     }
 
     /// An exchange with an upstream is over; this passed of its answer.
-    pub fn answered(&mut self, tap: Tap) {
+    pub fn answered(&mut self, tap: Box<Tap>) {
         if tap.bytes > 0 || self.response.is_none() {
             self.response = Some(tap);
         }

@@ -2,6 +2,7 @@
 
 use super::{
     Flags,
+    credential::Shows,
     framing::BodyFraming,
     head::{ClientHead, client_head},
     interim,
@@ -59,6 +60,7 @@ pub struct Download<'a> {
     key: &'a Key,
     deadlines: &'a Rc<Deadlines>,
     flags: &'a Flags,
+    shows: &'a Shows<'a>,
     /// The answer is worth reading even if nobody takes it any more.
     drains: bool,
     /// What becomes of a stream whose client goes away.
@@ -78,7 +80,7 @@ pub struct Download<'a> {
     /// What was read off.
     pub meter: Meter,
     /// The audit's, where it wants to know the answer.
-    pub tap: Option<Tap>,
+    pub tap: Option<Box<Tap>>,
 }
 
 /// The body still to come, with what came behind the head.
@@ -102,12 +104,14 @@ impl<'a> Download<'a> {
         operation: Operation,
         deadlines: &'a Rc<Deadlines>,
         flags: &'a Flags,
+        shows: &'a Shows<'a>,
     ) -> Self {
         Self {
             cx,
             key,
             deadlines,
             flags,
+            shows,
             drains: false,
             on_abort: OnAbort::Cancel,
             status: 0,
@@ -146,7 +150,7 @@ impl<'a> Download<'a> {
         self.flags.begun.set(true);
         self.deadlines.disarm(Awaited::Read);
         self.status = head.status;
-        if head.status == 401 {
+        if self.shows.is_refused(&head, buf.filled()) {
             return Ended::Credential;
         }
         self.cx.pipe.keep_no_longer();

@@ -105,12 +105,12 @@ impl OpenRecord {
     }
 
     /// A tap for an answer, if the audit wants to know it.
-    pub fn tap_answer(&self) -> Option<Tap> {
+    pub fn tap_answer(&self) -> Option<Box<Tap>> {
         self.capture.as_ref().map(|capture| capture.tap_answer())
     }
 
     /// What passed of an answer.
-    pub fn answered(&mut self, tap: Option<Tap>) {
+    pub fn answered(&mut self, tap: Option<Box<Tap>>) {
         if let (Some(capture), Some(tap)) = (&mut self.capture, tap) {
             capture.answered(tap);
         }
