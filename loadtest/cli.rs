@@ -401,9 +401,14 @@ fn start_gateways(args: &CompareArgs) -> Result<(BoundProvider, Vec<Running>), S
 
 /// Keeps this thread on a core, so that provider and generator never take the gateways' own.
 fn pin_to(core: usize) -> Result<(), String> {
-    crate::sys::affinity::pin_to(core).map_err(|error| {
-        format!("cannot run on core {core}: {error}; two cores are needed, see --gateway-core and --peer-core")
-    })
+    let mut taskset = std::process::Command::new("taskset");
+    let output = taskset.args(["-cp", &core.to_string(), &std::process::id().to_string()]).output();
+    let output = output.map_err(|error| format!("taskset: {error}; it comes with util-linux"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(format!("cannot run on core {core}: {why}; two cores are needed, see --gateway-core and --peer-core"))
 }
 
 /// The `weir` that was built with this program.

@@ -51,18 +51,16 @@ fn a_storm_of_reloads_fails_a_stream() {
 fn a_comparison_leaves_no_page_and_no_history() {
     let dir = tempfile::tempdir().expect("a directory");
     let (history, html) = (dir.path().join("history.jsonl"), dir.path().join("report.html"));
-    for round in 1..=2 {
-        let output = compare(&["tiny"], Some((&history, &html)));
-        assert!(output.status.success(), "{}", text(&output));
-        let lines = fs::read_to_string(&history).expect("a history");
-        assert_eq!(lines.lines().count(), round);
-        for line in lines.lines() {
-            let comparison: serde_json::Value = serde_json::from_str(line).expect("JSON");
-            assert_eq!(comparison["rows"][0]["gateway"], "weir");
-            assert!(comparison["rows"][0]["median"]["cpu_us_per_request"].as_f64().expect("a figure") > 0.0);
-            assert_eq!(comparison["idle"].as_array().expect("rows").len(), 5, "none, and four steps");
-        }
-    }
+    fs::write(&history, "{\"at\":\"an earlier run\"}\n").expect("a history of before");
+    let output = compare(&["tiny"], Some((&history, &html)));
+    assert!(output.status.success(), "{}", text(&output));
+    let lines = fs::read_to_string(&history).expect("a history");
+    let (earlier, line) = lines.split_once('\n').expect("two lines");
+    assert!(earlier.contains("an earlier run"));
+    let comparison: serde_json::Value = serde_json::from_str(line).expect("JSON");
+    assert_eq!(comparison["rows"][0]["gateway"], "weir");
+    assert!(comparison["rows"][0]["median"]["cpu_us_per_request"].as_f64().expect("a figure") > 0.0);
+    assert_eq!(comparison["idle"].as_array().expect("rows").len(), 5, "none, and four steps");
     let page = fs::read_to_string(&html).expect("a page");
     assert!(page.starts_with("<!doctype html>") && page.contains("KiB/stream") && page.contains("<polyline"));
 }

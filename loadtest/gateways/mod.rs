@@ -17,7 +17,7 @@ use super::compare::Gateway;
 mod haproxy;
 mod litellm;
 mod nginx;
-mod weir;
+mod subject;
 
 /// How long a gateway may take until it accepts connections, under callgrind too.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -135,7 +135,7 @@ impl Drop for Running {
 /// [`StartError::NotInstalled`] for a program that is not here; anything else is a failure with the program's own words.
 pub fn start(kind: Kind, setup: &Setup) -> Result<Running, StartError> {
     match kind {
-        Kind::Weir => weir::start(setup),
+        Kind::Weir => subject::start(setup),
         Kind::Nginx => nginx::start(setup),
         Kind::Haproxy => haproxy::start(setup, haproxy::Mode::Http),
         Kind::HaproxyTcp => haproxy::start(setup, haproxy::Mode::Tcp),

@@ -165,7 +165,7 @@ fn fleet(seed: u64) -> Vec<Shape> {
         let deltas = random.u32(30..300);
         // Four bytes make a token; all but the newest turn is read from the provider's prompt cache.
         let cache_read = body_bytes / 5;
-        let think = if index % 3 == 0 { " thinking=1 first_ms=400" } else { "" };
+        let think = if index.is_multiple_of(3) { " thinking=1 first_ms=400" } else { "" };
         let rest = format!("gap_ms=10 event_bytes={} cache_read={cache_read} cache_5m=400{think}", random.usize(8..60));
         shape(MODEL, body_bytes, Some(deltas), &rest)
     };
