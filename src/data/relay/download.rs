@@ -2,6 +2,7 @@
 
 use super::{
     Flags,
+    credential::Shows,
     framing::BodyFraming,
     head::{ClientHead, client_head},
     interim,
@@ -10,12 +11,12 @@ use super::{
 use crate::{
     data::{
         edge::incoming::{Exchange, Work},
+        gate::Caller,
         shard::deadlines::{Awaited, Deadlines},
     },
     dialect::anthropic::{errors, limits::limit_lines},
     kernel::{
         fault::{Fault, FaultKind, Room},
-        keys::Key,
         limits::{BULK_BUFFER_BYTES, HEAD_ROOM_BYTES, HEADERS_MAX, INTERIM_ANSWERS_MAX, UPSTREAM_HEAD_BYTES_MAX},
         record::{Label, Operation, inline},
         snapshot::OnAbort,
@@ -53,9 +54,10 @@ pub enum Ended {
 /// One download. What it learns stays readable after it has run.
 pub struct Download<'a> {
     cx: &'a Exchange<'a>,
-    key: &'a Key,
+    caller: &'a Caller<'a>,
     deadlines: &'a Rc<Deadlines>,
     flags: &'a Flags,
+    shows: &'a Shows<'a>,
     /// The answer is worth reading even if nobody takes it any more.
     drains: bool,
     /// What becomes of a stream whose client goes away.
@@ -93,16 +95,18 @@ impl<'a> Download<'a> {
     /// A download about to begin.
     pub fn new(
         cx: &'a Exchange<'a>,
-        key: &'a Key,
+        caller: &'a Caller<'a>,
         operation: Operation,
         deadlines: &'a Rc<Deadlines>,
         flags: &'a Flags,
+        shows: &'a Shows<'a>,
     ) -> Self {
         Self {
             cx,
-            key,
+            caller,
             deadlines,
             flags,
+            shows,
             drains: false,
             on_abort: OnAbort::Cancel,
             status: 0,
@@ -140,7 +144,7 @@ impl<'a> Download<'a> {
         self.flags.begun.set(true);
         self.deadlines.disarm(Awaited::Read);
         self.status = head.status;
-        if head.status == 401 {
+        if self.shows.is_refused(&head, buf.filled()) {
             return Ended::Credential;
         }
         self.cx.pipe.keep_no_longer();
@@ -267,8 +271,7 @@ impl<'a> Download<'a> {
     fn limit_lines(&self) -> Option<String> {
         let now = clock::unix().seconds();
         let mut leases = self.cx.shard.leases.borrow_mut();
-        let budgets = self.key.budgets.iter().filter_map(|ix| self.cx.serving.budget(*ix));
-        let accounts = budgets.filter_map(|b| b.account_at(now));
+        let accounts = self.caller.budgets(self.cx.serving).filter_map(|b| b.account_at(now));
         let (used, account) =
             accounts.map(|account| (leases.utilization(account), account)).max_by(|a, b| a.0.total_cmp(&b.0))?;
         Some(limit_lines(used, account.window.resets_at()))
