@@ -26,7 +26,7 @@ pub use limits::LimitView;
 pub use raise::{Raise, RaiseAsk, RaiseError};
 pub use shards::ShardView;
 
-use super::{journal::JournalHealth, keys::KeyDesk, ledger::SharedLedger};
+use super::{export::ExportHealth, journal::JournalHealth, keys::KeyDesk, ledger::SharedLedger};
 use crate::{
     link::{down::DownDoor, gauges::ShardGauges},
     observe::{Accounts, metrics::Metrics},
@@ -53,6 +53,8 @@ pub struct AdminState {
     pub shards: Vec<Arc<ShardGauges>>,
     /// Whether the journal is written.
     pub journal: Arc<JournalHealth>,
+    /// How the export fares.
+    pub export: Arc<ExportHealth>,
     /// The budgets.
     pub accounts: Accounts,
     /// Raises a budget once.

@@ -116,6 +116,7 @@ pub(crate) fn serve() -> Served {
             accepting: lag.is_accepting(),
             lag_seconds: lag.lag_seconds(now),
         }),
+        export: Arc::new(|_| None),
     };
     let (reload, receiver) = reloads();
     let (answer, hook) = tokio::sync::watch::channel(Ok(2));
@@ -126,6 +127,7 @@ pub(crate) fn serve() -> Served {
         door: Arc::new(DownDoor::new(snapshot(1), shards.len())),
         shards,
         journal: health,
+        export: Arc::default(),
         accounts: accounts(),
         raise: Arc::new(|_| Err(RaiseError::NoSuchBudget)),
         keys: Arc::new(keys::Desk::new(directory.path())),

@@ -1,5 +1,6 @@
 //! The meant configuration: domain types, every default filled in, every secret wrapped.
 
+use crate::control::export::ExportJob;
 use crate::kernel::{
     account::Mode,
     keys::{KeyDigest, Retiring},
@@ -49,6 +50,8 @@ pub struct Config {
     pub pricing: Pricing,
     /// What is kept of requests.
     pub audit: Audit,
+    /// Where records are exported to, if anywhere.
+    pub export: Option<ExportJob>,
 }
 
 /// `[listen]`.

@@ -1,42 +1,40 @@
-//! Exporting records as JSON lines, a folder for each day, over and over into the same directory.
+//! One run: what the journal has and the destination has not.
 //!
 //! A batch is a stretch of the journal. Its records go to one part a day, named after the place where the batch begins; when
-//! all are on disk under their names, the manifest moves on to the batch's end. A run that dies in between leaves parts
-//! that the manifest does not know of; the next run removes and writes them again. So every line stands there once, for
-//! whoever reads the directory between runs; a reader that took a part of a dead run sees its records again, with the
-//! same request ids.
+//! all are durable under their names, the manifest moves on to the batch's end.
 
 use super::{
-    AuditError, Progress, failed,
-    manifest::Manifest,
-    need_segments,
-    parts::{Parts, Step},
-    settle,
+    BATCH_DAYS_MAX, Format, WARM_BYTES_MAX,
+    columns::Row,
+    destination::{self, Destination},
+    manifest::{Asked, Manifest},
+    parts::Parts,
+    seen::{Seen, Warming},
+    target::Target,
 };
 use crate::{
     control::{
-        journal::{ChainPlace, GroupPlace, JournalError, Visit, Walk},
+        audit::{AuditError, Progress, need_segments, settle},
+        journal::{ChainPlace, GroupPlace, JournalError, Visit, Walk, segment_path},
         ledger::{RecordFilter, RecordView},
     },
-    kernel::{names::Names, record::Entry, time::UnixMs},
+    kernel::{
+        names::Names,
+        record::{Entry, Record},
+        time::UnixMs,
+    },
 };
-use std::{
-    fs::{self, File, TryLockError},
-    ops::ControlFlow,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
-
-/// Days a batch may touch: each is an open file.
-const BATCH_DAYS_MAX: usize = 32;
+use std::{fs, ops::ControlFlow, path::Path, path::PathBuf, sync::Arc};
 
 /// What is exported, and where to.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ExportOptions {
     /// The directory of the journal.
     pub store: PathBuf,
-    /// The directory of the export; made if it is not there.
-    pub out: PathBuf,
+    /// Where to.
+    pub target: Target,
+    /// As what.
+    pub format: Format,
     /// Only requests begun at or after this Unix second.
     pub since: Option<i64>,
     /// Only requests begun before this Unix second.
@@ -60,36 +58,45 @@ pub struct Exported {
     pub records_total: u64,
 }
 
-/// Adds what the journal has and the directory has not.
+/// Adds what the journal has and the destination has not.
 pub fn export(options: &ExportOptions, progress: &mut dyn FnMut(&Progress)) -> Result<Exported, AuditError> {
-    export_stepwise(options, progress, &mut || Ok(()))
+    need_segments(&options.store)?;
+    export_to(options, &mut *destination::open(&options.target)?, progress)
 }
 
-/// The same, asking before each step that changes the disk.
-pub(super) fn export_stepwise(
+/// The same into a destination that is open.
+pub(super) fn export_to(
     options: &ExportOptions,
+    place: &mut dyn Destination,
     progress: &mut dyn FnMut(&Progress),
-    step: Step<'_>,
 ) -> Result<Exported, AuditError> {
-    need_segments(&options.store)?;
-    let out = &options.out;
-    fs::create_dir_all(out).map_err(|error| failed("make", out, error))?;
-    let _lock = lock(out)?;
-    let manifest = Manifest::open(out, options.since, options.until)?;
-    manifest.sweep(out)?;
+    let asked = Asked { format: options.format, since: options.since, until: options.until };
+    let mut manifest = Manifest::open(place, asked)?;
+    let mut claimed = false;
+    if manifest.is_unfinished() {
+        // Claimed first: whoever is still writing cannot move the manifest past parts that are swept away here.
+        manifest.claim(place)?;
+        claimed = true;
+        for name in manifest.leftovers(place)? {
+            place.remove(&name)?;
+        }
+    }
     let names = Arc::new(Names::default());
-    let mut walk = Walk::new(&options.store, names.clone());
     let from = manifest.place();
+    let mut walk = Walk::new(&options.store, names.clone());
     if let Some(from) = from {
         walk = walk.resume(from);
     }
-    let filter = RecordFilter { since: options.since, until: options.until, ..RecordFilter::default() };
+    let shown = place.shown();
     let mut exporter = Exporter {
         options,
-        filter,
+        filter: RecordFilter { since: options.since, until: options.until, ..RecordFilter::default() },
         names,
-        parts: Parts::new(out, manifest.start(), step),
+        parts: Parts::new(options.format),
+        seen: from.map(|from| warm(&options.store, from)).unwrap_or_default(),
         manifest,
+        claimed,
+        destination: place,
         progress,
         at: Progress::default(),
         done: Exported::default(),
@@ -99,37 +106,44 @@ pub(super) fn export_stepwise(
     };
     let walked = walk.run(&mut exporter);
     exporter.failure.take().map_or(Ok(()), Err)?;
-    walked.map_err(|error| moved_on(error, from, out))?;
+    walked.map_err(|error| moved_on(error, from, &shown))?;
     exporter.commit()?;
+    exporter.manifest.finish(exporter.destination)?;
     Ok(Exported { records_total: exporter.manifest.records, ..exporter.done })
 }
 
-/// Two runs in one directory would remove each other's parts.
-fn lock(out: &Path) -> Result<File, AuditError> {
-    let path = out.join(".lock");
-    let file = File::options().write(true).create(true).truncate(false).open(&path);
-    let file = file.map_err(|error| failed("lock", &path, error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(AuditError::Other(format!("another export is writing into {}; wait for it", out.display())))
+/// The ids of the requests that were closed shortly before a place. What of that cannot be read is no error here: it has
+/// been exported, and is only looked at once more.
+fn warm(store: &Path, until: ChainPlace) -> Seen {
+    let mut first = until.segment;
+    let mut bytes = until.offset;
+    while first > 1 {
+        let Ok(before) = fs::metadata(segment_path(store, first - 1)) else { break };
+        bytes += before.len();
+        if bytes > WARM_BYTES_MAX {
+            break;
         }
-        Err(TryLockError::Error(error)) => Err(failed("lock", &path, error)),
+        first -= 1;
     }
+    let mut seen = Seen::default();
+    let walk = Walk::new(store, Arc::new(Names::default())).skip_to(first);
+    if let Err(error) = walk.run(&mut Warming { seen: &mut seen, until }) {
+        tracing::debug!(%error, "the journal before the export's place cannot be read again");
+    }
+    seen
 }
 
 /// What to say when the journal no longer has the place where the last run ended.
-fn moved_on(error: JournalError, from: Option<ChainPlace>, out: &Path) -> AuditError {
+fn moved_on(error: JournalError, from: Option<ChainPlace>, out: &str) -> AuditError {
     let Some(from) = from else { return error.into() };
     let here = match &error {
         JournalError::Missing { path } | JournalError::Damaged { path, .. } => path,
         _ => return error.into(),
     };
     AuditError::Other(format!(
-        "the journal cannot be followed from where the export in {} stopped (segment {}, byte {}): see {}. Is it another \
+        "the journal cannot be followed from where the export in {out} stopped (segment {}, byte {}): see {}. Is it another \
          store, was it changed, or has audit.retention dropped what was not exported yet? `weir audit verify` tells more; \
          to export what is there, give another --out",
-        out.display(),
         from.segment,
         from.offset,
         here.display()
@@ -140,8 +154,12 @@ struct Exporter<'a> {
     options: &'a ExportOptions,
     filter: RecordFilter,
     names: Arc<Names>,
-    parts: Parts<'a>,
+    parts: Parts,
+    seen: Seen,
     manifest: Manifest,
+    /// The manifest says that this run writes parts.
+    claimed: bool,
+    destination: &'a mut dyn Destination,
     progress: &'a mut dyn FnMut(&Progress),
     at: Progress,
     done: Exported,
@@ -156,27 +174,31 @@ impl Exporter<'_> {
     fn commit(&mut self) -> Result<(), AuditError> {
         let Some(place) = self.place.take() else { return Ok(()) };
         settle(&self.options.store, place.segment)?;
-        let parts = self.parts.finish((place.segment, place.offset))?;
+        let parts = self.parts.publish(self.destination)?;
         self.manifest.records += self.batch_records;
         self.manifest.parts += parts;
-        let out = &self.options.out;
-        self.parts.step().map_err(|error| failed("write into", out, error))?;
-        self.manifest.advance(out, &place, self.options.now)?;
+        self.manifest.advance(self.destination, &place, self.options.now)?;
         self.done.records += self.batch_records;
         self.done.parts += parts;
         self.batch_records = 0;
         Ok(())
     }
 
-    fn record(&mut self, record: &crate::kernel::record::Record) -> Result<(), AuditError> {
+    fn record(&mut self, record: &Record) -> Result<(), AuditError> {
+        if !self.seen.insert(record.request_id) {
+            self.done.duplicates += 1;
+            return Ok(());
+        }
         if !self.filter.takes(record, &self.names) {
             return Ok(());
         }
-        let view = RecordView::of(record, &self.names);
-        match self.parts.write(record.request_id, record.started_at, &view)? {
-            true => self.batch_records += 1,
-            false => self.done.duplicates += 1,
+        if !self.claimed {
+            self.manifest.claim(self.destination)?;
+            self.claimed = true;
         }
+        let view = RecordView::of(record, &self.names);
+        self.parts.write(&Row { record, view: &view }, &self.manifest, self.destination)?;
+        self.batch_records += 1;
         Ok(())
     }
 }
