@@ -15,15 +15,18 @@ use weir::kernel::names::Names;
 use weir::kernel::record::{Operation, Outcome, Record, inline};
 use weir::kernel::time::UnixMs;
 use weir::link::up;
+use weir::sys::clock;
 
-use crate::support::DEADLINE;
+use crate::support::{DEADLINE, eventually};
 use crate::warehouse::{BUCKET, CREDENTIALS, S3, counted};
 
 /// When the first record began.
 const BEGAN: u64 = 1_763_700_000_000;
 /// Between two records: some three hundred a day.
 const APART_MS: u64 = 300_000;
-const RECORDS: u64 = 2000;
+const RECORDS: u64 = 4000;
+/// Records in a group of the journal, about.
+const GROUP: u64 = 25;
 /// More, that come after the kills.
 const LATER: u64 = 50;
 
@@ -60,8 +63,9 @@ fn fill(store: &Path, numbers: Range<u64>) {
     let (journal, _) = Journal::open(options, |_| ()).expect("a journal");
     let (mut sender, receiver) = up::door();
     let journal = journal.start(vec![receiver], Silent).expect("a writer");
+    let health = journal.health();
+    let deadline = Instant::now() + DEADLINE;
     for n in numbers {
-        let deadline = Instant::now() + DEADLINE;
         let ticket = loop {
             // No ticket while the ring is full.
             match sender.ticket() {
@@ -70,6 +74,11 @@ fn fill(store: &Path, numbers: Range<u64>) {
             }
         };
         sender.close(ticket, record(n, &names));
+        if n % GROUP == GROUP - 1 {
+            // A batch ends where a group ends: many small ones leave many places to be killed at.
+            let sent_at = clock::unix();
+            eventually(DEADLINE, "a group is on disk", || (health.flushed_at() > sent_at).then_some(()));
+        }
     }
     journal.stop().expect("everything is written");
 }
