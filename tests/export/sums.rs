@@ -115,6 +115,16 @@ fn a_warehouse_adds_up_to_another_sum_than_the_gateway() {
         assert_eq!(ids, [[Some(sent.to_string()), Some(sent.to_string())]], "{}", directory.display());
     }
     types(&fleet.weir.dir().join("parquet"));
+    for directory in [fleet.weir.dir().join("jsonl"), copied.join("a/weir")] {
+        assert_eq!(kinds(&directory), ["start"], "{}", directory.display());
+    }
+}
+
+/// What administrators changed, in an export.
+fn kinds(out: &Path) -> Vec<String> {
+    let changes = parts(&out.join("changes"), "jsonl");
+    let rows = query(&format!("SELECT kind FROM {changes} WHERE failed IS NULL AND CAST(at AS DATE) = day ORDER BY at"));
+    rows.into_iter().map(|mut row| row.remove(0).unwrap_or_default()).collect()
 }
 
 /// The columns have types to reckon with, not texts.

@@ -64,8 +64,10 @@ pub fn run(args: &ExportArgs) -> Result<(), String> {
     let done = export::export(&options, &mut |at| teller.tell(at)).map_err(text)?;
     let twice =
         if done.duplicates > 0 { format!(", {} repeated closes left out", done.duplicates) } else { String::new() };
+    let changes =
+        if done.changes > 0 { format!(", and {} changes of administrators", done.changes) } else { String::new() };
     print(&format!(
-        "{} records added to {} in {} parts{twice}; {} in all\n",
+        "{} records added to {} in {} parts{changes}{twice}; {} in all\n",
         done.records, options.target, done.parts, done.records_total
     ))
 }

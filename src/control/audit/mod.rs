@@ -7,6 +7,7 @@
 //! elsewhere (`checkpoint`): a journal that does not contain the checkpoint's prefix is found out.
 //! Deliberately absent: the export, which is `control::export`, and stored bodies.
 
+mod changes;
 mod checkpoint;
 mod keys;
 mod query;
@@ -16,6 +17,7 @@ mod verify;
 #[cfg(test)]
 pub(super) mod tests;
 
+pub use changes::changes;
 pub use checkpoint::{Checkpoint, read_checkpoint, take_checkpoint};
 pub use keys::{PublicKey, SigningKey, generate_keys};
 pub use query::{Found, query};

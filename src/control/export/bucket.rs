@@ -5,7 +5,7 @@
 //! still the one that was read, where the store knows such conditions: of two exports into one prefix, the later goes on.
 
 use super::{
-    UPLOAD_BYTES,
+    CHANGES, UPLOAD_BYTES,
     destination::Destination,
     target::{BucketTarget, Provider},
 };
@@ -111,10 +111,13 @@ impl Bucket {
 
     async fn all_files(&self) -> Result<Vec<String>, Error> {
         let mut files = Vec::new();
-        for folder in self.store.list_with_delimiter(Some(&self.prefix)).await?.common_prefixes {
-            let Some(day) = folder.filename().filter(|name| name.starts_with("day=")) else { continue };
-            let objects = self.store.list_with_delimiter(Some(&folder)).await?.objects;
-            files.extend(objects.iter().filter_map(|object| Some(format!("{day}/{}", object.location.filename()?))));
+        for (above, place) in [("", self.prefix.clone()), ("changes/", self.path(CHANGES))] {
+            for folder in self.store.list_with_delimiter(Some(&place)).await?.common_prefixes {
+                let Some(day) = folder.filename().filter(|name| name.starts_with("day=")) else { continue };
+                let objects = self.store.list_with_delimiter(Some(&folder)).await?.objects;
+                let names = objects.iter().filter_map(|object| object.location.filename());
+                files.extend(names.map(|name| format!("{above}{day}/{name}")));
+            }
         }
         Ok(files)
     }

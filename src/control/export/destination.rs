@@ -9,6 +9,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Of what administrators changed.
+const CHANGES_FOLDER: &str = "changes/";
 /// A part under this ending is being written.
 const UNFINISHED: &str = ".tmp";
 
@@ -109,10 +111,16 @@ impl Destination for Directory {
 
     fn files(&mut self) -> Result<Vec<String>, AuditError> {
         let mut files = Vec::new();
-        for folder in names_in(&self.path)?.into_iter().filter(|name| name.starts_with("day=")) {
-            let path = self.path.join(&folder);
-            if path.is_dir() {
-                files.extend(names_in(&path)?.into_iter().map(|name| format!("{folder}/{name}")));
+        for above in ["", CHANGES_FOLDER] {
+            let folder = self.path.join(above);
+            if !folder.is_dir() {
+                continue;
+            }
+            for day in names_in(&folder)?.into_iter().filter(|name| name.starts_with("day=")) {
+                let path = folder.join(&day);
+                if path.is_dir() {
+                    files.extend(names_in(&path)?.into_iter().map(|name| format!("{above}{day}/{name}")));
+                }
             }
         }
         Ok(files)

@@ -1,6 +1,7 @@
 //! A record into the file of its part.
 
 use super::{Format, columns::Row, parquet_part::ParquetPart};
+use serde::Serialize;
 use std::{
     fs::File,
     io::{self, BufWriter, Write},
@@ -26,8 +27,16 @@ impl Encoder {
     pub fn write(&mut self, row: &Row<'_>) -> io::Result<()> {
         match self {
             Self::Parquet(part) => part.write(row),
+            Self::Lines(_) => self.write_line(row.view),
+        }
+    }
+
+    /// Writes a document as a line; a Parquet part has only records.
+    pub fn write_line(&mut self, document: &impl Serialize) -> io::Result<()> {
+        match self {
+            Self::Parquet(_) => Err(io::Error::other("a Parquet part takes no lines")),
             Self::Lines(out) => {
-                serde_json::to_writer(&mut *out, row.view)?;
+                serde_json::to_writer(&mut *out, document)?;
                 out.write_all(b"\n")
             }
         }

@@ -118,10 +118,10 @@ impl Manifest {
         (self.offset > 0).then_some(ChainPlace { segment: self.segment, offset: self.offset, last })
     }
 
-    /// The name of a day's part whose batch begins at the manifest's place.
-    pub fn part_name(&self, day: &str) -> String {
-        let Self { segment, offset, run, format, .. } = self;
-        format!("day={day}/part-{segment:010}-{offset:012}-{run:06}.{format}")
+    /// The name of a folder's part whose batch begins at the manifest's place.
+    pub fn part_name(&self, folder: &str, format: Format) -> String {
+        let Self { segment, offset, run, .. } = self;
+        format!("{folder}/part-{segment:010}-{offset:012}-{run:06}.{}", format.as_str())
     }
 
     /// Did the last run die?
@@ -173,7 +173,7 @@ impl Manifest {
 
 /// The place of the journal at which a part's batch begins; `None` if the name is no part's.
 fn start_of(name: &str) -> Option<(u64, u64)> {
-    let (_, file) = name.split_once('/')?;
+    let (_, file) = name.rsplit_once('/')?;
     let (numbers, extension) = file.strip_prefix("part-")?.split_once('.')?;
     if !matches!(extension, "jsonl" | "parquet") {
         return None;
@@ -193,6 +193,7 @@ mod tests {
     fn a_strangers_file_is_swept_away_or_a_part_is_not() {
         assert_eq!(start_of("day=x/part-0000000001-000000000096-000002.parquet"), Some((1, 96)));
         assert_eq!(start_of("day=x/part-0000000001-000000000096.jsonl"), Some((1, 96)));
+        assert_eq!(start_of("changes/day=x/part-0000000001-000000000096-000002.jsonl"), Some((1, 96)));
         for other in ["part-1-2-3.parquet", "day=x/part-1-2-3.csv", "day=x/part-1.parquet", "day=x/part-1-2-3-4.jsonl"]
         {
             assert_eq!(start_of(other), None, "{other}");

@@ -9,6 +9,8 @@
 //! there whole or not at all. The manifest moves on only when the parts before it are durable, so nothing is ever missing.
 //! What a reader can see twice: the parts of a run that has died and that no later run has swept away yet, under the same
 //! request ids. So a reader keeps one row a `request_id`; where there are two, they are equal.
+//! What administrators changed goes to `changes/`, a folder a day, always as JSON lines; an entry with `failed` says of an
+//! earlier one with the same `change_id` that it did not happen.
 //! Deliberately absent: a catalogue (Iceberg, Delta), schema changes of parts that are written, deletion of old days.
 
 mod bucket;
@@ -50,6 +52,8 @@ impl Format {
     }
 }
 
+/// The folder of what administrators changed, days below it.
+const CHANGES: &str = "changes";
 /// Records in a part, unless said otherwise.
 pub const PART_RECORDS: u64 = 200_000;
 /// Days a batch may touch before it is ended: each is an open file.

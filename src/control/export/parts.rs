@@ -1,14 +1,23 @@
 //! The parts of one batch: a draft a day, which get their names when the batch ends.
 
 use super::{
-    BUFFERED_BYTES_MAX, Format, ROW_GROUP_BYTES_MAX, columns::Row, destination::Destination, encoder::Encoder,
+    BUFFERED_BYTES_MAX, CHANGES, Format, ROW_GROUP_BYTES_MAX, columns::Row, destination::Destination, encoder::Encoder,
     manifest::Manifest,
 };
-use crate::{control::audit::AuditError, kernel::time::UnixMs};
+use crate::{
+    control::{
+        audit::AuditError,
+        changes::{Change, ChangeView},
+    },
+    kernel::time::UnixMs,
+};
 use jiff::{Timestamp, tz::TimeZone};
-use std::{collections::BTreeMap, io};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    io,
+};
 
-/// The parts of the batch being written, by day.
+/// The parts of the batch being written, by their folder.
 pub(super) struct Parts {
     format: Format,
     open: BTreeMap<String, Part>,
@@ -31,14 +40,8 @@ impl Parts {
 
     /// Writes a record into the part of its day.
     pub fn write(&mut self, row: &Row<'_>, manifest: &Manifest, place: &mut dyn Destination) -> Result<(), AuditError> {
-        let day = day_of(row.record.started_at);
-        if !self.open.contains_key(&day) {
-            let name = manifest.part_name(&day);
-            let file = place.draft(&name)?;
-            let encoder = Encoder::begin(self.format, file).map_err(|error| failed(&name, &error))?;
-            self.open.insert(day.clone(), Part { name, encoder });
-        }
-        let Some(part) = self.open.get_mut(&day) else { return Ok(()) };
+        let folder = format!("day={}", day_of(row.record.started_at));
+        let part = self.part(folder, self.format, manifest, place)?;
         part.encoder.write(row).map_err(|error| failed(&part.name, &error))?;
         if part.encoder.buffered() >= ROW_GROUP_BYTES_MAX {
             part.encoder.flush().map_err(|error| failed(&part.name, &error))?;
@@ -49,6 +52,36 @@ impl Parts {
             }
         }
         Ok(())
+    }
+
+    /// Writes a change into the part of its day, always as a JSON line: what stood before and after is a document.
+    pub fn write_change(
+        &mut self,
+        change: &Change,
+        manifest: &Manifest,
+        place: &mut dyn Destination,
+    ) -> Result<(), AuditError> {
+        let folder = format!("{CHANGES}/day={}", day_of(change.at));
+        let part = self.part(folder, Format::Jsonl, manifest, place)?;
+        part.encoder.write_line(&ChangeView::of(change)).map_err(|error| failed(&part.name, &error))
+    }
+
+    fn part(
+        &mut self,
+        folder: String,
+        format: Format,
+        manifest: &Manifest,
+        place: &mut dyn Destination,
+    ) -> Result<&mut Part, AuditError> {
+        Ok(match self.open.entry(folder) {
+            Entry::Occupied(part) => part.into_mut(),
+            Entry::Vacant(vacant) => {
+                let name = manifest.part_name(vacant.key(), format);
+                let file = place.draft(&name)?;
+                let encoder = Encoder::begin(format, file).map_err(|error| failed(&name, &error))?;
+                vacant.insert(Part { name, encoder })
+            }
+        })
     }
 
     /// Makes all parts durable under their names; returns how many there were.
@@ -67,7 +100,7 @@ fn failed(name: &str, error: &io::Error) -> AuditError {
     AuditError::Other(format!("cannot write the export's part {name}: {error}"))
 }
 
-/// The day a request began, UTC.
+/// The day of a moment, UTC.
 fn day_of(at: UnixMs) -> String {
     let day = i64::try_from(at.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     day.map_or_else(|| "unknown".into(), |at| at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d").to_string())

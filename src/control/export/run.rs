@@ -15,6 +15,7 @@ use super::{
 use crate::{
     control::{
         audit::{AuditError, Progress, need_segments, settle},
+        changes::Change,
         journal::{ChainPlace, GroupPlace, JournalError, Visit, Walk, segment_path},
         ledger::{RecordFilter, RecordView},
     },
@@ -50,7 +51,9 @@ pub struct ExportOptions {
 pub struct Exported {
     /// Records.
     pub records: u64,
-    /// Parts.
+    /// Entries of what administrators changed.
+    pub changes: u64,
+    /// Parts, of both.
     pub parts: u64,
     /// Close entries left out because their request was there already.
     pub duplicates: u64,
@@ -90,6 +93,7 @@ pub(super) fn export_to(
     let shown = place.shown();
     let mut exporter = Exporter {
         options,
+        asked,
         filter: RecordFilter { since: options.since, until: options.until, ..RecordFilter::default() },
         names,
         parts: Parts::new(options.format),
@@ -152,6 +156,7 @@ fn moved_on(error: JournalError, from: Option<ChainPlace>, out: &str) -> AuditEr
 
 struct Exporter<'a> {
     options: &'a ExportOptions,
+    asked: Asked,
     filter: RecordFilter,
     names: Arc<Names>,
     parts: Parts,
@@ -184,6 +189,27 @@ impl Exporter<'_> {
         Ok(())
     }
 
+    /// Says, once, that this run writes parts.
+    fn claim(&mut self) -> Result<(), AuditError> {
+        if !self.claimed {
+            self.manifest.claim(self.destination)?;
+            self.claimed = true;
+        }
+        Ok(())
+    }
+
+    fn write_change(&mut self, change: &Change) -> Result<(), AuditError> {
+        let at = change.at.seconds();
+        let Asked { since, until, .. } = self.asked;
+        if since.is_some_and(|since| at < since) || until.is_some_and(|until| at >= until) {
+            return Ok(());
+        }
+        self.claim()?;
+        self.parts.write_change(change, &self.manifest, self.destination)?;
+        self.done.changes += 1;
+        Ok(())
+    }
+
     fn record(&mut self, record: &Record) -> Result<(), AuditError> {
         if !self.seen.insert(record.request_id) {
             self.done.duplicates += 1;
@@ -192,10 +218,7 @@ impl Exporter<'_> {
         if !self.filter.takes(record, &self.names) {
             return Ok(());
         }
-        if !self.claimed {
-            self.manifest.claim(self.destination)?;
-            self.claimed = true;
-        }
+        self.claim()?;
         let view = RecordView::of(record, &self.names);
         self.parts.write(&Row { record, view: &view }, &self.manifest, self.destination)?;
         self.batch_records += 1;
@@ -207,6 +230,12 @@ impl Visit for Exporter<'_> {
     fn entry(&mut self, entry: Option<Entry>) {
         if let (Some(Entry::Close(record)), None) = (entry, &self.failure) {
             self.failure = self.record(&record).err();
+        }
+    }
+
+    fn change(&mut self, change: Change) {
+        if self.failure.is_none() {
+            self.failure = self.write_change(&change).err();
         }
     }
 

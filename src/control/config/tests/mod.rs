@@ -3,6 +3,7 @@
 mod export;
 mod golden;
 mod handshakes;
+mod providers;
 mod refusals;
 mod rules;
 mod snapshots;
