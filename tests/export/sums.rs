@@ -123,8 +123,9 @@ fn a_warehouse_adds_up_to_another_sum_than_the_gateway() {
 /// What administrators changed, in an export.
 fn kinds(out: &Path) -> Vec<String> {
     let changes = parts(&out.join("changes"), "jsonl");
-    let rows =
-        query(&format!("SELECT kind FROM {changes} WHERE failed IS NULL AND CAST(at AS DATE) = day ORDER BY at"));
+    let rows = query(&format!(
+        "SELECT kind FROM {changes} WHERE failed IS NULL AND CAST(\"at\" AS DATE) = day ORDER BY \"at\""
+    ));
     rows.into_iter().map(|mut row| row.remove(0).unwrap_or_default()).collect()
 }
 
