@@ -142,7 +142,7 @@ fn a_stored_body_is_another_or_readable_without_the_key_or_missed_by_nobody() {
         (&json!("stored"), &json!(false), &json!(true))
     );
     let half = request(&gateway, ALICE_KEY, "events=2", &body_of(false, &"half ".repeat(1000)));
-    let mut halting = Connection::open(gateway.weir.clients());
+    let halting = Connection::open(gateway.weir.clients());
     halting.stream().write_all(&half[..half.len() - 100]).expect("half a request");
     drop(halting);
     eventually(DEADLINE, "the half request's record", || {
@@ -285,9 +285,7 @@ fn a_kill_makes_half_a_body_whole_or_the_proof_fail() {
     let mut gateway = fixture::start(&audit("full", ""), &VARIABLES);
     let body = body_of(false, "how deep?");
     let whole = id_of(&ask(&gateway, ALICE_KEY, "events=3", &body));
-    eventually(DEADLINE, "it is stored", || {
-        (gateway.weir.metric("weir_bodies_waiting_bytes", &[]) == 0.0).then_some(())
-    });
+    until_stored(&gateway);
     let mut running = Connection::open(gateway.weir.clients());
     running.send(&request(&gateway, ALICE_KEY, "events=1000 gap_ms=20", &body_of(true, "running")));
     let cut = id_of(&running.read_head());

@@ -10,6 +10,7 @@ mod base_url;
 mod budgets;
 mod cross;
 mod error;
+mod export;
 mod keys;
 mod limits;
 mod listen;
@@ -80,6 +81,7 @@ fn read(root: &Reader<'_>) -> Config {
         on_store_error: budgets.1,
         pricing: pricing::pricing(root),
         audit: audit::audit(root),
+        export: export::export(root),
         outline: Outline::default(),
     };
     root.finish();

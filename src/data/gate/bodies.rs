@@ -23,7 +23,7 @@ pub fn keep(cx: &Exchange<'_>, principal: PrincipalId, open: &mut OpenRecord) ->
     if rules.is_off() {
         return Ok(());
     }
-    let wanted = match rules.of(&cx.shard.names.principal_of(principal).team) {
+    let wanted = match rules.of(&cx.serving.registry.names.principal_of(principal).team) {
         Bodies::None => return Ok(()),
         Bodies::Hash => Wanted::Hashes,
         Bodies::Full if cx.shard.bodies.borrow().has_room(announced_bytes(cx)) => Wanted::Bodies,

@@ -6,6 +6,7 @@
 
 pub mod admit;
 pub mod bodies;
+pub mod caller;
 pub mod expect;
 pub mod identify;
 pub mod leases;
@@ -13,7 +14,9 @@ pub mod limit;
 pub mod local;
 pub mod rates;
 pub mod route;
+pub mod standings;
 
 pub use admit::Admitted;
+pub use caller::Caller;
 pub use identify::Identified;
 pub use route::Routed;

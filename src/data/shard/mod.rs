@@ -12,14 +12,11 @@ mod run;
 pub mod serving;
 
 use super::{
-    gate::{expect::Expectations, leases::LeaseBook, rates::RateBook},
+    gate::{expect::Expectations, leases::LeaseBook, rates::RateBook, standings::Standings},
     pool::idle::IdleConnections,
 };
 use crate::{
-    kernel::{
-        ids::{RequestId, ShardId},
-        names::Names,
-    },
+    kernel::ids::{RequestId, ShardId},
     link::{bodies::BodySender, down::DownDoor, gauges::ShardGauges, up::UpSender},
     sys::clock,
 };
@@ -47,6 +44,8 @@ pub struct Shard {
     pub leases: RefCell<LeaseBook>,
     /// Its part of the rate limits.
     pub rates: RefCell<RateBook>,
+    /// Callers and sessions seen lately, and what they are held to.
+    pub standings: RefCell<Standings>,
     /// What requests usually cost.
     pub expectations: RefCell<Expectations>,
     /// What the upstreams are shown, where it is minted.
@@ -59,8 +58,6 @@ pub struct Shard {
     pub sweeper: deadlines::Sweeper,
     /// To the store of bodies.
     pub bodies: RefCell<BodySender>,
-    /// What the numbers of principals stand for.
-    pub names: Arc<Names>,
     /// Bytes of request bodies that are kept, over all connections.
     pub kept_bytes: Rc<Cell<usize>>,
     serving: RefCell<Rc<Serving>>,

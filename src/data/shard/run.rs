@@ -13,7 +13,7 @@ use crate::{
         gate::{expect::Expectations, leases::LeaseBook, rates::RateBook},
         pool::idle::IdleConnections,
     },
-    kernel::{ids::ShardId, limits::TICK, names::Names},
+    kernel::{ids::ShardId, limits::TICK},
     link::{
         bodies::BodySender,
         down::{DownDoor, Phase},
@@ -64,8 +64,6 @@ pub struct Setup {
     pub up: UpSender,
     /// To the store of bodies.
     pub bodies: BodySender,
-    /// What the numbers of principals stand for.
-    pub names: Arc<Names>,
     /// Where its request numbers begin; drawn at random, so that ids never repeat across restarts.
     pub sequence: u64,
 }
@@ -96,13 +94,13 @@ async fn live(setup: Setup) -> i32 {
         up: RefCell::new(setup.up),
         leases: RefCell::new(LeaseBook::new(usize::from(setup.id.0), setup.count)),
         rates: RefCell::new(RateBook::new(setup.count)),
+        standings: RefCell::default(),
         expectations: RefCell::new(Expectations::default()),
         credentials: RefCell::default(),
         idle: RefCell::new(IdleConnections::default()),
         callers: Callers::default(),
         sweeper: Sweeper::new(clock::mono()),
         bodies: RefCell::new(setup.bodies),
-        names: setup.names,
         kept_bytes: Rc::default(),
         sequence: Cell::new(setup.sequence),
         connections: Cell::new(0),
@@ -177,6 +175,7 @@ async fn tick_on(shard: Rc<Shard>) {
             shard.gauges.buffer_bytes.set(buf::lent_bytes() as u64);
         }
         if count % POOL_TICKS == 0 {
+            shard.standings.borrow_mut().tick(clock::mono());
             let idle = shard.idle.borrow_mut().prune(shard.sweeper.now(), &shard.serving());
             shard.gauges.upstream_idle.set(idle as u64);
         }
