@@ -4,6 +4,7 @@
 //! The order is the point: everything that can refuse does so before a socket is bound, and nothing is served before the
 //! journal has been replayed. Deliberately absent: anything that happens per request.
 
+mod identity;
 mod keys;
 mod plane;
 mod signals;
@@ -15,6 +16,7 @@ use crate::{
     control::{
         admin,
         config::{Config, ConfigError, Driver},
+        identity::Refresher,
         journal::{Journal, JournalHandle, JournalOptions, Replay},
         keys::KeyStore,
         ledger::{Ledger, LedgerSink, SharedLedger},
@@ -128,7 +130,7 @@ fn start(source: Source) -> Result<Started, BootError> {
     }));
     config.upstreams.iter().for_each(|upstream| metrics.announce_upstream(&upstream.name));
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| up::door()).unzip();
-    let sink = LedgerSink::new(ledger.clone(), metrics.clone(), names);
+    let sink = LedgerSink::new(ledger.clone(), metrics.clone(), names.clone());
     let journal = journal.start(receivers, sink).map_err(|e| other("cannot write the journal", e))?;
     for (place, (listener, up)) in listeners.into_iter().zip(senders).enumerate() {
         let setup = shard::Setup {
@@ -137,6 +139,7 @@ fn start(source: Source) -> Result<Started, BootError> {
             core: config.shards.pin.then(|| cores.get(place % cores.len().max(1)).copied()).flatten(),
             driver: driver_of(&config),
             listener,
+            names: names.clone(),
             door: plane.door(),
             gauges: gauges[place].clone(),
             up,
@@ -285,6 +288,7 @@ impl Started {
         let signals = signals::Signals::new().map_err(|e| other("signals", e))?;
         let (reload, reloads) = admin::reloads();
         let drain = Arc::new(tokio::sync::Notify::new());
+        let mut issuers = Refresher::new(self.plane.clone(), self.gauges.clone());
         let state = admin::AdminState {
             token: self.plane.admin_token(),
             ledger: self.ledger,
@@ -307,6 +311,8 @@ impl Started {
         let plane = self.plane.clone();
         tokio::spawn(reloads.serve(move || plane.reload()));
         tokio::spawn(plane::keep_fresh(self.plane.clone()));
+        issuers.first().await;
+        tokio::spawn(issuers.keep());
         signals::until_settled(&self.plane.door()).await;
         ready(self.addresses);
         let clean = signals::until_drained(signals, &self.plane.door(), &reload, &drain).await;

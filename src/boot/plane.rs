@@ -6,10 +6,18 @@ use crate::{
         admin::{AdminToken, Raise, RaiseError, ReloadReply},
         budget::{AccountBook, Raises},
         config::{Callers, Config, ConfigError, Surroundings, build_snapshot},
+        identity::{IssuerBook, Source as KeySetSource},
         keys::KeyStore,
         ledger::SharedLedger,
     },
-    kernel::{account::Scope, ids::SnapshotVersion, names::Names, snapshot::Snapshot, window::Window},
+    kernel::{
+        account::Scope,
+        identity::{IssuerTable, KeySet},
+        ids::SnapshotVersion,
+        names::Names,
+        snapshot::Snapshot,
+        window::Window,
+    },
     link::down::DownDoor,
     observe::Accounts,
     sys::clock,
@@ -36,6 +44,7 @@ pub(super) struct Plane {
 
 struct Current {
     config: Arc<Config>,
+    issuers: IssuerBook,
     accounts: AccountBook,
     /// Snapshots that were replaced and that somebody may still serve by. They are dropped here: freeing a hundred thousand
     /// keys takes longer than a shard may stand still.
@@ -79,13 +88,14 @@ impl Plane {
             vec![ConfigError::new("store.path", format!("one-off raises cannot be read: {error}"), mend)]
         })?;
         let mut accounts = AccountBook::with_raises(raises);
-        let outside = Outside { names: &names, ledger: &ledger, shards };
+        let mut issuers = IssuerBook::default();
+        let outside = Outside { names: &names, ledger: &ledger, shards, issuers: issuers.table(&config) };
         let first = outside.build(&config, surroundings, SnapshotVersion(1), &keys, &mut accounts);
         Ok(Self {
             fixed: Fixed::of(checked),
             door: Arc::new(DownDoor::new(Arc::new(first), shards)),
             keys: Mutex::new(keys),
-            current: Mutex::new(Current { config, accounts, replaced: Vec::new() }),
+            current: Mutex::new(Current { config, issuers, accounts, replaced: Vec::new() }),
             source,
             names,
             ledger,
@@ -174,11 +184,20 @@ impl Plane {
         self.publish(Surroundings::of(&self.door.latest()), keys, &mut self.current.lock())
     }
 
+    /// Publishes the keys that an issuer has now.
+    pub fn publish_issuer(&self, source: KeySetSource, set: KeySet) -> u64 {
+        let keys = self.keys();
+        let mut current = self.current.lock();
+        current.issuers.keep(source, set, clock::unix().seconds());
+        self.publish(Surroundings::of(&self.door.latest()), &keys, &mut current)
+    }
+
     fn publish(&self, surroundings: Surroundings, keys: &KeyStore, current: &mut Current) -> u64 {
-        let Current { config, accounts, replaced } = current;
+        let Current { config, issuers, accounts, replaced } = current;
         let before = self.door.latest();
         let version = SnapshotVersion(before.version.0 + 1);
-        let outside = Outside { names: &self.names, ledger: &self.ledger, shards: self.shards };
+        let (ledger, shards, issuers) = (&self.ledger, self.shards, issuers.table(config));
+        let outside = Outside { names: &self.names, ledger, shards, issuers };
         let snapshot = outside.build(config, surroundings, version, keys, accounts);
         accounts.prune(clock::unix().seconds());
         self.door.publish(Arc::new(snapshot));
@@ -212,9 +231,10 @@ fn check_keys(config: &Config, keys: &KeyStore) -> Result<(), Vec<ConfigError>> 
         return Err(clashes);
     }
     let made = keys.callers();
-    if config.keys.is_empty() && made.is_empty() {
+    if config.keys.is_empty() && made.is_empty() && config.jwt.is_empty() && config.mtls.is_none() {
         tracing::warn!("there is no key yet, so nobody can call; make one with `weir key create`");
     }
+    config.short_secrets().iter().for_each(|short| tracing::warn!("{short}"));
     config.idle_scopes(&made).iter().for_each(|idle| tracing::warn!("{idle}"));
     Ok(())
 }
@@ -224,6 +244,7 @@ struct Outside<'a> {
     names: &'a Names,
     ledger: &'a SharedLedger,
     shards: usize,
+    issuers: Arc<IssuerTable>,
 }
 
 impl Outside<'_> {
@@ -242,6 +263,7 @@ impl Outside<'_> {
             spent: &spent,
             now_seconds: clock::unix().seconds(),
             shards: self.shards,
+            issuers: self.issuers.clone(),
         };
         build_snapshot(config, surroundings, version, &callers, accounts)
     }

@@ -8,6 +8,7 @@
 pub mod account;
 pub mod catalogue;
 pub mod fault;
+pub mod identity;
 pub mod ids;
 pub mod keys;
 pub mod limiter;

@@ -2,6 +2,7 @@
 
 use super::{
     account::{Account, Mode},
+    identity::{CertificateRule, IssuerTable},
     ids::SnapshotVersion,
     ids::UpstreamIx,
     keys::KeyTable,
@@ -142,6 +143,10 @@ pub struct Snapshot {
     pub edge: EdgePolicy,
     /// Who may call.
     pub keys: KeyTable,
+    /// Whose tokens are accepted; the same object as long as neither they nor their keys have changed.
+    pub issuers: Arc<IssuerTable>,
+    /// How a client certificate says who calls, if it does.
+    pub certificates: Option<Arc<CertificateRule>>,
     /// What becomes of running requests when their key is revoked.
     pub on_revoke: OnRevoke,
     /// What they may ask for.

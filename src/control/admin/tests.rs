@@ -39,6 +39,8 @@ fn snapshot(version: u64) -> Arc<Snapshot> {
         version: SnapshotVersion(version),
         edge: EdgePolicy::default(),
         keys: KeyTable::new(Vec::new()),
+        issuers: Arc::default(),
+        certificates: None,
         on_revoke: OnRevoke::Finish,
         models: ModelTable::default(),
         upstreams: Vec::new(),

@@ -18,7 +18,19 @@ impl Reader<'_> {
 
     /// Reads a secret if it is there.
     pub(super) fn secret(&self, key: &'static str) -> Option<Secret<String>> {
-        let written = self.text(key)?;
+        self.secret_behind(key, self.text(key)?)
+    }
+
+    /// Reads a secret, or a list of them. Those that are wrong are left out, and told.
+    pub(super) fn secrets(&self, key: &'static str) -> Vec<Secret<String>> {
+        let written = self.one_or_more_texts(key).unwrap_or_default();
+        if written.is_empty() {
+            self.error(key, "has no secret in it", "write \"${NAME}\", or a list of such references");
+        }
+        written.into_iter().filter_map(|(item, text)| self.secret_behind(&item, text)).collect()
+    }
+
+    fn secret_behind(&self, key: &str, written: &str) -> Option<Secret<String>> {
         let reference = written.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
         let Some(reference) = reference.filter(|name| !name.is_empty() && !name.contains(['$', '{', '}'])) else {
             let mend =
@@ -39,7 +51,7 @@ impl Reader<'_> {
         Some(Secret::new(value))
     }
 
-    fn secret_from_environment(&self, key: &'static str, name: &str) -> Option<String> {
+    fn secret_from_environment(&self, key: &str, name: &str) -> Option<String> {
         let value = (self.context().env)(name);
         if value.is_none() {
             self.error(
@@ -51,7 +63,7 @@ impl Reader<'_> {
         value
     }
 
-    fn secret_from_file(&self, key: &'static str, path: &str) -> Option<String> {
+    fn secret_from_file(&self, key: &str, path: &str) -> Option<String> {
         let path = self.context().resolve(path);
         let read = std::fs::metadata(&path).and_then(|about| {
             if about.len() > SECRET_BYTES_MAX {

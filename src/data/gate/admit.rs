@@ -40,7 +40,7 @@ struct Permit(());
 
 /// Admits a request, or says why not.
 pub async fn admit<'c>(cx: &Exchange<'c>, routed: Routed<'c>, open: &mut OpenRecord) -> Result<Admitted<'c>, Fault> {
-    limit(cx, routed.identified.key, routed.identified.incoming.route.operation, open).await?;
+    limit(cx, &routed.identified.key, routed.identified.incoming.route.operation, open).await?;
     let booked = book(cx, &routed, open).await;
     if booked.is_err() {
         open.undo_rates();

@@ -14,6 +14,7 @@ use crate::{
         catalogue,
         fault::{Fault, FaultKind, Room},
         keys::Key,
+        policy::AllowList,
     },
     sys::clock,
 };
@@ -28,7 +29,7 @@ pub fn probe() -> Answer {
 
 /// Answers `GET /v1/models` and `GET /v1/models/{id}`: what this key may use, and no more.
 pub fn models(cx: &Exchange<'_>, identified: &Identified<'_>) -> Result<Answer, Fault> {
-    let all = listed(cx, identified.key);
+    let all = listed(cx, identified.models);
     let resource = cx.path().get(identified.incoming.route.resource.clone()).unwrap_or_default();
     let query = std::str::from_utf8(cx.head.query.of(cx.bytes)).unwrap_or("");
     let body = if resource.is_empty() {
@@ -57,11 +58,11 @@ pub fn usage(cx: &Exchange<'_>, key: &Key) -> Answer {
     spend::usage(&caps)
 }
 
-fn listed(cx: &Exchange<'_>, key: &Key) -> Vec<Listed> {
+fn listed(cx: &Exchange<'_>, allowed: &AllowList) -> Vec<Listed> {
     let table = &cx.serving.models;
-    let mut all: Vec<Listed> = table.iter().filter(|m| key.models.allows(&m.id)).map(|m| describe(&m.id)).collect();
+    let mut all: Vec<Listed> = table.iter().filter(|m| allowed.allows(&m.id)).map(|m| describe(&m.id)).collect();
     if table.passes_unlisted() {
-        let more = catalogue::CATALOGUE.iter().filter(|m| key.models.allows(m.id) && table.get(m.id).is_none());
+        let more = catalogue::CATALOGUE.iter().filter(|m| allowed.allows(m.id) && table.get(m.id).is_none());
         all.extend(more.map(|m| describe(m.id)));
     }
     all

@@ -5,6 +5,7 @@
 //! limiters when a lease or a slice runs dry. Deliberately absent: sockets, and any edit of the body other than the splice of the model id.
 
 pub mod admit;
+mod credential;
 pub mod expect;
 pub mod identify;
 pub mod leases;
@@ -12,6 +13,8 @@ pub mod limit;
 pub mod local;
 pub mod rates;
 pub mod route;
+pub mod standings;
+pub mod tokens;
 
 pub use admit::Admitted;
 pub use identify::Identified;

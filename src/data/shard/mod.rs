@@ -11,11 +11,14 @@ mod run;
 pub mod serving;
 
 use super::{
-    gate::{expect::Expectations, leases::LeaseBook, rates::RateBook},
+    gate::{expect::Expectations, leases::LeaseBook, rates::RateBook, standings::Standings, tokens::Tokens},
     pool::idle::IdleConnections,
 };
 use crate::{
-    kernel::ids::{RequestId, ShardId},
+    kernel::{
+        ids::{RequestId, ShardId},
+        names::Names,
+    },
     link::{down::DownDoor, gauges::ShardGauges, up::UpSender},
     sys::clock,
 };
@@ -43,6 +46,12 @@ pub struct Shard {
     pub leases: RefCell<LeaseBook>,
     /// Its part of the rate limits.
     pub rates: RefCell<RateBook>,
+    /// Tokens that have been verified.
+    pub tokens: RefCell<Tokens>,
+    /// Callers that no key stands for.
+    pub standings: RefCell<Standings>,
+    /// Numbers of principals.
+    pub names: Arc<Names>,
     /// What requests usually cost.
     pub expectations: RefCell<Expectations>,
     /// Upstream connections waiting for their next use.

@@ -13,7 +13,7 @@ use crate::{
         gate::{expect::Expectations, leases::LeaseBook, rates::RateBook},
         pool::idle::IdleConnections,
     },
-    kernel::{ids::ShardId, limits::TICK},
+    kernel::{ids::ShardId, limits::TICK, names::Names},
     link::{
         down::{DownDoor, Phase},
         gauges::ShardGauges,
@@ -55,6 +55,8 @@ pub struct Setup {
     pub driver: Driver,
     /// Its own listening socket.
     pub listener: TcpListener,
+    /// Numbers of principals.
+    pub names: Arc<Names>,
     /// From the control plane.
     pub door: Arc<DownDoor>,
     /// For the control plane's eyes.
@@ -93,6 +95,9 @@ async fn live(setup: Setup) -> i32 {
         rates: RefCell::new(RateBook::new(setup.count)),
         expectations: RefCell::new(Expectations::default()),
         idle: RefCell::new(IdleConnections::default()),
+        tokens: RefCell::default(),
+        standings: RefCell::default(),
+        names: setup.names,
         callers: Callers::default(),
         sweeper: Sweeper::new(clock::mono()),
         kept_bytes: Rc::default(),

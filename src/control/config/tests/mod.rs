@@ -2,6 +2,7 @@
 
 mod golden;
 mod handshakes;
+mod identity;
 mod refusals;
 mod rules;
 mod snapshots;
