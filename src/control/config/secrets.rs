@@ -30,7 +30,8 @@ impl Reader<'_> {
         written.into_iter().filter_map(|(item, text)| self.secret_behind(&item, text)).collect()
     }
 
-    fn secret_behind(&self, key: &str, written: &str) -> Option<Secret<String>> {
+    /// Reads what a written reference stands for; `key` is where it is written.
+    pub(super) fn secret_behind(&self, key: &str, written: &str) -> Option<Secret<String>> {
         let reference = written.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
         let Some(reference) = reference.filter(|name| !name.is_empty() && !name.contains(['$', '{', '}'])) else {
             let mend =
