@@ -130,7 +130,7 @@ fn start(source: Source) -> Result<Started, BootError> {
     }));
     config.upstreams.iter().for_each(|upstream| metrics.announce_upstream(&upstream.name));
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| up::door()).unzip();
-    let sink = LedgerSink::new(ledger.clone(), metrics.clone(), names.clone());
+    let sink = LedgerSink::new(ledger.clone(), metrics.clone(), names);
     let journal = journal.start(receivers, sink).map_err(|e| other("cannot write the journal", e))?;
     for (place, (listener, up)) in listeners.into_iter().zip(senders).enumerate() {
         let setup = shard::Setup {
@@ -139,7 +139,6 @@ fn start(source: Source) -> Result<Started, BootError> {
             core: config.shards.pin.then(|| cores.get(place % cores.len().max(1)).copied()).flatten(),
             driver: driver_of(&config),
             listener,
-            names: names.clone(),
             door: plane.door(),
             gauges: gauges[place].clone(),
             up,

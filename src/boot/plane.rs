@@ -16,6 +16,7 @@ use crate::{
         ids::SnapshotVersion,
         names::Names,
         snapshot::Snapshot,
+        standing::Registry,
         window::Window,
     },
     link::down::DownDoor,
@@ -33,7 +34,6 @@ pub(super) struct Plane {
     source: Source,
     names: Arc<Names>,
     ledger: SharedLedger,
-    shards: usize,
     fixed: Fixed,
     door: Arc<DownDoor>,
     /// Taken before `current`, and held while a change of keys is written to disk.
@@ -87,9 +87,9 @@ impl Plane {
             let mend = "repair or remove the file; without it, budgets have the amounts of this configuration";
             vec![ConfigError::new("store.path", format!("one-off raises cannot be read: {error}"), mend)]
         })?;
-        let mut accounts = AccountBook::with_raises(raises);
+        let mut accounts = AccountBook::new(Arc::new(Registry::new(names.clone(), shards)), raises);
         let mut issuers = IssuerBook::default();
-        let outside = Outside { names: &names, ledger: &ledger, shards, issuers: issuers.table(&config) };
+        let outside = Outside { ledger: &ledger, issuers: issuers.table(&config) };
         let first = outside.build(&config, surroundings, SnapshotVersion(1), &keys, &mut accounts);
         Ok(Self {
             fixed: Fixed::of(checked),
@@ -99,7 +99,6 @@ impl Plane {
             source,
             names,
             ledger,
-            shards,
         })
     }
 
@@ -196,8 +195,7 @@ impl Plane {
         let Current { config, issuers, accounts, replaced } = current;
         let before = self.door.latest();
         let version = SnapshotVersion(before.version.0 + 1);
-        let (ledger, shards, issuers) = (&self.ledger, self.shards, issuers.table(config));
-        let outside = Outside { names: &self.names, ledger, shards, issuers };
+        let outside = Outside { ledger: &self.ledger, issuers: issuers.table(config) };
         let snapshot = outside.build(config, surroundings, version, keys, accounts);
         accounts.prune(clock::unix().seconds());
         self.door.publish(Arc::new(snapshot));
@@ -241,9 +239,7 @@ fn check_keys(config: &Config, keys: &KeyStore) -> Result<(), Vec<ConfigError>> 
 
 /// What a snapshot is built with besides its configuration.
 struct Outside<'a> {
-    names: &'a Names,
     ledger: &'a SharedLedger,
-    shards: usize,
     issuers: Arc<IssuerTable>,
 }
 
@@ -259,10 +255,8 @@ impl Outside<'_> {
         let spent = |scope: &Scope, window: Window| self.ledger.read().spent(scope, window);
         let callers = Callers {
             made: &keys.callers(),
-            names: self.names,
             spent: &spent,
             now_seconds: clock::unix().seconds(),
-            shards: self.shards,
             issuers: self.issuers.clone(),
         };
         build_snapshot(config, surroundings, version, &callers, accounts)

@@ -6,17 +6,21 @@
 //! calls (`[mtls]`); so a key that was revoked is refused, whatever certificate lies under it. Labels (`x-claude-code-…`) say nothing
 //! here; `x-claude-gateway-user-…` count from the holder of a key with `trusted_peers`, at one of those addresses.
 
-use super::credential::{self, Given};
+use super::{
+    Caller,
+    credential::{self, Given},
+    standings::Who,
+};
 use crate::{
     data::edge::incoming::{Exchange, Incoming},
     kernel::{
         fault::{Fault, FaultKind, Room},
-        identity::{Caller, is_name},
-        keys::{Key, Principal},
+        identity::{Caller as Names, is_name},
+        keys::Key,
         policy::AllowList,
     },
 };
-use std::{borrow::Cow, ops::Deref, rc::Rc};
+use std::borrow::Cow;
 
 pub use super::credential::Shown;
 
@@ -25,37 +29,16 @@ pub struct Identified<'c> {
     /// Where it leads.
     pub incoming: Incoming,
     /// Who calls, and what that caller is held to.
-    pub key: Standing<'c>,
-    /// The models this caller may use.
-    pub models: &'c AllowList,
+    pub caller: Caller<'c>,
     /// What was shown.
     pub shown: Shown,
 }
 
-/// What a caller is held to.
-pub enum Standing<'c> {
-    /// As the snapshot has it.
-    Listed(&'c Key),
-    /// As this shard has worked it out.
-    FirstSeen(Rc<Key>),
-}
-
-impl Deref for Standing<'_> {
-    type Target = Key;
-
-    fn deref(&self) -> &Key {
-        match self {
-            Self::Listed(key) => key,
-            Self::FirstSeen(key) => key,
-        }
-    }
-}
-
 /// Finds the caller.
 pub fn identify<'c>(cx: &Exchange<'c>, incoming: Incoming) -> Result<Identified<'c>, Fault> {
-    let (key, models, shown) = match credential::given(cx)? {
-        Given::Key(key, shown) => (spoken_for(cx, key)?, &key.models, shown),
-        Given::Token(token, models, shown) => (standing(cx, &token.caller), models, shown),
+    let (caller, shown) = match credential::given(cx)? {
+        Given::Key(key, shown) => (spoken_for(cx, key)?, shown),
+        Given::Token(token, models, shown) => (vouched_for(cx, &token.caller, models)?, shown),
         Given::Nothing => {
             let rule = cx.serving.certificates.as_deref();
             let (Some(rule), Some(certificate)) = (rule, cx.certificate) else {
@@ -68,37 +51,31 @@ pub fn identify<'c>(cx: &Exchange<'c>, incoming: Incoming) -> Result<Identified<
                     rule.identity.in_words()
                 ))
             })?;
-            (standing(cx, &caller), &rule.models, Shown::Certificate)
+            (vouched_for(cx, &caller, &rule.models)?, Shown::Certificate)
         }
     };
-    Ok(Identified { incoming, key, models, shown })
+    Ok(Identified { incoming, caller, shown })
 }
 
-/// A caller that no key stands for.
-fn standing<'c>(cx: &Exchange<'c>, caller: &Caller) -> Standing<'c> {
-    let Caller { key, user, team, project } = caller.clone();
-    first_seen(cx, Principal { key, user, team, project })
+/// The caller that a token or a certificate names.
+fn vouched_for<'c>(cx: &Exchange<'_>, names: &Names, models: &'c AllowList) -> Result<Caller<'c>, Fault> {
+    let Names { key, user, team, project } = names;
+    Caller::of_principal(cx, Who { key, user, team, project }, models)
 }
 
-/// The one place where a principal that is not in the snapshot gets what it is held to.
-fn first_seen<'c>(cx: &Exchange<'c>, principal: Principal) -> Standing<'c> {
-    let shard = cx.shard;
-    Standing::FirstSeen(shard.standings.borrow_mut().of(principal, cx.serving, &shard.names))
-}
-
-/// The holder of a key, or the person the holder speaks for.
-fn spoken_for<'c>(cx: &Exchange<'c>, key: &'c Key) -> Result<Standing<'c>, Fault> {
+/// The holder of a key, or the person the holder speaks for: in the holder's team and project, by the holder's models.
+fn spoken_for<'c>(cx: &Exchange<'c>, key: &'c Key) -> Result<Caller<'c>, Fault> {
     if !key.trusted_peers.iter().any(|net| net.contains(&cx.peer)) {
-        return Ok(Standing::Listed(key));
+        return Caller::of_key(cx, key);
     }
     let user = match named(cx, "x-claude-gateway-user-email")? {
         Some(email) => Some(email),
         None => named(cx, "x-claude-gateway-user-id")?,
     };
-    let Some(user) = user else { return Ok(Standing::Listed(key)) };
-    let mut principal = Principal::clone(&cx.shard.names.principal_of(key.principal));
-    principal.user = user.to_owned();
-    Ok(first_seen(cx, principal))
+    let Some(user) = user else { return Caller::of_key(cx, key) };
+    let holder = cx.serving.registry.names.principal_of(key.principal);
+    let who = Who { key: &holder.key, user, team: &holder.team, project: &holder.project };
+    Caller::of_principal(cx, who, &key.models)
 }
 
 /// The name in a header of a trusted peer.

@@ -5,6 +5,7 @@
 //! limiters when a lease or a slice runs dry. Deliberately absent: sockets, and any edit of the body other than the splice of the model id.
 
 pub mod admit;
+pub mod caller;
 mod credential;
 pub mod expect;
 pub mod identify;
@@ -17,5 +18,6 @@ pub mod standings;
 pub mod tokens;
 
 pub use admit::Admitted;
+pub use caller::Caller;
 pub use identify::Identified;
 pub use route::Routed;

@@ -15,10 +15,7 @@ use super::{
     pool::idle::IdleConnections,
 };
 use crate::{
-    kernel::{
-        ids::{RequestId, ShardId},
-        names::Names,
-    },
+    kernel::ids::{RequestId, ShardId},
     link::{down::DownDoor, gauges::ShardGauges, up::UpSender},
     sys::clock,
 };
@@ -46,12 +43,10 @@ pub struct Shard {
     pub leases: RefCell<LeaseBook>,
     /// Its part of the rate limits.
     pub rates: RefCell<RateBook>,
+    /// Callers and sessions seen lately, and what they are held to.
+    pub standings: RefCell<Standings>,
     /// Tokens that have been verified.
     pub tokens: RefCell<Tokens>,
-    /// Callers that no key stands for.
-    pub standings: RefCell<Standings>,
-    /// Numbers of principals.
-    pub names: Arc<Names>,
     /// What requests usually cost.
     pub expectations: RefCell<Expectations>,
     /// Upstream connections waiting for their next use.

@@ -13,7 +13,7 @@ use crate::{
         gate::{expect::Expectations, leases::LeaseBook, rates::RateBook},
         pool::idle::IdleConnections,
     },
-    kernel::{ids::ShardId, limits::TICK, names::Names},
+    kernel::{ids::ShardId, limits::TICK},
     link::{
         down::{DownDoor, Phase},
         gauges::ShardGauges,
@@ -55,8 +55,6 @@ pub struct Setup {
     pub driver: Driver,
     /// Its own listening socket.
     pub listener: TcpListener,
-    /// Numbers of principals.
-    pub names: Arc<Names>,
     /// From the control plane.
     pub door: Arc<DownDoor>,
     /// For the control plane's eyes.
@@ -93,11 +91,10 @@ async fn live(setup: Setup) -> i32 {
         up: RefCell::new(setup.up),
         leases: RefCell::new(LeaseBook::new(usize::from(setup.id.0), setup.count)),
         rates: RefCell::new(RateBook::new(setup.count)),
+        standings: RefCell::default(),
         expectations: RefCell::new(Expectations::default()),
         idle: RefCell::new(IdleConnections::default()),
         tokens: RefCell::default(),
-        standings: RefCell::default(),
-        names: setup.names,
         callers: Callers::default(),
         sweeper: Sweeper::new(clock::mono()),
         kept_bytes: Rc::default(),
@@ -171,6 +168,7 @@ async fn tick_on(shard: Rc<Shard>) {
             shard.gauges.buffer_bytes.set(buf::lent_bytes() as u64);
         }
         if count % POOL_TICKS == 0 {
+            shard.standings.borrow_mut().tick(clock::mono());
             let idle = shard.idle.borrow_mut().prune(shard.sweeper.now(), &shard.serving());
             shard.gauges.upstream_idle.set(idle as u64);
         }
