@@ -139,8 +139,9 @@ impl Config {
     /// Budgets and rate limits that limit nobody, each in a sentence: no key has their id, neither a configured one nor one of
     /// `made`. They are no errors, since keys come and go at run time, but may well be misspelt.
     pub fn idle_scopes(&self, made: &[KeyConfig]) -> Vec<String> {
-        // A token or a certificate may name anybody.
-        if !self.jwt.is_empty() || self.mtls.is_some() {
+        // A token, a certificate or a trusted peer may name anybody.
+        let speaks = |key: &KeyConfig| !key.trusted_peers.is_empty();
+        if !self.jwt.is_empty() || self.mtls.is_some() || self.keys.iter().any(speaks) {
             return Vec::new();
         }
         let budgets = self.budgets.iter().enumerate().map(|(place, budget)| ("budget", place, &budget.scope));

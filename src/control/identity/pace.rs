@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 /// The first wait after a failure; it doubles with each further one.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
+/// After a fetch, how long tokens that do not fit cause no other: shards take the new keys at their next tick, and till then
+/// they still judge by the old ones.
+const SETTLING: Duration = Duration::from_millis(200);
 /// The longest wait after a failure.
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
@@ -13,6 +16,7 @@ pub(super) struct Pace {
     /// When it is fetched next, whatever happens; `None` while a fetch is under way.
     due: Option<Instant>,
     failures: u32,
+    settled: Instant,
     /// Somebody has shown a token that the set does not fit.
     wanted: bool,
     /// Fetches that such tokens may still cause now.
@@ -23,12 +27,12 @@ pub(super) struct Pace {
 impl Pace {
     /// A set that has never been fetched: it is due.
     pub fn new(now: Instant) -> Self {
-        Self { due: Some(now), failures: 0, wanted: false, room: JWKS_WANTED_BURST, room_since: now }
+        Self { due: Some(now), failures: 0, settled: now, wanted: false, room: JWKS_WANTED_BURST, room_since: now }
     }
 
     /// A token did not fit.
-    pub fn want(&mut self) {
-        self.wanted = true;
+    pub fn want(&mut self, now: Instant) {
+        self.wanted |= self.due.is_some() && now >= self.settled;
     }
 
     /// Is it time? If so, a fetch is under way from now on.
@@ -59,6 +63,7 @@ impl Pace {
             n => refresh.min(RETRY_MAX).min(RETRY_FIRST.saturating_mul(1 << (n - 1).min(10))),
         };
         self.due = Some(now + wait);
+        self.settled = now + SETTLING;
     }
 
     fn refill(&mut self, now: Instant) {
@@ -85,7 +90,7 @@ mod tests {
         // A minute of such tokens, every 10 ms.
         for at in (0..60_000).step_by(10) {
             let now = start + Duration::from_millis(at);
-            pace.want();
+            pace.want(now);
             if pace.begin(now) {
                 fetched += 1;
                 pace.ended(now, true, REFRESH);
@@ -102,7 +107,9 @@ mod tests {
         pace.begin(start);
         pace.ended(start, true, REFRESH);
         assert!(!pace.begin(start + Duration::from_secs(299)));
-        pace.want();
+        pace.want(start + Duration::from_millis(100));
+        assert!(!pace.begin(start + Duration::from_millis(300)), "the shards had not taken the keys yet");
+        pace.want(start + Duration::from_secs(299));
         assert!(pace.begin(start + Duration::from_secs(299)));
         pace.ended(start + Duration::from_secs(299), true, REFRESH);
         assert!(!pace.begin(start + Duration::from_secs(301)), "wanted once, fetched once");

@@ -93,7 +93,7 @@ impl Refresher {
             });
             watched.refresh = *refresh;
             if wanted {
-                watched.pace.want();
+                watched.pace.want(now);
             }
             if watched.pace.begin(now) {
                 let source = source.clone();
