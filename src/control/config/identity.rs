@@ -53,7 +53,7 @@ fn issuer(reader: &Reader<'_>) -> JwtConfig {
             reader.error(key, "needs to know where the groups stand", "write claims = { …, groups = \"groups\" }");
         }
     }
-    if reader.has("allow_groups") && allow_groups.is_empty() {
+    if is_empty_list(reader, "allow_groups") {
         reader.error("allow_groups", "allows nobody or means everybody", "name groups, or remove it");
     }
     claims.group_teams = group_teams.into();
@@ -77,11 +77,14 @@ fn audiences(reader: &Reader<'_>) -> Vec<String> {
         reader.error("audience", "is missing, and tokens meant for other services would be good here", mend);
         return Vec::new();
     }
-    let audiences = plain_texts(reader, "audience");
-    if audiences.is_empty() {
+    if is_empty_list(reader, "audience") {
         reader.error("audience", "has no text in it", "write audience = \"weir\", or a list of such names");
     }
-    audiences
+    plain_texts(reader, "audience")
+}
+
+fn is_empty_list(reader: &Reader<'_>, key: &'static str) -> bool {
+    reader.has(key) && reader.one_or_more_texts(key).is_some_and(|texts| texts.is_empty())
 }
 
 /// One text or a list of them, each neither empty nor absurdly long.
