@@ -320,7 +320,9 @@ impl Started {
         let plane = self.plane.clone();
         tokio::spawn(reloads.serve(move |by| plane.reload(by)));
         tokio::spawn(plane::keep_fresh(self.plane.clone()));
-        issuers.first().await;
+        let credentials = self.plane.credentials();
+        tokio::spawn(credentials.clone().keep());
+        tokio::join!(issuers.first(), credentials.first());
         tokio::spawn(issuers.keep());
         signals::until_settled(&self.plane.door()).await;
         ready(self.addresses);
