@@ -21,7 +21,8 @@ const NOW: i64 = 1_795_000_000;
 fn build(config: &Config, accounts: &AccountBook) -> Snapshot {
     let spent = |_: &Scope, _: Window| Nanos::ZERO;
     let callers = Callers { made: &[], spent: &spent, now_seconds: NOW, issuers: Default::default() };
-    let surroundings = Surroundings::look_up(config, &accounts.registry().names, &CredentialKeeper::default())
+    let names = &accounts.registry().names;
+    let surroundings = Surroundings::look_up(config, names, &CredentialKeeper::default())
         .unwrap_or_else(|errors| panic!("{errors:#?}"));
     build_snapshot(config, surroundings, SnapshotVersion(1), &callers, accounts)
 }
