@@ -10,6 +10,7 @@ pub mod bodies;
 pub mod catalogue;
 pub mod credential;
 pub mod fault;
+pub mod identity;
 pub mod ids;
 pub mod keys;
 pub mod limiter;

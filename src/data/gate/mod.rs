@@ -7,6 +7,7 @@
 pub mod admit;
 pub mod bodies;
 pub mod caller;
+mod credential;
 pub mod expect;
 pub mod identify;
 pub mod leases;
@@ -15,6 +16,7 @@ pub mod local;
 pub mod rates;
 pub mod route;
 pub mod standings;
+pub mod tokens;
 
 pub use admit::Admitted;
 pub use caller::Caller;

@@ -1,8 +1,10 @@
 //! One test per rule of the configuration language.
 
+mod audit;
 mod export;
 mod golden;
 mod handshakes;
+mod identity;
 mod providers;
 mod refusals;
 mod rules;
@@ -37,6 +39,7 @@ fn env(name: &str) -> Option<String> {
         "KEY" => "upstream-key-value",
         "ALICE" => "alice-secret-value",
         "BOB" => "bob-secret-value",
+        "BODY" => "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
         "EMPTY" => "",
         "LINES" => "two\nlines",
         _ => return None,
