@@ -95,7 +95,6 @@ pub async fn exchange<'c>(
         let download = pin!(down.run(&mut connection.reader, client));
         both(upload, download).await
     };
-    open.answered(down.tap.take());
     cx.link.works_for(None);
     deadlines.disarm(Awaited::Read);
     deadlines.disarm(Awaited::Whole);
@@ -118,7 +117,7 @@ pub async fn exchange<'c>(
         // What was refused is not what would be shown now.
         return Ok(Relayed::Again(admitted));
     }
-    fill(cx, open, &down);
+    fill(cx, open, &mut down);
     if matches!(ended, Ended::Whole { reusable: true })
         && uploaded == Uploaded::Whole
         && deadlines.passed().is_none()
@@ -147,7 +146,8 @@ fn attempt_result(cx: &Exchange<'_>, ended: &Ended, passed: Option<Awaited>) -> 
     }
 }
 
-fn fill(cx: &Exchange<'_>, open: &mut OpenRecord, down: &Download<'_>) {
+fn fill(cx: &Exchange<'_>, open: &mut OpenRecord, down: &mut Download<'_>) {
+    open.answered(down.tap.take());
     let record = &mut open.record;
     record.request_bytes = cx.pipe.received();
     record.response_bytes = down.client_bytes;
