@@ -1,7 +1,7 @@
 //! Usage and records, from the ledger.
 
 use super::{AdminState, answer::Refusal};
-use crate::control::ledger::{RecordFilter, RecordView, UsageQuery, UsageRow};
+use crate::control::ledger::{Detail, RecordFilter, RecordView, UsageQuery, UsageRow};
 use axum::{
     Json,
     extract::{Query, State},
@@ -17,13 +17,18 @@ pub(super) struct Answer<T> {
     as_of: String,
 }
 
-pub(super) async fn usage(
-    State(state): State<AdminState>,
-    Query(pairs): Pairs,
-) -> Result<Json<Answer<UsageRow>>, Refusal> {
+/// Usage, up to when it is complete (RFC 3339), and how finely the past is still known.
+#[derive(Serialize)]
+pub(super) struct Usage {
+    data: Vec<UsageRow>,
+    as_of: String,
+    detail: Detail,
+}
+
+pub(super) async fn usage(State(state): State<AdminState>, Query(pairs): Pairs) -> Result<Json<Usage>, Refusal> {
     let query = UsageQuery::parse(&pairs).map_err(Refusal::bad_query)?;
-    let ledger = state.ledger.read();
-    Ok(Json(Answer { data: ledger.usage(&query), as_of: ledger.as_of().rfc3339() }))
+    let ledger = state.ledger.read().image();
+    Ok(Json(Usage { data: ledger.usage(&query), as_of: ledger.as_of().rfc3339(), detail: ledger.detail() }))
 }
 
 pub(super) async fn requests(
@@ -31,6 +36,6 @@ pub(super) async fn requests(
     Query(pairs): Pairs,
 ) -> Result<Json<Answer<RecordView>>, Refusal> {
     let filter = RecordFilter::parse(&pairs).map_err(Refusal::bad_query)?;
-    let ledger = state.ledger.read();
+    let ledger = state.ledger.read().image();
     Ok(Json(Answer { data: ledger.requests(&filter), as_of: ledger.as_of().rfc3339() }))
 }

@@ -7,23 +7,27 @@ use super::{
     group::GroupBuilder,
     replay::{End, Replayer},
     retention::Retention,
+    state::{InFlight, JournalState},
     storage::{DiskStorage, Storage, lock},
+    walk::ChainPlace,
     writer::Writer,
 };
 use crate::{
     kernel::{
+        ids::RequestId,
         names::Names,
         record::{Entry, Record},
         time::UnixMs,
     },
     link::up::UpReceiver,
+    sys::clock,
 };
 use std::{
     fs::File,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -41,6 +45,8 @@ pub struct JournalOptions {
     pub segment_bytes_max: u64,
     /// How long records are kept, at least; whole segments older than that are dropped. `None` keeps everything.
     pub retention: Option<Duration>,
+    /// If there is one, only segments before the one with this number are dropped: what is older is in a snapshot.
+    pub droppable_before: Option<Arc<AtomicU64>>,
     /// How long `stop` tries to write against a disk that refuses.
     pub stop_timeout: Duration,
 }
@@ -54,6 +60,7 @@ impl JournalOptions {
             flush_interval: Duration::from_millis(50),
             segment_bytes_max: SEGMENT_BYTES_MAX,
             retention: None,
+            droppable_before: None,
             stop_timeout: Duration::from_secs(10),
         }
     }
@@ -64,6 +71,43 @@ pub trait Sink: Send + 'static {
     /// These records are on disk, and so is everything that had been sent by `as_of`. Also called with no records, so that
     /// `as_of` moves on.
     fn flushed(&mut self, closes: &[Record], as_of: UnixMs);
+
+    /// So many bytes have been written since the last state was given: is the next one wanted? Asked after each group.
+    fn wants_state(&mut self, _bytes_since: u64) -> bool {
+        false
+    }
+
+    /// The journal's state, right after `flushed` has told of everything before it.
+    fn state(&mut self, _state: JournalState) {}
+
+    /// The same for the last time: nothing is written any more.
+    fn stopped(&mut self, _state: JournalState) {}
+}
+
+/// A store that this process has for itself, as long as it keeps this.
+pub struct Store {
+    directory: PathBuf,
+    _lock: File,
+}
+
+impl Store {
+    /// Makes the directory if need be and takes it.
+    pub fn take(directory: &Path) -> Result<Self, JournalError> {
+        Ok(Self { directory: directory.into(), _lock: lock(directory)? })
+    }
+
+    /// Where it is.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+}
+
+/// A place to go on from, instead of from the beginning.
+pub struct Resume {
+    /// What the journal was like there; `JournalState::check` has been asked.
+    pub state: JournalState,
+    /// Requests that had been closed by then: the newest, by which a second close would be noticed.
+    pub closed: Vec<RequestId>,
 }
 
 /// The journal, open and complete, but not yet writing.
@@ -72,8 +116,11 @@ pub struct Journal {
     pub(super) appender: Appender,
     pub(super) retention: Retention,
     pub(super) health: Arc<JournalHealth>,
+    pub(super) last_seen: UnixMs,
+    /// Bytes of groups that were read, since the last state that somebody kept.
+    pub(super) replayed_bytes: u64,
     // Held for the life of the journal: it is the lock on the store.
-    _lock: File,
+    _store: Store,
 }
 
 /// The running journal.
@@ -95,10 +142,25 @@ impl Journal {
     pub fn open_in(
         options: JournalOptions,
         storage: Box<dyn Storage>,
+        visit: impl FnMut(&Record),
+    ) -> Result<(Self, Replay), JournalError> {
+        let store = Store::take(&options.directory)?;
+        Self::open_at(store, options, storage, None, visit)
+    }
+
+    /// The same in a store that has been taken; with `resume`, only what is behind that place is read and shown.
+    pub fn open_at(
+        store: Store,
+        options: JournalOptions,
+        storage: Box<dyn Storage>,
+        resume: Option<Resume>,
         mut visit: impl FnMut(&Record),
     ) -> Result<(Self, Replay), JournalError> {
-        let lock = lock(&options.directory)?;
-        let (replay, end, ages) = Replayer::new(&options.directory, options.names.clone(), &mut visit).run()?;
+        let mut replayer = Replayer::new(&options.directory, options.names.clone(), &mut visit);
+        if let Some(Resume { state, closed }) = resume {
+            replayer = replayer.resume(state, closed);
+        }
+        let (replay, end, ages, last_seen) = replayer.run()?;
         let max = options.segment_bytes_max;
         let opened = match end {
             End::Fresh(position) => Appender::begin(storage, Position { offset: 0, ..position }, max, now()),
@@ -107,7 +169,7 @@ impl Journal {
         let failed =
             |source| JournalError::Io { doing: "write the journal in", path: options.directory.clone(), source };
         let mut appender = opened.map_err(failed)?;
-        let mut retention = Retention::new(options.retention, ages);
+        let mut retention = Retention::new(options.retention, ages).only_before(options.droppable_before.clone());
         for orphans in replay.orphans.chunks(GROUP_ENTRIES_MAX) {
             let mut builder = GroupBuilder::new();
             for orphan in orphans {
@@ -122,13 +184,25 @@ impl Journal {
         retention.apply(&mut appender, now(), Instant::now());
         let health = Arc::new(JournalHealth::default());
         health.set_accepting(true);
-        health.set_flushed_at(now());
-        Ok((Self { options, appender, retention, health, _lock: lock }, replay))
+        health.set_flushed_at(now(), clock::mono());
+        let replayed_bytes = replay.bytes;
+        Ok((Self { options, appender, retention, health, last_seen, replayed_bytes, _store: store }, replay))
     }
 
     /// The journal's state, for the readiness check and the shards.
     pub fn health(&self) -> Arc<JournalHealth> {
         self.health.clone()
+    }
+
+    /// As it stands behind the last group; `in_flight` is what has been opened since it was.
+    pub(super) fn state(&self, in_flight: &InFlight) -> JournalState {
+        let position = self.appender.position();
+        JournalState {
+            place: ChainPlace { segment: position.segment, offset: position.offset, last: position.last },
+            ages: self.retention.ages(),
+            in_flight: in_flight.clone(),
+            last_seen: self.last_seen,
+        }
     }
 
     /// Starts the thread that writes.
