@@ -4,6 +4,7 @@ use super::{
     GROUP_ENTRIES_MAX, JournalError, JournalHealth, Replay, SEGMENT_BYTES_MAX,
     appender::{Appender, Position},
     codec,
+    desk::{self, ChangeDesk, Inbox},
     group::GroupBuilder,
     replay::{End, Replayer},
     retention::Retention,
@@ -13,6 +14,7 @@ use super::{
     writer::Writer,
 };
 use crate::{
+    control::changes::Change,
     kernel::{
         ids::RequestId,
         names::Names,
@@ -72,6 +74,9 @@ pub trait Sink: Send + 'static {
     /// `as_of` moves on.
     fn flushed(&mut self, closes: &[Record], as_of: UnixMs);
 
+    /// These changes are on disk.
+    fn changed(&mut self, _changes: &[Change]) {}
+
     /// So many bytes have been written since the last state was given: is the next one wanted? Asked after each group.
     fn wants_state(&mut self, _bytes_since: u64) -> bool {
         false
@@ -119,6 +124,8 @@ pub struct Journal {
     pub(super) last_seen: UnixMs,
     /// Bytes of groups that were read, since the last state that somebody kept.
     pub(super) replayed_bytes: u64,
+    pub(super) inbox: Inbox,
+    desk: ChangeDesk,
     // Held for the life of the journal: it is the lock on the store.
     _store: Store,
 }
@@ -128,6 +135,7 @@ pub struct JournalHandle {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<(), JournalError>>,
     health: Arc<JournalHealth>,
+    desk: ChangeDesk,
 }
 
 impl Journal {
@@ -185,8 +193,15 @@ impl Journal {
         let health = Arc::new(JournalHealth::default());
         health.set_accepting(true);
         health.set_flushed_at(now(), clock::mono());
+        let (desk, inbox) = desk::door(health.clone());
         let replayed_bytes = replay.bytes;
-        Ok((Self { options, appender, retention, health, last_seen, replayed_bytes, _store: store }, replay))
+        let journal = Self { options, appender, retention, health, last_seen, replayed_bytes, inbox, desk, _store: store };
+        Ok((journal, replay))
+    }
+
+    /// Where changes are handed in.
+    pub fn changes(&self) -> ChangeDesk {
+        self.desk.clone()
     }
 
     /// The journal's state, for the readiness check and the shards.
@@ -210,12 +225,14 @@ impl Journal {
         let stop = Arc::new(AtomicBool::new(false));
         let health = self.health();
         let directory = self.options.directory.clone();
+        let desk = self.changes();
         let writer = Writer::new(self, receivers, Box::new(sink), stop.clone());
         let thread = thread::Builder::new()
             .name("weir-journal".into())
             .spawn(move || writer.run())
             .map_err(|source| JournalError::Io { doing: "start the thread that writes", path: directory, source })?;
-        Ok(JournalHandle { stop, thread, health })
+        desk.wakes(thread.thread().clone());
+        Ok(JournalHandle { stop, thread, health, desk })
     }
 }
 
@@ -225,6 +242,11 @@ impl JournalHandle {
         self.stop.store(true, SeqCst);
         self.thread.thread().unpark();
         self.thread.join().unwrap_or(Err(JournalError::Died))
+    }
+
+    /// Where changes are handed in.
+    pub fn changes(&self) -> ChangeDesk {
+        self.desk.clone()
     }
 
     /// The journal's state.

@@ -9,11 +9,14 @@ use super::{
     state::JournalState,
     walk::{ChainPlace, GroupPlace, Tail, Visit, Walk},
 };
-use crate::kernel::{
-    ids::RequestId,
-    names::Names,
-    record::{Entry, Open, Record},
-    time::UnixMs,
+use crate::{
+    control::changes::{Change, ChangeLog},
+    kernel::{
+        ids::RequestId,
+        names::Names,
+        record::{Entry, Open, Record},
+        time::UnixMs,
+    },
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -40,6 +43,8 @@ pub struct Replay {
     pub segments: u64,
     /// Bytes of groups read.
     pub bytes: u64,
+    /// The newest changes.
+    pub changes: ChangeLog,
 }
 
 /// The end of the chain, as found.
@@ -194,6 +199,11 @@ impl Visit for Replayer<'_> {
             Some(Entry::Close(record)) => self.closed(&record),
             None => self.found.unknown_entries += 1,
         }
+    }
+
+    fn change(&mut self, change: Change) {
+        self.seen(change.at);
+        self.found.changes.push(change);
     }
 
     fn segment_end(&mut self, segment: u64, bytes: u64) {

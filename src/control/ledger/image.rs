@@ -10,7 +10,10 @@ use super::{
     newest::Newest,
     rollup::{Folds, HOUR_SECONDS, Rollup},
 };
-use crate::kernel::{names::Names, time::UnixMs};
+use crate::{
+    control::changes::{ChangeFilter, ChangeLog, ChangeView},
+    kernel::{names::Names, time::UnixMs},
+};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -22,6 +25,7 @@ pub struct LedgerImage {
     pub(super) rollup: Rollup,
     pub(super) minutes: Minutes,
     pub(super) newest: Newest,
+    pub(super) changes: Arc<ChangeLog>,
     pub(super) refused: u64,
     pub(super) as_of: UnixMs,
 }
@@ -48,6 +52,7 @@ impl LedgerImage {
             rollup: Rollup::new(cells_max),
             minutes: Minutes::default(),
             newest: Newest::new(NEWEST_RECORDS_MAX),
+            changes: Arc::default(),
             refused: 0,
             as_of: UnixMs(0),
         }
@@ -90,5 +95,20 @@ impl LedgerImage {
     /// The newest records that a filter lets through, newest first.
     pub fn requests(&self, filter: &RecordFilter) -> Vec<RecordView> {
         self.newest.find(filter, &self.names)
+    }
+
+    /// The newest changes that a filter lets through, newest first.
+    pub fn changes(&self, filter: &ChangeFilter) -> Vec<ChangeView> {
+        self.changes.find(filter).map(ChangeView::of).collect()
+    }
+
+    /// The changes themselves.
+    pub fn change_log(&self) -> &ChangeLog {
+        &self.changes
+    }
+
+    /// From which Unix second on usage is known by hour.
+    pub fn hours_since(&self) -> i64 {
+        self.rollup.folds.hours_before.saturating_mul(HOUR_SECONDS)
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Invariant: it never knows anything that is not on disk; `as_of` says up to when it knows everything. What it keeps is
 //! bounded: `rollup` folds old hours when there are too many cells (sums stay exact), `minutes` keeps the newest minutes,
-//! `newest` the last records, `spend` has one number per scope and day. Answers come from these alone, never from the journal.
+//! `newest` the last records, `changes` the last things that administrators changed, `spend` has one number per scope and day.
+//! Answers come from these alone, never from the journal.
 //! What counts: every record whose outcome is not `refused` is a request in a cell. Refused ones are only counted, unless they used
 //! something before they were (a revoked key's stream).
 //! Everything is booked at the moment a request began, since that is when its budget window was chosen.
@@ -34,6 +35,7 @@ pub use reprice::{Reprice, RepricedRow};
 pub use sink::LedgerSink;
 pub use view::{AttemptView, RecordView};
 
+use super::changes::{Change, ChangeLog};
 use crate::kernel::{
     account::Scope,
     ids::PrincipalId,
@@ -122,6 +124,16 @@ impl Ledger {
         self.spend.add(record.principal, began, record.cost, &now.names);
         now.minutes.add(began, key.clone(), &sums);
         now.rollup.add(began, key, &sums);
+    }
+
+    /// Takes note of a change that an administrator made. It books nothing.
+    pub fn apply_change(&mut self, change: Change) {
+        Arc::make_mut(&mut self.now.changes).push(change);
+    }
+
+    /// The changes themselves.
+    pub fn change_log(&self) -> &ChangeLog {
+        &self.now.changes
     }
 
     /// Everything sent by this moment has been booked. It goes back with the clock: what it says is about that clock.

@@ -2,7 +2,10 @@
 
 use super::{SharedLedger, snapshot::Keeper};
 use crate::{
-    control::journal::{JournalState, Sink},
+    control::{
+        changes::Change,
+        journal::{JournalState, Sink},
+    },
     kernel::{names::Names, record::Record, time::UnixMs},
     observe::metrics::Metrics,
 };
@@ -31,6 +34,13 @@ impl Sink for LedgerSink {
         let mut ledger = self.ledger.write();
         closes.iter().for_each(|record| ledger.apply(record));
         ledger.set_as_of(as_of);
+    }
+
+    fn changed(&mut self, changes: &[Change]) {
+        if !changes.is_empty() {
+            let mut ledger = self.ledger.write();
+            changes.iter().for_each(|change| ledger.apply_change(change.clone()));
+        }
     }
 
     fn wants_state(&mut self, bytes_since: u64) -> bool {

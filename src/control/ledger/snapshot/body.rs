@@ -1,4 +1,5 @@
-//! What is in a snapshot: the place in the journal, then the ledger's tables, its cells, its newest records.
+//! What is in a snapshot: the place in the journal, then the ledger's tables, its cells, its newest records and changes. Whatever
+//! else a `LedgerImage` comes to know of the journal must be here too: a start does not see what is before the place.
 
 use super::{
     super::{
@@ -11,7 +12,7 @@ use super::{
     slots::{self, SlotV1},
 };
 use crate::{
-    control::journal::{JournalState, record_bytes, records_of},
+    control::journal::{JournalState, change_bytes, change_of, record_bytes, records_of},
     kernel::{
         ids::PrincipalId,
         keys::Principal,
@@ -27,6 +28,7 @@ const TABLES: u32 = 2;
 const HOUR: u32 = 3;
 const MINUTE: u32 = 4;
 const RECORD: u32 = 5;
+const CHANGE: u32 = 6;
 
 /// What is there once. Numbers in cells are places in these lists, from 1; 0 is none.
 #[derive(Clone, PartialEq, Message)]
@@ -111,6 +113,9 @@ pub(super) fn encode(image: &LedgerImage, state: &JournalState, out: &mut Hashin
     for record in image.newest.records() {
         out.section(RECORD, &record_bytes(record, &image.names))?;
     }
+    for change in image.change_log().iter() {
+        out.section(CHANGE, &change_bytes(change))?;
+    }
     Ok(())
 }
 
@@ -149,6 +154,7 @@ pub(super) fn decode(
             HOUR => slots::add(slot_of(bytes)?, &numbers, &mut hours)?,
             MINUTE => slots::add(slot_of(bytes)?, &numbers, &mut minutes)?,
             RECORD => Vec::push(&mut records, bytes),
+            CHANGE => Arc::make_mut(&mut image.changes).push(change_of(bytes, names)?),
             other => return Err(format!("it has a section of kind {other}, which this version does not know")),
         }
     }
