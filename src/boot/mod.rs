@@ -210,10 +210,7 @@ fn check_retention(config: &Config) {
     }
 }
 
-fn open_journal(
-    config: &Config,
-    names: &Arc<Names>,
-) -> Result<(Journal, SharedLedger, Keeper, Left), BootError> {
+fn open_journal(config: &Config, names: &Arc<Names>) -> Result<(Journal, SharedLedger, Keeper, Left), BootError> {
     let began = Instant::now();
     let store = Store::take(&config.store.path).map_err(|e| other("cannot open the store", e))?;
     let restored = snapshot::load(&store, names);

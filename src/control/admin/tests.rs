@@ -32,7 +32,7 @@ use crate::{
 use serde_json::{Value, json};
 use std::{net::SocketAddr, thread};
 
-const TOKEN: &str = "admin-secret";
+pub(crate) const TOKEN: &str = "admin-secret";
 
 fn snapshot(version: u64) -> Arc<Snapshot> {
     Arc::new(Snapshot {

@@ -77,7 +77,8 @@ pub trait Sink: Send + 'static {
     /// These changes are on disk.
     fn changed(&mut self, _changes: &[Change]) {}
 
-    /// So many bytes have been written since the last state was given: is the next one wanted? Asked after each group.
+    /// So many bytes have been written since the last state was given: is the next one wanted? Asked after each group, and while
+    /// nothing is written.
     fn wants_state(&mut self, _bytes_since: u64) -> bool {
         false
     }
@@ -195,7 +196,8 @@ impl Journal {
         health.set_flushed_at(now(), clock::mono());
         let (desk, inbox) = desk::door(health.clone());
         let replayed_bytes = replay.bytes;
-        let journal = Self { options, appender, retention, health, last_seen, replayed_bytes, inbox, desk, _store: store };
+        let journal =
+            Self { options, appender, retention, health, last_seen, replayed_bytes, inbox, desk, _store: store };
         Ok((journal, replay))
     }
 

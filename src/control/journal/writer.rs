@@ -74,6 +74,7 @@ impl Writer {
                 self.sink.stopped(state);
                 return Ok(());
             }
+            self.give_state();
             let Journal { retention, appender, .. } = &mut self.journal;
             retention.apply(appender, begun_at, Instant::now());
             thread::park_timeout(self.journal.options.flush_interval);
@@ -119,12 +120,17 @@ impl Writer {
         self.sink.flushed(&self.closes, as_of);
         self.journal.last_seen = self.journal.last_seen.max(newest);
         self.unstated_bytes += group.bytes.len() as u64;
-        if self.sink.wants_state(self.unstated_bytes) {
+        self.give_state();
+        Ok(more)
+    }
+
+    /// Between two groups, if it is wanted and anything has been written since the last.
+    fn give_state(&mut self) {
+        if self.unstated_bytes > 0 && self.sink.wants_state(self.unstated_bytes) {
             self.unstated_bytes = 0;
             let state = self.journal.state(&self.in_flight);
             self.sink.state(state);
         }
-        Ok(more)
     }
 
     /// Writes a group, however often it takes. Meanwhile the rings fill up and shards refuse: nothing is dropped.

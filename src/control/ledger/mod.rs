@@ -38,7 +38,7 @@ pub use view::{AttemptView, RecordView};
 use super::changes::{Change, ChangeLog};
 use crate::kernel::{
     account::Scope,
-    ids::PrincipalId,
+    keys::Principal,
     money::Nanos,
     names::Names,
     record::{Outcome, Record},
@@ -158,8 +158,8 @@ impl Ledger {
     }
 
     /// Everybody who ever spent something.
-    pub fn spenders(&self) -> Vec<PrincipalId> {
-        self.spend.spenders().collect()
+    pub fn spenders(&self) -> Vec<Arc<Principal>> {
+        self.spend.spenders().map(|id| self.now.names.principal_of(id)).collect()
     }
 
     /// Sums by the dimensions asked for.

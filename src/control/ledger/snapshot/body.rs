@@ -170,6 +170,11 @@ pub(super) fn decode(
     Ok((state, image))
 }
 
+/// The place alone, of a beginning that `decode` would read.
+pub(super) fn state_of(bytes: &[u8], names: &Arc<Names>) -> Result<JournalState, String> {
+    JournalState::decode(Sections(bytes).wanted(STATE, "place in the journal")?, names)
+}
+
 fn slot_of(bytes: &[u8]) -> Result<SlotV1, String> {
     SlotV1::decode(bytes).map_err(|error| error.to_string())
 }

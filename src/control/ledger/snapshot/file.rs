@@ -4,7 +4,7 @@ use super::{CURRENT, PREVIOUS, SnapshotError, UNFINISHED};
 use aws_lc_rs::digest::{Context, SHA256, digest};
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io::{self, Read, Write},
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::Path,
 };
@@ -14,6 +14,8 @@ const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 64;
 /// What is given to the system at once.
 const BUFFER_BYTES: usize = 1024 * 1024;
+/// What is read of a file to know its place: requests in flight are in it.
+const PEEK_BYTES: u64 = 16 * 1024 * 1024;
 
 fn header(length: u64, hash: &[u8]) -> [u8; HEADER_BYTES] {
     let mut out = [0; HEADER_BYTES];
@@ -49,6 +51,14 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, SnapshotError> {
     }
     bytes.drain(..HEADER_BYTES);
     Ok(bytes)
+}
+
+/// The beginning of what is behind the header, unchecked: enough for its first section, if that is not a large one.
+pub(super) fn peek(path: &Path) -> Option<Vec<u8>> {
+    let file = File::open(path).ok()?;
+    let mut bytes = Vec::new();
+    file.take(PEEK_BYTES).read_to_end(&mut bytes).ok()?;
+    (bytes.len() > HEADER_BYTES).then(|| bytes.split_off(HEADER_BYTES))
 }
 
 /// Takes what is written, adds it up, and passes it on in large pieces.

@@ -58,6 +58,11 @@ impl Keeper {
     pub fn new(directory: &Path, restored: Option<&Restored>) -> Self {
         let shared = Arc::new(Shared::default());
         let known = restored.map(|restored| (place(&restored.resume.state), restored.current));
+        // What was in the sums of this start may go at once, as far as the file before it has it too.
+        if let Some(((segment, _), _)) = known {
+            let other = restored.and_then(|restored| restored.other).unwrap_or(segment);
+            shared.droppable_before.store(segment.min(other), SeqCst);
+        }
         let files = Files {
             directory: directory.into(),
             shared: shared.clone(),

@@ -88,6 +88,8 @@ pub struct Restored {
     pub resume: Resume,
     /// It is the newest one: the next one may push it back.
     current: bool,
+    /// Segment that the other file goes on in, as it says.
+    other: Option<u64>,
 }
 
 /// Reads the newest snapshot that fits the journal of a store; `None` if there is none, and all is to be replayed. What is wrong
@@ -97,7 +99,12 @@ pub fn load(store: &Store, names: &Arc<Names>) -> Option<Restored> {
     let mut refused = false;
     for name in [CURRENT, PREVIOUS] {
         match read(directory, name, names, CELLS_MAX) {
-            Ok((ledger, resume)) => return Some(Restored { ledger, resume, current: name == CURRENT }),
+            Ok((ledger, resume)) => {
+                let current = name == CURRENT;
+                let other = current.then(|| file::peek(&directory.join(PREVIOUS))).flatten();
+                let other = other.and_then(|bytes| body::state_of(&bytes, names).ok()).map(|state| state.segment());
+                return Some(Restored { ledger, resume, current, other });
+            }
             Err(SnapshotError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 refused = true;
