@@ -2,6 +2,7 @@
 
 use super::{
     Flags,
+    credential::Shows,
     framing::BodyFraming,
     head::{ClientHead, client_head},
     interim,
@@ -56,6 +57,7 @@ pub struct Download<'a> {
     key: &'a Key,
     deadlines: &'a Rc<Deadlines>,
     flags: &'a Flags,
+    shows: &'a Shows<'a>,
     /// The answer is worth reading even if nobody takes it any more.
     drains: bool,
     /// What becomes of a stream whose client goes away.
@@ -97,12 +99,14 @@ impl<'a> Download<'a> {
         operation: Operation,
         deadlines: &'a Rc<Deadlines>,
         flags: &'a Flags,
+        shows: &'a Shows<'a>,
     ) -> Self {
         Self {
             cx,
             key,
             deadlines,
             flags,
+            shows,
             drains: false,
             on_abort: OnAbort::Cancel,
             status: 0,
@@ -140,7 +144,7 @@ impl<'a> Download<'a> {
         self.flags.begun.set(true);
         self.deadlines.disarm(Awaited::Read);
         self.status = head.status;
-        if head.status == 401 {
+        if self.shows.is_refused(&head, buf.filled()) {
             return Ended::Credential;
         }
         self.cx.pipe.keep_no_longer();
