@@ -55,7 +55,7 @@ pub fn bar(part: i64, whole: i64, cells: usize) -> String {
     // Something is never nothing: a share too small for a bar still shows its edge.
     let eighths = ((share * cells as f64 * 8.0).round() as usize).clamp(1, cells * 8);
     let mut text = "█".repeat(eighths / 8);
-    if eighths % 8 > 0 {
+    if !eighths.is_multiple_of(8) {
         text.push(EIGHTHS[eighths % 8]);
     }
     let blank = " ".repeat(cells.saturating_sub(text.chars().count()));

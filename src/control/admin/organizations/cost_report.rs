@@ -59,7 +59,10 @@ enum Part {
     Other,
 }
 
-const PARTS: [(Part, fn(&Sums) -> u64, fn(u64) -> Usage); 6] = [
+/// A part, how much of it there is, and so much of it to be priced.
+type Counted = (Part, fn(&Sums) -> u64, fn(u64) -> Usage);
+
+const PARTS: [Counted; 6] = [
     (Part::Tokens("uncached_input_tokens", "Input Tokens"), |sums| sums.input_tokens, |n| Usage { input: n, ..NONE }),
     (Part::Tokens("output_tokens", "Output Tokens"), |sums| sums.output_tokens, |n| Usage { output: n, ..NONE }),
     (
