@@ -123,7 +123,7 @@ fn start(source: Source) -> Result<Started, BootError> {
         .map_err(|e| other(&format!("cannot listen on listen.admin = {}", config.listen.admin), e))?;
     let admin_address = admin.local_addr().map_err(|e| other("admin address", e))?;
     let gauges: Vec<Arc<ShardGauges>> = (0..shards).map(|_| Arc::default()).collect();
-    let health = journal.health();
+    let (health, accepting) = (journal.health(), journal.health().accepting_flag());
     let metrics = Arc::new(Metrics::new(Sources {
         shards: gauges.clone(),
         accounts: plane.accounts(),
@@ -133,7 +133,7 @@ fn start(source: Source) -> Result<Started, BootError> {
         }),
     }));
     config.upstreams.iter().for_each(|upstream| metrics.announce_upstream(&upstream.name));
-    let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| up::door()).unzip();
+    let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| up::door_while(accepting.clone())).unzip();
     let sink = LedgerSink::new(ledger.clone(), metrics.clone(), names, Some(keeper));
     let journal = journal.start(receivers, sink).map_err(|e| other("cannot write the journal", e))?;
     changes::started(&desk, &left, &plane.config(), shards)

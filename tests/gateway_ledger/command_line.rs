@@ -27,7 +27,7 @@ fn what_is_printed_is_not_what_the_admin_api_says() {
     assert!(drawn.contains('█') && drawn.contains('%'), "{drawn}");
     let (_, json) = run(&["--by", "session,hour", "--format", "json"]);
     let json: Value = serde_json::from_str(&json).expect("JSON");
-    assert_eq!(json["data"], Value::Array(fleet.usage("session,hour")));
+    assert_eq!(json["data"], Value::Array(fleet.usage("group_by=session,hour")));
     assert!(json["as_of"].is_string() && json["detail"]["cells_max"].as_u64() > Some(0), "{json}");
     let (_, csv) = run(&["--by", "session,hour", "--format", "csv", "--since", "2020-01-01"]);
     assert_eq!(csv.lines().count(), 3, "{csv}");

@@ -9,7 +9,7 @@ use crate::fleet::{self, Ask, BOB_KEY, Fleet, HAIKU, nanos};
 use crate::support::{DEADLINE, eventually};
 
 const BUDGET: &str = "[[budget]]\nscope = \"org\"\namount = \"100.00\"\nperiod = \"monthly\"\n";
-const GROUPS: &str = "team,project,user,key,session,model,upstream,day,hour";
+const GROUPS: &str = "group_by=team,project,user,key,session,model,upstream,day,hour";
 
 fn requests(fleet: &Fleet, count: usize) {
     for n in 0..count {

@@ -41,7 +41,7 @@ use crate::{
     control::journal::{Resume, Store, segments},
     kernel::{ids::RequestId, names::Names},
 };
-use std::{fmt, io, path::Path, sync::Arc};
+use std::{fmt, fs, io, path::Path, sync::Arc};
 
 /// The newest snapshot.
 const CURRENT: &str = "ledger.snapshot";
@@ -132,7 +132,11 @@ fn tell_what_is_gone(directory: &Path) {
 }
 
 fn read(directory: &Path, name: &str, names: &Arc<Names>, cells_max: usize) -> Result<(Ledger, Resume), SnapshotError> {
-    let bytes = file::read(&directory.join(name))?;
+    let path = directory.join(name);
+    // Said before, since reading a large one takes a while.
+    let bytes = fs::metadata(&path)?.len();
+    tracing::info!(file = %path.display(), bytes, "reading the ledger's snapshot");
+    let bytes = file::read(&path)?;
     let (state, image) = body::decode(&bytes, names, cells_max).map_err(SnapshotError::Damaged)?;
     state.check(directory).map_err(SnapshotError::Foreign)?;
     let closed: Vec<RequestId> = image.newest.records().map(|record| record.request_id).collect();
