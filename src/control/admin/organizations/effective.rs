@@ -122,8 +122,10 @@ fn row(
     accounts: &[(Arc<Account>, Mode)],
 ) -> Row {
     let own = Scope::User(user.to_owned());
+    // A session's limit is of that session, not of the user in all she does.
     let covers = |account: &Account| {
         account.period == period
+            && !matches!(account.scope, Scope::Session(_))
             && (account.scope == own || known_as.iter().any(|principal| account.scope.covers(principal)))
     };
     let binding = accounts

@@ -28,7 +28,8 @@ use std::sync::Arc;
 const LIMIT: usize = 20;
 pub(super) const LIMIT_MAX: usize = 1000;
 
-/// Whom a limit is for. Types are an open set; `project` and `api_key` are weir's own.
+/// Whom a limit is for. Types are an open set; `project`, `api_key` and
+/// `session` are weir's own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum ScopeView {
@@ -37,6 +38,7 @@ pub(super) enum ScopeView {
     Project { project_id: String },
     User { user_id: String },
     ApiKey { api_key_id: String },
+    Session { session_id: String },
 }
 
 impl ScopeView {
@@ -47,6 +49,7 @@ impl ScopeView {
             Scope::Project(project_id) => Self::Project { project_id },
             Scope::User(user_id) => Self::User { user_id },
             Scope::Key(api_key_id) => Self::ApiKey { api_key_id },
+            Scope::Session(session) => Self::Session { session_id: session.id.as_str().into() },
         }
     }
 
@@ -57,6 +60,7 @@ impl ScopeView {
             Self::Project { .. } => "project",
             Self::User { .. } => "user",
             Self::ApiKey { .. } => "api_key",
+            Self::Session { .. } => "session",
         }
     }
 }
@@ -91,12 +95,21 @@ pub(super) fn id_of(scope: &str, period: &str) -> String {
     digest.0[..12].iter().fold("spl_".to_owned(), |id, byte| id + &format!("{byte:02x}"))
 }
 
+/// The same for an account. A session's name is its caller's own, so the caller is in its id.
+fn limit_id(account: &Account) -> String {
+    let scope = match &account.scope {
+        Scope::Session(session) => format!("{} {} {}", account.scope, session.key, session.user),
+        scope => scope.to_string(),
+    };
+    id_of(&scope, account.period.as_str())
+}
+
 impl SpendLimit {
     fn of(account: &Account, mode: Mode) -> Self {
         let since = account.window.resets_at().map(|_| buckets::text(account.window.start));
         Self {
             r#type: "spend_limit",
-            id: id_of(&account.scope.to_string(), account.period.as_str()),
+            id: limit_id(account),
             created_at: since.clone(),
             updated_at: since,
             scope: ScopeView::of(&account.scope),
@@ -130,7 +143,7 @@ pub(super) async fn list(
     let mut params = Params::new(pairs);
     let limit = params.limit(LIMIT, LIMIT_MAX)?;
     let (after, before) = (params.one("after_id")?, params.one("before_id")?);
-    let kinds = ["organization", "workspace", "project", "user", "api_key"].map(|kind| (kind, kind));
+    let kinds = ["organization", "workspace", "project", "user", "api_key", "session"].map(|kind| (kind, kind));
     let wanted = params.choices("scope_type", &kinds)?;
     params.finish()?;
     let mut limits: Vec<SpendLimit> =
