@@ -100,6 +100,7 @@ pub(crate) fn serve() -> Served {
         accounts: accounts(),
         journal: Arc::new(move |_| JournalFigures { accepting: lag.is_accepting(), lag_seconds: lag.lag_seconds() }),
         export: Arc::new(|_| None),
+        issuers: Arc::new(Arc::default),
     };
     let (reload, receiver) = reloads();
     let (answer, hook) = tokio::sync::watch::channel(Ok(2));
