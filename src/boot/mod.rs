@@ -134,6 +134,7 @@ fn start(source: Source) -> Result<Started, BootError> {
             lag_seconds: health.lag_seconds(now),
         }),
         export: export_figures(&exports),
+        issuers: plane.issuers(),
     }));
     config.upstreams.iter().for_each(|upstream| metrics.announce_upstream(&upstream.name));
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| up::door()).unzip();

@@ -103,6 +103,7 @@ pub(crate) fn serve() -> Served {
             lag_seconds: lag.lag_seconds(now),
         }),
         export: Arc::new(|_| None),
+        issuers: Arc::new(Arc::default),
     };
     let (reload, receiver) = reloads();
     let (answer, hook) = tokio::sync::watch::channel(Ok(2));
