@@ -129,6 +129,7 @@ fn start(source: Source) -> Result<Started, BootError> {
     let metrics = Arc::new(Metrics::new(Sources {
         shards: gauges.clone(),
         accounts: plane.accounts(),
+        registry: plane.registry(),
         journal: Arc::new(move |now| JournalFigures {
             accepting: health.is_accepting(),
             lag_seconds: health.lag_seconds(now),
@@ -329,7 +330,7 @@ impl Started {
             journal: self.journal.health(),
             export: self.exports,
             changes: self.plane.changes().clone(),
-            accounts: self.plane.accounts(),
+            accounts: self.plane.all_accounts(),
             raise: self.plane.raise(),
             keys: self.plane.clone(),
             reload: reload.clone(),

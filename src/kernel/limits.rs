@@ -70,6 +70,10 @@ pub const PRINCIPALS_MAX: u32 = 500_000;
 pub const FIRST_SIGHT_MAX: usize = 250_000;
 /// Those of single sessions among them: what clients choose must not crowd out whom an identity provider names.
 pub const FIRST_SIGHT_SESSIONS_MAX: usize = 150_000;
+/// Sessions whose spending is remembered, most of them without an account; some 100 bytes each.
+pub const SESSIONS_KEPT_MAX: usize = 400_000;
+/// How long the account of a session is kept unused, before its sum alone is.
+pub const SESSION_IDLE: Duration = Duration::from_secs(3600);
 /// Callers and sessions whose accounts and limits a shard has at hand.
 pub const STANDINGS_MAX: usize = 64 * 1024;
 /// How long a shard keeps them at hand unused.
@@ -110,7 +114,8 @@ pub const REVOKED_LEAVE: Duration = Duration::from_millis(500);
 const _: () = assert!(WATCH_BUFFER_BYTES <= SMALL_BUFFER_BYTES && SMALL_BUFFER_BYTES < BULK_BUFFER_BYTES);
 const _: () = assert!(HEAD_BYTES_MAX <= BULK_BUFFER_BYTES && UPSTREAM_HEAD_BYTES_MAX <= BULK_BUFFER_BYTES);
 const _: () = assert!(RATE_WAIT.as_millis() >= 3 * TICK.as_millis(), "a recall is answered at the next tick");
-const _: () = assert!(FIRST_SIGHT_SESSIONS_MAX < FIRST_SIGHT_MAX && STANDINGS_MAX <= FIRST_SIGHT_SESSIONS_MAX);
+const _: () = assert!(FIRST_SIGHT_SESSIONS_MAX < FIRST_SIGHT_MAX && FIRST_SIGHT_SESSIONS_MAX <= SESSIONS_KEPT_MAX / 2);
+const _: () = assert!(STANDINGS_MAX <= FIRST_SIGHT_SESSIONS_MAX);
 const _: () = assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(PIPE_BYTES_MAX >= 2 * BULK_BUFFER_BYTES && PIPE_BYTES_MAX <= REPLAY_BYTES_MAX);
 const _: () = assert!(SIGNED_BODY_BYTES_MAX * 4 <= REPLAY_BYTES_MAX as u64, "some signed bodies fit at once");

@@ -23,6 +23,7 @@ pub mod pricing;
 pub mod record;
 pub mod rules;
 pub mod secret;
+pub mod sessions;
 pub mod snapshot;
 pub mod standing;
 pub mod table;

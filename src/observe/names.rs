@@ -19,6 +19,10 @@ pub const UPSTREAM_ATTEMPTS: &str = "weir_upstream_attempts";
 pub const REFUSED: &str = "weir_refused";
 /// Room left in each budget, US dollars, by scope.
 pub const BUDGET_REMAINING_USD: &str = "weir_budget_remaining_usd";
+/// Accounts opened for callers that no key stands for.
+pub const FIRST_SIGHT_ACCOUNTS: &str = "weir_first_sight_accounts";
+/// Requests refused because there were too many of them.
+pub const FIRST_SIGHT_REFUSED: &str = "weir_first_sight_refused";
 /// How far the ledger is behind the shards, seconds.
 pub const LEDGER_LAG_SECONDS: &str = "weir_ledger_lag_seconds";
 /// Client connections now, by shard.

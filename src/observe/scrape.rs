@@ -6,6 +6,7 @@ use crate::{
         account::{Account, Mode},
         identity::IssuerTable,
         money::{NANOS_PER_DOLLAR, Nanos},
+        standing::Registry,
         time::UnixMs,
     },
     link::gauges::ShardGauges,
@@ -55,6 +56,8 @@ pub struct Sources {
     pub shards: Vec<Arc<ShardGauges>>,
     /// The budgets.
     pub accounts: Accounts,
+    /// What all shards share of names, accounts and limiters.
+    pub registry: Arc<Registry>,
     /// The journal, at a moment.
     pub journal: Arc<dyn Fn(UnixMs) -> JournalFigures + Send + Sync>,
     /// The export.
@@ -83,7 +86,7 @@ impl Scrape {
         rooms
     }
 
-    fn counters(&self) -> [(&'static str, &'static str, u64); 4] {
+    fn counters(&self) -> [(&'static str, &'static str, u64); 5] {
         let sum = |figure: fn(&ShardGauges) -> u64| self.0.shards.iter().map(|s| figure(s)).sum();
         [
             (
@@ -94,6 +97,11 @@ impl Scrape {
             (names::METERS_GAVE_UP, "Answers whose metering was given up", sum(|s| s.meters_gave_up.get())),
             (names::PANICS, "Connections ended by a panic", sum(|s| s.panics.get())),
             (names::CONNECTIONS_REFUSED, "Client connections turned away", sum(|s| s.connections_refused.get())),
+            (
+                names::FIRST_SIGHT_REFUSED,
+                "Requests of callers or sessions refused because there were too many accounts or limiters",
+                self.0.registry.accounts.refused() + self.0.registry.limiters.refused(),
+            ),
         ]
     }
 }
@@ -158,6 +166,12 @@ impl Collector for Scrape {
             encoder.encode_descriptor(names::SHARD_CONNECTIONS, "Client connections now", None, MetricType::Gauge)?;
         for (shard, gauges) in self.0.shards.iter().enumerate() {
             family.encode_family(&[("shard", shard)])?.encode_gauge(&gauges.connections.get())?;
+        }
+        let help = "Budget accounts of callers that no key stands for, and of those the accounts of single sessions";
+        let mut family = encoder.encode_descriptor(names::FIRST_SIGHT_ACCOUNTS, help, None, MetricType::Gauge)?;
+        let (all, sessions) = self.0.registry.accounts.at_first_sight();
+        for (kind, count) in [("caller", all.saturating_sub(sessions)), ("session", sessions)] {
+            family.encode_family(&[("kind", kind)])?.encode_gauge(&(count as u64))?;
         }
         let help = "Money left in the tightest budget of a scope, reservations taken off, US dollars";
         let mut family = encoder.encode_descriptor(names::BUDGET_REMAINING_USD, help, None, MetricType::Gauge)?;

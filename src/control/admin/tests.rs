@@ -98,6 +98,7 @@ pub(crate) fn serve() -> Served {
     let sources = Sources {
         shards: shards.clone(),
         accounts: accounts(),
+        registry: Arc::default(),
         journal: Arc::new(move |now| JournalFigures {
             accepting: lag.is_accepting(),
             lag_seconds: lag.lag_seconds(now),

@@ -66,6 +66,9 @@ pub struct Callers<'a> {
     pub made: &'a [KeyConfig],
     /// What a scope has spent in a window so far; asked only for accounts that are not open yet.
     pub spent: &'a dyn Fn(&Scope, Window) -> Nanos,
+    /// Everybody who has spent something, where the rules may be new: then those that no key stands for get their accounts
+    /// too, since a shard that sees them first could not know what they have spent.
+    pub spenders: Option<&'a [Arc<Principal>]>,
     /// The time, Unix seconds.
     pub now_seconds: i64,
     /// Issuers of tokens, with their keys as they are now.
@@ -89,6 +92,10 @@ pub fn build_snapshot(
         let opened = accounts.open(scope, budget.period, budget.amount, callers.spent, callers.now_seconds);
         budgets.push(Budget::new(&budget_rule(budget, &ScopePattern::Org), scope, opened));
     }
+    for who in callers.spenders.unwrap_or_default() {
+        accounts.open_for(who, &rules.budgets, callers.spent, callers.now_seconds);
+    }
+    accounts.open_raised(&rules.budgets, callers.spent, callers.now_seconds);
     accounts.keep(budgets.iter().flat_map(|budget| &budget.accounts), &rules.budgets, callers.now_seconds);
     let limited = expand(&config.rate_limits, |limit| (limit.scope.as_ref(), None), ids);
     let (rate_limits, limit_places) = rate_limits(&limited, accounts);

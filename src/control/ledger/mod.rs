@@ -28,9 +28,11 @@ pub use view::{AttemptView, RecordView};
 use super::changes::{Change, ChangeFilter, ChangeLog, ChangeView};
 use crate::kernel::{
     account::Scope,
+    keys::Principal,
     money::Nanos,
     names::Names,
     record::{Outcome, Record},
+    sessions::SessionSpend,
     time::UnixMs,
     usage::Usage,
     window::Window,
@@ -132,6 +134,16 @@ impl Ledger {
     /// a day that is partly inside counts whole.
     pub fn spent(&self, scope: &Scope, window: Window) -> Nanos {
         self.spend.spent(scope, window)
+    }
+
+    /// Everybody who ever spent something.
+    pub fn spenders(&self) -> Vec<Arc<Principal>> {
+        self.spend.spenders().map(|id| self.names.principal_of(id)).collect()
+    }
+
+    /// What sessions have spent, kept up to date with everything that is booked.
+    pub fn sessions(&self) -> Arc<SessionSpend> {
+        self.spend.sessions.clone()
     }
 
     /// The newest records that a filter lets through, newest first.

@@ -1,7 +1,13 @@
 //! What each scope spent on each day: what budgets are rebuilt from at start.
 
-use crate::kernel::{account::Scope, ids::PrincipalId, money::Nanos, names::Names, record::Record, window::Window};
-use std::collections::{BTreeMap, HashMap};
+use crate::kernel::{
+    account::Scope, ids::PrincipalId, money::Nanos, names::Names, record::Record, sessions::SessionSpend,
+    window::Window,
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 const DAY_SECONDS: i64 = 86_400;
 
@@ -12,6 +18,8 @@ pub(super) struct Spend {
     days: Vec<BTreeMap<i64, Nanos>>,
     // The places a principal's spending is booked at, so that a record needs no text.
     places: HashMap<Option<PrincipalId>, Box<[usize]>>,
+    /// Shards look at it.
+    pub sessions: Arc<SessionSpend>,
 }
 
 impl Spend {
@@ -22,6 +30,12 @@ impl Spend {
         if !self.places.contains_key(&record.principal) {
             let places = scopes_of(record.principal, names).into_iter().map(|scope| self.place(scope)).collect();
             self.places.insert(record.principal, places);
+        }
+        if let Some(id) = record.principal
+            && !record.session.is_empty()
+        {
+            let began = record.started_at.seconds();
+            self.sessions.add(&names.principal_of(id), &record.session, began, record.cost);
         }
         let day = record.started_at.seconds().div_euclid(DAY_SECONDS);
         for place in self.places.get(&record.principal).into_iter().flatten() {
@@ -36,7 +50,15 @@ impl Spend {
         })
     }
 
+    /// Everybody who ever spent something.
+    pub fn spenders(&self) -> impl Iterator<Item = PrincipalId> {
+        self.places.keys().filter_map(|principal| *principal)
+    }
+
     pub fn spent(&self, scope: &Scope, window: Window) -> Nanos {
+        if let Scope::Session(session) = scope {
+            return self.sessions.spent(session, window);
+        }
         let Some(days) = self.scopes.get(scope).map(|place| &self.days[*place]) else { return Nanos::ZERO };
         if window.end <= window.start {
             return Nanos::ZERO;
