@@ -1,8 +1,7 @@
 //! What each scope spent on each day: what budgets are rebuilt from at start.
 
 use crate::kernel::{
-    account::Scope, ids::PrincipalId, money::Nanos, names::Names, record::Record, sessions::SessionSpend,
-    window::Window,
+    account::Scope, ids::PrincipalId, money::Nanos, names::Names, sessions::SessionSpend, window::Window,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,6 +9,18 @@ use std::{
 };
 
 const DAY_SECONDS: i64 = 86_400;
+
+/// What one request cost, or several of one session that began in the same hour.
+pub(super) struct Spent<'a> {
+    /// Whose.
+    pub principal: Option<PrincipalId>,
+    /// Its session; empty where it had none, or where old hours have been folded.
+    pub session: &'a str,
+    /// When it began, Unix seconds.
+    pub began_seconds: i64,
+    /// What it cost.
+    pub cost: Nanos,
+}
 
 /// Sums by scope and day.
 #[derive(Default)]
@@ -23,24 +34,29 @@ pub(super) struct Spend {
 }
 
 impl Spend {
-    pub fn add(&mut self, record: &Record, names: &Names) {
-        if record.cost == Nanos::ZERO {
+    /// Books what was spent.
+    pub fn add(&mut self, spent: &Spent<'_>, names: &Names) {
+        if spent.cost == Nanos::ZERO {
             return;
         }
-        if !self.places.contains_key(&record.principal) {
-            let places = scopes_of(record.principal, names).into_iter().map(|scope| self.place(scope)).collect();
-            self.places.insert(record.principal, places);
+        if !self.places.contains_key(&spent.principal) {
+            let places = scopes_of(spent.principal, names).into_iter().map(|scope| self.place(scope)).collect();
+            self.places.insert(spent.principal, places);
         }
-        if let Some(id) = record.principal
-            && !record.session.is_empty()
+        if let Some(id) = spent.principal
+            && !spent.session.is_empty()
         {
-            let began = record.started_at.seconds();
-            self.sessions.add(&names.principal_of(id), &record.session, began, record.cost);
+            self.sessions.add(&names.principal_of(id), spent.session, spent.began_seconds, spent.cost);
         }
-        let day = record.started_at.seconds().div_euclid(DAY_SECONDS);
-        for place in self.places.get(&record.principal).into_iter().flatten() {
-            *self.days[*place].entry(day).or_default() += record.cost;
+        let day = spent.began_seconds.div_euclid(DAY_SECONDS);
+        for place in self.places.get(&spent.principal).into_iter().flatten() {
+            *self.days[*place].entry(day).or_default() += spent.cost;
         }
+    }
+
+    /// Everybody who ever spent something.
+    pub fn spenders(&self) -> impl Iterator<Item = PrincipalId> {
+        self.places.keys().filter_map(|principal| *principal)
     }
 
     fn place(&mut self, scope: Scope) -> usize {
@@ -48,11 +64,6 @@ impl Spend {
             self.days.push(BTreeMap::new());
             self.days.len() - 1
         })
-    }
-
-    /// Everybody who ever spent something.
-    pub fn spenders(&self) -> impl Iterator<Item = PrincipalId> {
-        self.places.keys().filter_map(|principal| *principal)
     }
 
     pub fn spent(&self, scope: &Scope, window: Window) -> Nanos {
