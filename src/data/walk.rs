@@ -77,6 +77,7 @@ async fn rooms(cx: &Exchange<'_>, client: &mut Writer, open: &mut OpenRecord) ->
     if identified.incoming.route.operation == Operation::Usage {
         return Ok(End::Local(local::usage(cx, &identified.caller)));
     }
+    gate::bodies::keep(cx, identified.caller.principal, open)?;
     if cx.head.expect_continue && cx.pipe.received() == 0 {
         relay::interim::say_continue(cx, client).await;
     }

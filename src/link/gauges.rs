@@ -57,6 +57,12 @@ pub struct ShardGauges {
     pub buffer_bytes: Gauge,
     /// Requests for which the ring to the journal had no slot, not even for a refusal.
     pub records_lost: Gauge,
+    /// Requests refused because their bodies could not be stored.
+    pub bodies_refused: Gauge,
+    /// Requests whose bodies should have been stored, and were dropped.
+    pub bodies_dropped: Gauge,
+    /// Bytes of bodies waiting to be stored, now.
+    pub body_lane_bytes: Gauge,
     /// Connections ended by a panic.
     pub panics: Gauge,
     /// Metering given up on an odd answer.

@@ -41,6 +41,12 @@ pub const JOURNAL_ACCEPTING: &str = "weir_journal_accepting";
 pub const RECORDS_LOST: &str = "weir_records_lost";
 /// Answers whose metering was given up. Printed as `weir_meters_gave_up_total`.
 pub const METERS_GAVE_UP: &str = "weir_meters_gave_up";
+/// Requests refused because their bodies could not be stored. Printed as `weir_bodies_refused_total`.
+pub const BODIES_REFUSED: &str = "weir_bodies_refused";
+/// Requests whose bodies should have been stored, and were dropped. Printed as `weir_bodies_dropped_total`.
+pub const BODIES_DROPPED: &str = "weir_bodies_dropped";
+/// Bytes of bodies waiting to be stored.
+pub const BODIES_WAITING_BYTES: &str = "weir_bodies_waiting_bytes";
 /// Connections ended by a panic. Printed as `weir_panics_total`.
 pub const PANICS: &str = "weir_panics";
 /// Client connections turned away. Printed as `weir_connections_refused_total`.

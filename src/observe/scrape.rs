@@ -86,7 +86,7 @@ impl Scrape {
         rooms
     }
 
-    fn counters(&self) -> [(&'static str, &'static str, u64); 5] {
+    fn counters(&self) -> [(&'static str, &'static str, u64); 7] {
         let sum = |figure: fn(&ShardGauges) -> u64| self.0.shards.iter().map(|s| figure(s)).sum();
         [
             (
@@ -95,6 +95,16 @@ impl Scrape {
                 sum(|s| s.records_lost.get()),
             ),
             (names::METERS_GAVE_UP, "Answers whose metering was given up", sum(|s| s.meters_gave_up.get())),
+            (
+                names::BODIES_REFUSED,
+                "Requests refused because their bodies could not be stored",
+                sum(|s| s.bodies_refused.get()),
+            ),
+            (
+                names::BODIES_DROPPED,
+                "Requests whose bodies should have been stored, and were dropped",
+                sum(|s| s.bodies_dropped.get()),
+            ),
             (names::PANICS, "Connections ended by a panic", sum(|s| s.panics.get())),
             (names::CONNECTIONS_REFUSED, "Client connections turned away", sum(|s| s.connections_refused.get())),
             (
@@ -147,7 +157,9 @@ impl Collector for Scrape {
         let now = UnixMs(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64));
         let journal = (self.0.journal)(now);
         let streams: u64 = self.0.shards.iter().map(|s| s.streams.get()).sum();
+        let waiting: u64 = self.0.shards.iter().map(|s| s.body_lane_bytes.get()).sum();
         let gauges = [
+            (names::BODIES_WAITING_BYTES, "Bytes of bodies waiting to be stored", waiting as f64),
             (names::STREAMS_OPEN, "Answers streaming now", streams as f64),
             (names::LEDGER_LAG_SECONDS, "How far the ledger is behind the shards", journal.lag_seconds),
             (names::JOURNAL_ACCEPTING, "Is the journal being written", f64::from(u8::from(journal.accepting))),

@@ -116,6 +116,7 @@ pub fn build_snapshot(
         prices: config.price_book(),
         budgets,
         rate_limits,
+        bodies: config.audit.bodies.clone(),
         rules,
         registry: accounts.registry().clone(),
         reserve: config.reserve,

@@ -1,9 +1,13 @@
 //! The meant configuration: domain types, every default filled in, every secret wrapped.
 
 use super::outline::Outline;
-use crate::control::export::ExportJob;
+use crate::control::{
+    bodies::{BodyKey, BodySettings},
+    export::ExportJob,
+};
 use crate::kernel::{
     account::Mode,
+    bodies::BodyRules,
     identity::{CertificateName, ClaimMap, TokenAlgorithm, certificate::NameRule},
     keys::{KeyDigest, Retiring},
     limiter::Measure,
@@ -366,8 +370,23 @@ pub struct Pricing {
 }
 
 /// `[audit]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Audit {
     /// How long records are kept.
     pub retention: Duration,
+    /// What is kept of bodies, and of whose.
+    pub bodies: BodyRules,
+    /// What stored bodies are encrypted with.
+    pub body_key: Option<BodyKey>,
+    /// How long stored bodies are kept.
+    pub body_retention: Duration,
+    /// Size at which a segment of bodies is closed. Bytes.
+    pub body_segment_bytes_max: u64,
+}
+
+impl Audit {
+    /// How bodies are stored; none if nobody's are.
+    pub fn body_settings(&self) -> Option<BodySettings> {
+        let key = self.body_key.clone().filter(|_| self.bodies.stores_any())?;
+        Some(BodySettings { key, segment_bytes_max: self.body_segment_bytes_max, retention: self.body_retention })
+    }
 }

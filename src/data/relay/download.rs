@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     data::{
-        edge::incoming::{Exchange, Work},
+        edge::{
+            incoming::{Exchange, Work},
+            tap::Tap,
+        },
         gate::Caller,
         shard::deadlines::{Awaited, Deadlines},
     },
@@ -76,6 +79,8 @@ pub struct Download<'a> {
     pub upstream_request_id: Label,
     /// What was read off.
     pub meter: Meter,
+    /// The audit's, where it wants to know the answer.
+    pub tap: Option<Box<Tap>>,
 }
 
 /// The body still to come, with what came behind the head.
@@ -116,6 +121,7 @@ impl<'a> Download<'a> {
             first_byte_at: None,
             upstream_request_id: Label::default(),
             meter: Meter::new(operation == Operation::Messages),
+            tap: None,
         }
     }
 
@@ -338,13 +344,19 @@ impl<'a> Download<'a> {
     ) -> Result<Passed, Stop> {
         let came = buf.len();
         let mut payload_len = 0;
-        let (meter, unchunk) = (&mut self.meter, body.unchunk);
+        let (meter, tap, unchunk) = (&mut self.meter, &mut self.tap, body.unchunk);
+        let mut look = |bytes: &[u8]| {
+            meter.feed(bytes);
+            if let Some(tap) = tap.as_mut() {
+                tap.feed(bytes);
+            }
+        };
         let scanned = if unchunk {
             let mut ranges = Vec::new();
             let scanned = body.framing.scan(buf.filled(), |range| ranges.push(range));
             for range in ranges {
                 let bytes = buf.filled_mut();
-                meter.feed(&bytes[range.clone()]);
+                look(&bytes[range.clone()]);
                 bytes.copy_within(range.clone(), payload_len);
                 payload_len += range.len();
             }
@@ -353,7 +365,7 @@ impl<'a> Download<'a> {
             let bytes = buf.filled();
             body.framing.scan(bytes, |range| {
                 payload_len += range.len();
-                meter.feed(&bytes[range]);
+                look(&bytes[range]);
             })
         };
         let Ok(scanned) = scanned else { return Err(Stop::Upstream) };

@@ -88,12 +88,14 @@ pub async fn exchange<'c>(
     let up = Upload { cx, splice, flags: &flags, deadlines: &deadlines };
     let mut down = Download::new(cx, &routed.identified.caller, operation, &deadlines, &flags, &shows);
     down.on_abort = upstream.on_abort;
+    down.tap = open.tap_answer();
     let began = clock::mono();
     let (uploaded, ended) = {
         let upload = pin!(up.run(&mut connection.writer, head));
         let download = pin!(down.run(&mut connection.reader, client));
         both(upload, download).await
     };
+    open.answered(down.tap.take());
     cx.link.works_for(None);
     deadlines.disarm(Awaited::Read);
     deadlines.disarm(Awaited::Whole);

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     kernel::ids::{RequestId, ShardId},
-    link::{down::DownDoor, gauges::ShardGauges, up::UpSender},
+    link::{bodies::BodySender, down::DownDoor, gauges::ShardGauges, up::UpSender},
     sys::clock,
 };
 pub use run::{Setup, run};
@@ -58,6 +58,8 @@ pub struct Shard {
     pub callers: callers::Callers,
     /// Deadlines and the coarse clock.
     pub sweeper: deadlines::Sweeper,
+    /// To the store of bodies.
+    pub bodies: RefCell<BodySender>,
     /// Bytes of request bodies that are kept, over all connections.
     pub kept_bytes: Rc<Cell<usize>>,
     serving: RefCell<Rc<Serving>>,

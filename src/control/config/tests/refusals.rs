@@ -7,9 +7,6 @@ fn a_limit_that_is_not_enforced_is_accepted() {
     for (section, start, part) in [
         ("[[rate_limit]]\nscope = \"session\"\nrequests_per_minute = 1", "rate_limit[0].scope: ", "single sessions"),
         ("[[budget]]\nscope = \"session\"\namount = \"1\"\nperiod = \"daily\"", "budget[0].scope: ", "single sessions"),
-        ("[audit]\nbodies = \"hash\"", "audit.bodies: ", "in this version"),
-        ("[audit]\nbodies = \"full\"", "audit.bodies: ", "in this version"),
-        ("[audit.team.platform]\nbodies = \"full\"", "audit.team: ", "in this version"),
         ("[store]\nredis = \"redis://x\"", "store.redis: ", "not supported in this version"),
         ("[store]\npostgres = \"postgres://x\"", "store.postgres: ", "not supported in this version"),
     ] {
