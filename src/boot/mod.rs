@@ -292,6 +292,7 @@ impl Started {
         let signals = signals::Signals::new().map_err(|e| other("signals", e))?;
         let (reload, reloads) = admin::reloads();
         let drain = Arc::new(tokio::sync::Notify::new());
+        let gauges = self.gauges.clone();
         let state = admin::AdminState {
             token: self.plane.admin_token(),
             ledger: self.ledger,
@@ -303,6 +304,7 @@ impl Started {
             accounts: self.plane.accounts(),
             raise: self.plane.raise(),
             keys: self.plane.clone(),
+            credentials: self.plane.credentials(),
             reload: reload.clone(),
             drain: drain.clone(),
         };
@@ -318,7 +320,10 @@ impl Started {
         tokio::spawn(reloads.serve(move |by| plane.reload(by)));
         tokio::spawn(plane::keep_fresh(self.plane.clone()));
         tokio::spawn(self.plane.credentials().keep());
-        self.plane.credentials().first().await;
+        if self.plane.credentials().first().await {
+            // What has been minted is on every shard with its next tick.
+            signals::until_ticked(&gauges).await;
+        }
         signals::until_settled(&self.plane.door()).await;
         ready(self.addresses);
         let clean = signals::until_drained(signals, &self.plane, &reload, &drain).await;

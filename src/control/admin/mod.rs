@@ -10,6 +10,7 @@ mod answer;
 mod auth;
 mod budgets;
 mod commands;
+mod credentials;
 mod health;
 mod keys;
 mod limits;
@@ -23,11 +24,13 @@ pub(crate) mod tests;
 pub use auth::AdminToken;
 pub use budgets::BudgetView;
 pub use commands::{ReloadError, ReloadReceiver, ReloadReply, ReloadSender, reloads};
+pub use credentials::CredentialView;
 pub use limits::LimitView;
 pub use raise::{Raise, RaiseAsk, RaiseError};
 pub use shards::ShardView;
 
 use super::{
+    credentials::CredentialKeeper,
     journal::{ChangeDesk, JournalHealth},
     keys::KeyDesk,
     ledger::SharedLedger,
@@ -66,6 +69,8 @@ pub struct AdminState {
     pub raise: Raise,
     /// Where keys are made and revoked.
     pub keys: Arc<dyn KeyDesk>,
+    /// What mints the upstreams' credentials.
+    pub credentials: Arc<CredentialKeeper>,
     /// Where a reload is asked for.
     pub reload: ReloadSender,
     /// Told once the phase is `Draining`, so that whoever waits for signals wakes up.
@@ -82,6 +87,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/budgets/raise", post(raise::raise))
         .route("/limits", get(limits::limits))
         .route("/shards", get(shards::shards))
+        .route("/upstreams", get(credentials::upstreams))
         .route("/reload", post(commands::reload))
         .route("/drain", post(commands::drain))
         .route("/keys", get(keys::list).post(keys::create))
