@@ -11,12 +11,12 @@ use super::{
 use crate::{
     data::{
         edge::incoming::{Exchange, Work},
+        gate::Caller,
         shard::deadlines::{Awaited, Deadlines},
     },
     dialect::anthropic::{errors, limits::limit_lines},
     kernel::{
         fault::{Fault, FaultKind, Room},
-        keys::Key,
         limits::{BULK_BUFFER_BYTES, HEAD_ROOM_BYTES, HEADERS_MAX, INTERIM_ANSWERS_MAX, UPSTREAM_HEAD_BYTES_MAX},
         record::{Label, Operation, inline},
         snapshot::OnAbort,
@@ -54,7 +54,7 @@ pub enum Ended {
 /// One download. What it learns stays readable after it has run.
 pub struct Download<'a> {
     cx: &'a Exchange<'a>,
-    key: &'a Key,
+    caller: &'a Caller<'a>,
     deadlines: &'a Rc<Deadlines>,
     flags: &'a Flags,
     shows: &'a Shows<'a>,
@@ -95,7 +95,7 @@ impl<'a> Download<'a> {
     /// A download about to begin.
     pub fn new(
         cx: &'a Exchange<'a>,
-        key: &'a Key,
+        caller: &'a Caller<'a>,
         operation: Operation,
         deadlines: &'a Rc<Deadlines>,
         flags: &'a Flags,
@@ -103,7 +103,7 @@ impl<'a> Download<'a> {
     ) -> Self {
         Self {
             cx,
-            key,
+            caller,
             deadlines,
             flags,
             shows,
@@ -271,8 +271,7 @@ impl<'a> Download<'a> {
     fn limit_lines(&self) -> Option<String> {
         let now = clock::unix().seconds();
         let mut leases = self.cx.shard.leases.borrow_mut();
-        let budgets = self.key.budgets.iter().filter_map(|ix| self.cx.serving.budget(*ix));
-        let accounts = budgets.filter_map(|b| b.account_at(now));
+        let accounts = self.caller.budgets(self.cx.serving).filter_map(|b| b.account_at(now));
         let (used, account) =
             accounts.map(|account| (leases.utilization(account), account)).max_by(|a, b| a.0.total_cmp(&b.0))?;
         Some(limit_lines(used, account.window.resets_at()))

@@ -86,7 +86,7 @@ pub async fn exchange<'c>(
     let operation = routed.identified.incoming.route.operation;
     let head = head::upstream_head(cx, routed, upstream, splice.as_ref(), &shows);
     let up = Upload { cx, splice, flags: &flags, deadlines: &deadlines };
-    let mut down = Download::new(cx, routed.identified.key, operation, &deadlines, &flags, &shows);
+    let mut down = Download::new(cx, &routed.identified.caller, operation, &deadlines, &flags, &shows);
     down.on_abort = upstream.on_abort;
     let began = clock::mono();
     let (uploaded, ended) = {
