@@ -31,6 +31,7 @@ pub use shards::ShardView;
 
 use super::{
     credentials::CredentialKeeper,
+    export::ExportHealth,
     journal::{ChangeDesk, JournalHealth},
     keys::KeyDesk,
     ledger::SharedLedger,
@@ -61,6 +62,8 @@ pub struct AdminState {
     pub shards: Vec<Arc<ShardGauges>>,
     /// Whether the journal is written.
     pub journal: Arc<JournalHealth>,
+    /// How the export fares.
+    pub export: Arc<ExportHealth>,
     /// Where changes are handed in for the audit.
     pub changes: ChangeDesk,
     /// The budgets.

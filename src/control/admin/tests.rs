@@ -102,6 +102,7 @@ pub(crate) fn serve() -> Served {
             accepting: lag.is_accepting(),
             lag_seconds: lag.lag_seconds(now),
         }),
+        export: Arc::new(|_| None),
     };
     let (reload, receiver) = reloads();
     let (answer, hook) = tokio::sync::watch::channel(Ok(2));
@@ -112,6 +113,7 @@ pub(crate) fn serve() -> Served {
         door: Arc::new(DownDoor::new(snapshot(1), shards.len())),
         shards,
         journal: health,
+        export: Arc::default(),
         changes: journal.changes(),
         accounts: accounts(),
         raise: Arc::new(|_, _| Err(RaiseError::NoSuchBudget)),

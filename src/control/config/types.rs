@@ -1,6 +1,7 @@
 //! The meant configuration: domain types, every default filled in, every secret wrapped.
 
 use super::outline::Outline;
+use crate::control::export::ExportJob;
 use crate::kernel::{
     account::Mode,
     keys::{KeyDigest, Retiring},
@@ -50,6 +51,8 @@ pub struct Config {
     pub pricing: Pricing,
     /// What is kept of requests.
     pub audit: Audit,
+    /// Where records are exported to, if anywhere.
+    pub export: Option<ExportJob>,
     /// What the file says, item by item, so that a reload can tell what it changes.
     pub outline: Outline,
 }
