@@ -5,6 +5,7 @@
 //! journal has been replayed. Deliberately absent: anything that happens per request.
 
 mod changes;
+mod identity;
 mod keys;
 mod plane;
 mod signals;
@@ -17,6 +18,7 @@ use crate::{
         admin,
         config::{Config, ConfigError, Driver},
         export::{self, ExportHealth},
+        identity::Refresher,
         journal::{Journal, JournalHandle, JournalOptions, Replay},
         keys::KeyStore,
         ledger::{Ledger, LedgerSink, SharedLedger},
@@ -317,6 +319,7 @@ impl Started {
         let (reload, reloads) = admin::reloads();
         let drain = Arc::new(tokio::sync::Notify::new());
         let gauges = self.gauges.clone();
+        let mut issuers = Refresher::new(self.plane.clone(), self.gauges.clone());
         let state = admin::AdminState {
             token: self.plane.admin_token(),
             ledger: self.ledger,
@@ -344,11 +347,14 @@ impl Started {
         let plane = self.plane.clone();
         tokio::spawn(reloads.serve(move |by| plane.reload(by)));
         tokio::spawn(plane::keep_fresh(self.plane.clone()));
-        tokio::spawn(self.plane.credentials().keep());
-        if self.plane.credentials().first().await {
-            // What has been minted is on every shard with its next tick.
+        let credentials = self.plane.credentials();
+        tokio::spawn(credentials.clone().keep());
+        let ((), minted) = tokio::join!(issuers.first(), credentials.first());
+        if minted {
+            // It is on every shard with its next tick.
             signals::until_ticked(&gauges).await;
         }
+        tokio::spawn(issuers.keep());
         signals::until_settled(&self.plane.door()).await;
         ready(self.addresses);
         let clean = signals::until_drained(signals, &self.plane, &reload, &drain).await;
