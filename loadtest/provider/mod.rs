@@ -21,8 +21,10 @@ mod clock;
 mod conn;
 mod exchange;
 mod http;
+mod issuer;
 mod message;
 mod plan;
+mod proof;
 mod reply;
 pub mod script;
 mod stream;
@@ -34,6 +36,8 @@ mod tests;
 
 pub use ask::fingerprint;
 pub use books::{BilledUsage, Books, Entry, ModelTotals, Outcome, Totals};
+pub use clock::set_ahead;
+pub use proof::ProofOptions;
 
 /// Entries kept unless said otherwise.
 pub const KEEP_ENTRIES_DEFAULT: usize = 100_000;
@@ -47,8 +51,10 @@ pub struct ProviderOptions {
     pub listen: SocketAddr,
     /// Threads, each with its own runtime and SO_REUSEPORT listener; at least one runs.
     pub threads: usize,
-    /// Accepted credentials, as `x-api-key` or bearer; empty accepts any and none.
+    /// Accepted keys, as `x-api-key`, `api-key` or bearer; empty accepts any and none, unless `proof` says otherwise.
     pub api_keys: Vec<String>,
+    /// Accepted signatures and tokens.
+    pub proof: ProofOptions,
     /// Seed of texts, ids and random failures.
     pub seed: u64,
     /// No line on stderr for refused requests.
@@ -65,6 +71,7 @@ impl Default for ProviderOptions {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             threads: 1,
             api_keys: Vec::new(),
+            proof: ProofOptions::default(),
             seed: 0,
             quiet: true,
             keep_entries: KEEP_ENTRIES_DEFAULT,
@@ -81,6 +88,7 @@ struct State {
     corpus: text::Corpus,
     rings: plan::Rings,
     requests: AtomicU64,
+    proof: proof::Proof,
 }
 
 impl State {
@@ -90,6 +98,7 @@ impl State {
             corpus: text::Corpus::new(options.seed),
             rings: plan::Rings::default(),
             requests: AtomicU64::new(0),
+            proof: proof::Proof::new(options.api_keys.clone(), options.proof.clone()),
             options,
         }
     }

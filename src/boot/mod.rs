@@ -347,6 +347,7 @@ impl Started {
         let signals = signals::Signals::new().map_err(|e| other("signals", e))?;
         let (reload, reloads) = admin::reloads();
         let drain = Arc::new(tokio::sync::Notify::new());
+        let gauges = self.gauges.clone();
         let mut issuers = Refresher::new(self.plane.clone(), self.gauges.clone());
         let state = admin::AdminState {
             token: self.plane.admin_token(),
@@ -360,6 +361,7 @@ impl Started {
             accounts: self.plane.all_accounts(),
             raise: self.plane.raise(),
             keys: self.plane.clone(),
+            credentials: self.plane.credentials(),
             reload: reload.clone(),
             drain: drain.clone(),
         };
@@ -376,7 +378,11 @@ impl Started {
         tokio::spawn(plane::keep_fresh(self.plane.clone()));
         let credentials = self.plane.credentials();
         tokio::spawn(credentials.clone().keep());
-        tokio::join!(issuers.first(), credentials.first());
+        let ((), minted) = tokio::join!(issuers.first(), credentials.first());
+        if minted {
+            // It is on every shard with its next tick.
+            signals::until_ticked(&gauges).await;
+        }
         tokio::spawn(issuers.keep());
         signals::until_settled(&self.plane.door()).await;
         ready(self.addresses);

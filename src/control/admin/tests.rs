@@ -117,6 +117,7 @@ pub(crate) fn serve() -> Served {
         accounts: accounts(),
         raise: Arc::new(|_, _| Err(RaiseError::NoSuchBudget)),
         keys: Arc::new(keys::Desk::new(directory.path())),
+        credentials: Arc::default(),
         reload,
         drain: Arc::default(),
     };

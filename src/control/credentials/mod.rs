@@ -134,7 +134,11 @@ impl CredentialKeeper {
     }
 
     /// Waits until everything has been minted once, or has failed once, or it takes too long: a start that is ready can serve.
-    pub async fn first(&self) {
+    /// False if there is nothing to wait for.
+    pub async fn first(&self) -> bool {
+        if self.entries.lock().is_empty() {
+            return false;
+        }
         let tried = async {
             while self.entries.lock().iter().any(|entry| !entry.renewal.lock().was_tried()) {
                 tokio::time::sleep(LOOK).await;
@@ -145,6 +149,7 @@ impl CredentialKeeper {
                 "some upstream credentials are still being fetched; their upstreams serve once they are there"
             );
         }
+        true
     }
 
     fn look(&self) {
