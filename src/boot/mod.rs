@@ -120,6 +120,7 @@ fn start(source: Source) -> Result<Started, BootError> {
     let health = journal.health();
     let metrics = Arc::new(Metrics::new(Sources {
         shards: gauges.clone(),
+        upstreams: plane.upstreams(),
         accounts: plane.accounts(),
         journal: Arc::new(move |now| JournalFigures {
             accepting: health.is_accepting(),

@@ -114,6 +114,12 @@ impl Plane {
         })
     }
 
+    /// The upstreams of whatever snapshot is newest.
+    pub fn upstreams(&self) -> crate::observe::Upstreams {
+        let door = self.door();
+        Arc::new(move || door.latest().upstreams.iter().map(|u| (u.name_id, u.name.to_string())).collect())
+    }
+
     /// Raises a budget's current window. Shards see it with their next request, since accounts are shared.
     pub fn raise(self: &Arc<Self>) -> Raise {
         let plane = self.clone();

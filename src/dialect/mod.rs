@@ -6,6 +6,7 @@
 pub mod answer;
 pub mod anthropic;
 pub mod headers;
+pub mod retry_after;
 
 use crate::kernel::record::{Format, Operation};
 use std::ops::Range;

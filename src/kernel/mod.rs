@@ -18,6 +18,7 @@ pub mod names;
 pub mod policy;
 pub mod pricing;
 pub mod record;
+pub mod routing;
 pub mod secret;
 pub mod snapshot;
 pub mod time;

@@ -1,4 +1,5 @@
-//! The admin listener (interface.md §4): liveness, metrics, usage, budgets, limits, keys, records, shards, reload, drain.
+//! The admin listener (interface.md §4): liveness, metrics, usage, budgets, limits, keys, records, shards,
+//! upstreams, reload, drain.
 //!
 //! Every answer but `/metrics` is JSON; every error is `{"error":{"type","message"}}` and says what to do. All of
 //! `/admin/v1` wants the bearer token, unknown paths in it included. Nothing here waits for a shard: figures are read from
@@ -15,6 +16,7 @@ mod limits;
 mod raise;
 mod records;
 mod shards;
+mod upstreams;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -25,6 +27,7 @@ pub use commands::{ReloadReceiver, ReloadReply, ReloadSender, reloads};
 pub use limits::LimitView;
 pub use raise::{Raise, RaiseAsk, RaiseError};
 pub use shards::ShardView;
+pub use upstreams::{UpstreamOnShard, UpstreamView};
 
 use super::{journal::JournalHealth, keys::KeyDesk, ledger::SharedLedger};
 use crate::{
@@ -74,6 +77,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/budgets/raise", post(raise::raise))
         .route("/limits", get(limits::limits))
         .route("/shards", get(shards::shards))
+        .route("/upstreams", get(upstreams::upstreams))
         .route("/reload", post(commands::reload))
         .route("/drain", post(commands::drain))
         .route("/keys", get(keys::list).post(keys::create))

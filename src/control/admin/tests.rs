@@ -111,6 +111,7 @@ pub(crate) fn serve() -> Served {
     let lag = health.clone();
     let sources = Sources {
         shards: shards.clone(),
+        upstreams: Arc::new(Vec::new),
         accounts: accounts(),
         journal: Arc::new(move |now| JournalFigures {
             accepting: lag.is_accepting(),

@@ -5,19 +5,29 @@ use super::{
     framing::BodyFraming,
     head::{ClientHead, client_head},
     interim,
+    kept::{Kept, KeptAnswer, Keeping},
     meter::{Look, Meter},
 };
 use crate::{
     data::{
         edge::incoming::{Exchange, Work},
+        pool::Second,
         shard::deadlines::{Awaited, Deadlines},
     },
-    dialect::anthropic::{errors, limits::limit_lines},
+    dialect::{
+        anthropic::{errors, limits::limit_lines},
+        retry_after,
+    },
     kernel::{
         fault::{Fault, FaultKind, Room},
         keys::Key,
-        limits::{BULK_BUFFER_BYTES, HEAD_ROOM_BYTES, HEADERS_MAX, INTERIM_ANSWERS_MAX, UPSTREAM_HEAD_BYTES_MAX},
+        limits::{
+            BULK_BUFFER_BYTES, HEAD_ROOM_BYTES, HEADERS_MAX, INTERIM_ANSWERS_MAX, KEPT_ANSWER_WAIT,
+            UPSTREAM_HEAD_BYTES_MAX,
+        },
+        names::NameId,
         record::{Label, Operation, inline},
+        routing::Failure,
         snapshot::OnAbort,
         time::MonoUs,
     },
@@ -42,6 +52,13 @@ pub enum Ended {
     NoAnswer,
     /// The upstream refused our own credential; the client has not seen that.
     Credential,
+    /// It answered with an error that the client has not seen, since another target may do better.
+    Hidden {
+        /// Which.
+        failure: Failure,
+        /// The upstream's connection may serve another request.
+        reusable: bool,
+    },
     /// It broke off half way; the client has been told or will see a reset.
     Broken,
     /// The client takes no more.
@@ -56,13 +73,19 @@ pub struct Download<'a> {
     key: &'a Key,
     deadlines: &'a Rc<Deadlines>,
     flags: &'a Flags,
+    second: &'a Second<'a>,
+    upstream: NameId,
+    /// An informational answer has gone to the client.
+    spoke: bool,
+    /// The error answer that the client has not seen.
+    pub kept: Option<KeptAnswer>,
     /// The answer is worth reading even if nobody takes it any more.
     drains: bool,
     /// What becomes of a stream whose client goes away.
     pub on_abort: OnAbort,
     /// Status of the upstream's answer; 0 before it.
     pub status: u16,
-    /// The upstream has said something, be it half a head: it has the request, so nobody may ask again.
+    /// The upstream has said something, be it half a head: it has the request.
     pub heard: bool,
     /// A byte of the answer has gone to the client.
     pub head_sent: bool,
@@ -97,12 +120,18 @@ impl<'a> Download<'a> {
         operation: Operation,
         deadlines: &'a Rc<Deadlines>,
         flags: &'a Flags,
+        second: &'a Second<'a>,
+        upstream: NameId,
     ) -> Self {
         Self {
             cx,
             key,
             deadlines,
             flags,
+            second,
+            upstream,
+            spoke: false,
+            kept: None,
             drains: false,
             on_abort: OnAbort::Cancel,
             status: 0,
@@ -127,7 +156,7 @@ impl<'a> Download<'a> {
         if !self.flags.uploaded.get() {
             // The upload may be stuck in a write that nobody reads: end it.
             self.deadlines.kill().end();
-            if let Ended::Whole { reusable } = &mut ended {
+            if let Ended::Whole { reusable } | Ended::Hidden { reusable, .. } = &mut ended {
                 *reusable = false;
             }
         }
@@ -140,8 +169,17 @@ impl<'a> Download<'a> {
         self.flags.begun.set(true);
         self.deadlines.disarm(Awaited::Read);
         self.status = head.status;
+        let named = header(buf.filled(), &head.headers, Known::RetryAfter);
+        self.second.heard(head.status, named.and_then(|value| retry_after::wait(value, clock::unix())));
         if head.status == 401 {
             return Ended::Credential;
+        }
+        if let Some(failure) = Failure::of_status(head.status)
+            && !self.spoke
+            && self.second.hides(failure)
+        {
+            let reusable = self.keep(reader, &head, buf).await;
+            return Ended::Hidden { failure, reusable };
         }
         self.cx.pipe.keep_no_longer();
         let (bytes, body) = self.prepare(&head, buf.filled());
@@ -156,6 +194,37 @@ impl<'a> Download<'a> {
             self.cx.shard.gauges.streams.sub(1);
         }
         ended
+    }
+
+    /// Has the client been told anything, be it informational?
+    pub fn spoke(&self) -> bool {
+        self.spoke
+    }
+
+    /// Reads an error answer to its end, if it is small and comes soon. True if the connection may be used again.
+    async fn keep(&mut self, reader: &mut Reader, head: &ResponseHead, mut buf: Buf) -> bool {
+        let framing = head.body(self.cx.head.method);
+        self.upstream_request_id =
+            header(buf.filled(), &head.headers, Known::RequestId).map(inline).unwrap_or_default();
+        let Some(mut keeping) = Keeping::new(head, framing, &buf.filled()[..head.head_len]) else { return false };
+        buf.consume(head.head_len);
+        self.deadlines.arm(Awaited::Read, self.cx.shard.sweeper.in_(KEPT_ANSWER_WAIT));
+        let clean = loop {
+            match keeping.take(buf.filled()) {
+                Kept::Partial => {}
+                Kept::Whole(clean) => break clean,
+                Kept::Lost => return false,
+            }
+            buf.clear_with_head_room(0);
+            let (result, back) = reader.read(buf).await;
+            buf = back;
+            if !matches!(result, Ok(bytes) if bytes > 0) {
+                return false;
+            }
+        };
+        self.deadlines.disarm(Awaited::Read);
+        self.kept = Some(keeping.finish(head.status, self.upstream, self.upstream_request_id));
+        clean && head.keep_alive
     }
 
     /// From here on the client's leaving need not end the upstream's answer, if its operator wants the last counts. What has
@@ -198,6 +267,7 @@ impl<'a> Download<'a> {
                         if interim::goes_on(head, self.cx.head.minor_version) {
                             let how = self.plain_head(ResponseBody::None);
                             let bytes = client_head(head, buf.filled(), &how);
+                            self.spoke = true;
                             if !interim::say(self.cx, client, &bytes).await {
                                 self.cx.link.leave();
                                 return None;

@@ -2,12 +2,13 @@
 //!
 //! Invariants: the answer's bytes leave in the buffer they came in, in the upstream's own framing; a meter looks on and cannot
 //! stop them (law 4); neither direction is ever dropped, each is ended by shutting its socket down (law 10); nothing is asked
-//! again once a byte of the answer has gone to the client. Deliberately absent: any decision about who may ask.
+//! again once a byte of an answer has gone to the client. Deliberately absent: any decision about who may ask.
 
 pub mod download;
 pub mod framing;
 pub mod head;
 pub mod interim;
+pub mod kept;
 pub mod meter;
 mod metered;
 pub mod upload;
@@ -18,7 +19,7 @@ use super::{
         signal::both,
     },
     gate::{Admitted, route::body_fault},
-    pool::{self, Lease},
+    pool::{self, Lease, Second, Shown, Tries},
     settle::{Metered, OpenRecord},
     shard::deadlines::Awaited,
 };
@@ -26,6 +27,7 @@ use crate::{
     kernel::{
         fault::{Fault, FaultKind, Room},
         record::{Attempt, AttemptResult, Outcome, inline},
+        routing::Failure,
     },
     sys::{clock, socket::Writer},
 };
@@ -42,6 +44,8 @@ pub enum Relayed<'c> {
     Cut(Fault, Metered),
     /// A kept connection had gone stale: nothing is lost, ask again on a new one.
     Again(Admitted<'c>),
+    /// The attempt failed, the client does not know, and another target may do better.
+    Failed(Admitted<'c>, Failure, Shown),
 }
 
 /// What the two directions of an exchange tell each other.
@@ -59,13 +63,14 @@ pub struct Flags {
 pub async fn exchange<'c>(
     cx: &Exchange<'c>,
     lease: Lease<'c>,
+    tries: &Tries,
     client: &mut Writer,
     open: &mut OpenRecord,
 ) -> Result<Relayed<'c>, Fault> {
     if let Some(fault) = cx.link.revocation(Room::Relay) {
         return Err(fault);
     }
-    let Lease { admitted, target, upstream, mut connection, reused } = lease;
+    let Lease { admitted, target, upstream, mut connection, reused, visit } = lease;
     let routed = &admitted.routed;
     let chosen = &routed.targets[target.min(routed.targets.len() - 1)];
     let book = &cx.serving.prices;
@@ -83,7 +88,9 @@ pub async fn exchange<'c>(
     let operation = routed.identified.incoming.route.operation;
     let head = head::upstream_head(cx, routed, upstream, splice.as_ref());
     let up = Upload { cx, splice, flags: &flags, deadlines: &deadlines };
-    let mut down = Download::new(cx, routed.identified.key, operation, &deadlines, &flags);
+    let second = Second { cx, tries, routed, target: chosen, upstream: &upstream.name, visit: &visit };
+    let key = routed.identified.key;
+    let mut down = Download::new(cx, key, operation, &deadlines, &flags, &second, upstream.name_id);
     down.on_abort = upstream.on_abort;
     let began = clock::mono();
     let (uploaded, ended) = {
@@ -96,28 +103,97 @@ pub async fn exchange<'c>(
     deadlines.disarm(Awaited::Whole);
     let took = clock::mono().since(began);
     open.waited(took);
-    if reused && !down.heard && matches!(ended, Ended::NoAnswer) && deadlines.passed().is_none() && may_ask_again(cx) {
+    let passed = deadlines.passed();
+    if reused && !down.heard && matches!(ended, Ended::NoAnswer) && passed.is_none() && may_ask_again(cx) {
         return Ok(Relayed::Again(admitted));
     }
+    let failure = failure_of(cx, &ended, passed);
+    if let Some(failure) = failure
+        && !matches!(ended, Ended::Hidden { .. } | Ended::Credential)
+    {
+        second.broke(failure);
+    }
+    let maybe_billed = failure.is_some_and(Failure::may_be_billed) && uploaded == Uploaded::Whole && down.status == 0;
+    let result = attempt_result(cx, &ended, passed);
     pool::note(
         open,
-        Attempt {
-            upstream: upstream.name_id,
-            status: down.status,
-            result: attempt_result(cx, &ended, deadlines.passed()),
-            duration_us: took,
-        },
+        Attempt { upstream: upstream.name_id, status: down.status, result, duration_us: took, maybe_billed },
     );
-    fill(cx, open, &down);
-    if matches!(ended, Ended::Whole { reusable: true })
+    if matches!(ended, Ended::Whole { reusable: true } | Ended::Hidden { reusable: true, .. })
         && uploaded == Uploaded::Whole
-        && deadlines.passed().is_none()
+        && passed.is_none()
         && !cx.link.gone.get()
         && connection.reader.is_drained()
     {
         cx.shard.idle.borrow_mut().put(connection, cx.shard.sweeper.now());
     }
-    conclude(cx, &down, ended, uploaded, deadlines.passed(), &prices, open)
+    let hidden = matches!(ended, Ended::Hidden { .. });
+    if let Some(failure) = failure
+        && (hidden || (!down.head_sent && !down.spoke() && second.hides(failure)))
+    {
+        let shown = match down.kept.take() {
+            Some(kept) => Shown::Answer(Box::new(kept)),
+            None => Shown::Fault(fault_of(failure, down.status)),
+        };
+        return Ok(Relayed::Failed(admitted, failure, shown));
+    }
+    fill(cx, open, &down);
+    conclude(cx, &down, ended, uploaded, passed, &prices, open)
+}
+
+/// How an attempt failed, if its upstream is to blame.
+fn failure_of(cx: &Exchange<'_>, ended: &Ended, passed: Option<Awaited>) -> Option<Failure> {
+    match ended {
+        Ended::Hidden { failure, .. } => Some(*failure),
+        Ended::Credential => Some(Failure::Credential),
+        Ended::NoAnswer | Ended::Broken if cx.link.gone.get() || cx.link.revoked.get() => None,
+        Ended::NoAnswer | Ended::Broken if cx.pipe.failure().is_some() => None,
+        Ended::NoAnswer | Ended::Broken if passed.is_some() => Some(Failure::TimedOut),
+        Ended::NoAnswer | Ended::Broken => Some(Failure::Broken),
+        Ended::Whole { .. } | Ended::ClientLeft | Ended::Drained => None,
+    }
+}
+
+/// What the client is told of a failed attempt whose own answer it cannot have.
+fn fault_of(failure: Failure, status: u16) -> Fault {
+    let (kind, text): (_, std::borrow::Cow<'static, str>) = match failure {
+        Failure::Credential if status == 401 => {
+            let text = "the upstream refused the gateway's own credential; the gateway's operator must mend it";
+            (FaultKind::UpstreamCredential, text.into())
+        }
+        Failure::TimedOut => (FaultKind::UpstreamTimeout, "the upstream did not answer in time".into()),
+        Failure::Unreachable => return pool::tries::unreachable_fault(),
+        Failure::Broken => {
+            (FaultKind::UpstreamBroken, "the upstream closed the connection before it answered".into())
+        }
+        Failure::NoRoom => {
+            let text = "every upstream of this model is at its rate limit; try again";
+            (FaultKind::RateLimited { retry_after_seconds: 1 }, text.into())
+        }
+        _ => (FaultKind::UpstreamBroken, format!("the upstream answered with status {status}").into()),
+    };
+    Fault::new(Room::Relay, kind, text)
+}
+
+/// Shows the client the best error there is, now that nobody is left to ask. `last`: why nobody is.
+pub async fn last_word<'c>(
+    cx: &Exchange<'c>,
+    client: &mut Writer,
+    tries: Tries,
+    last: Fault,
+    open: &mut OpenRecord,
+) -> Result<Relayed<'c>, Fault> {
+    if matches!(last.kind, FaultKind::ClientGone | FaultKind::KeyRevoked) {
+        return Err(last);
+    }
+    match tries.into_best() {
+        None => Err(last),
+        Some(Shown::Fault(fault)) => Err(fault),
+        Some(Shown::Answer(kept)) => match kept.show(cx, client, open).await {
+            Some(outcome) => Ok(Relayed::Done(outcome, Metered::default())),
+            None => Err(fault_of(Failure::Error, kept.status())),
+        },
+    }
 }
 
 /// The body is still there from its first byte, the client too.
@@ -129,6 +205,7 @@ fn attempt_result(cx: &Exchange<'_>, ended: &Ended, passed: Option<Awaited>) -> 
     match ended {
         // Not too late, but told to end: the time for reading on after the client was up.
         Ended::ClientLeft if cx.link.gone.get() => AttemptResult::Cancelled,
+        Ended::Hidden { .. } => AttemptResult::Answered,
         _ if passed.is_some() => AttemptResult::TimedOut,
         Ended::Whole { .. } | Ended::Drained | Ended::Credential => AttemptResult::Answered,
         _ if cx.link.gone.get() || cx.link.revoked.get() => AttemptResult::Cancelled,
@@ -174,17 +251,11 @@ fn conclude<'c>(
             cx.link.closing.set(true);
             Ok(Relayed::Done(Outcome::ClientAborted, metered(matches!(ended, Ended::Drained))))
         }
-        Ended::Credential => {
-            let text = "the upstream refused the gateway's own credential; the gateway's operator must mend it";
-            Err(Fault::new(Room::Relay, FaultKind::UpstreamCredential, text))
-        }
+        Ended::Credential => Err(fault_of(Failure::Credential, down.status)),
+        Ended::Hidden { failure, .. } => Err(fault_of(failure, down.status)),
         Ended::NoAnswer if !down.head_sent => Err(match passed {
-            Some(_) => Fault::new(Room::Relay, FaultKind::UpstreamTimeout, "the upstream did not answer in time"),
-            None => Fault::new(
-                Room::Relay,
-                FaultKind::UpstreamBroken,
-                "the upstream closed the connection before it answered",
-            ),
+            Some(_) => fault_of(Failure::TimedOut, 0),
+            None => fault_of(Failure::Broken, 0),
         }),
         _ => {
             // The answer broke off and the client has been told, by an event or by the reset to come.

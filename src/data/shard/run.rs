@@ -93,10 +93,12 @@ async fn live(setup: Setup) -> i32 {
         rates: RefCell::new(RateBook::new(setup.count)),
         expectations: RefCell::new(Expectations::default()),
         idle: RefCell::new(IdleConnections::default()),
+        sessions: RefCell::default(),
         callers: Callers::default(),
         sweeper: Sweeper::new(clock::mono()),
         kept_bytes: Rc::default(),
         sequence: Cell::new(setup.sequence),
+        chance: Cell::new(setup.sequence.rotate_left(17)),
         connections: Cell::new(0),
         running: Cell::new(0),
         serving: RefCell::new(serving),
@@ -164,6 +166,9 @@ async fn tick_on(shard: Rc<Shard>) {
             shard.sweeper.sweep();
             shard.gauges.replay_bytes.set(shard.kept_bytes.get() as u64);
             shard.gauges.buffer_bytes.set(buf::lent_bytes() as u64);
+            let (serving, now) = (shard.serving(), shard.sweeper.now());
+            let upstreams = serving.watches().map(|(upstream, watch)| (upstream.name_id, watch));
+            shard.gauges.upstreams.write(upstreams, |row, watch| watch.show(row, now));
         }
         if count % POOL_TICKS == 0 {
             let idle = shard.idle.borrow_mut().prune(shard.sweeper.now(), &shard.serving());
