@@ -60,6 +60,9 @@ struct ProviderArgs {
     /// Keeps the raw request bodies in the entries.
     #[arg(long)]
     keep_bodies: bool,
+    /// Words in front of every request's script: what this provider is like by itself.
+    #[arg(long, default_value = "", value_name = "WORDS")]
+    script: String,
     /// No line on stderr for each refused request.
     #[arg(long)]
     quiet: bool,
@@ -170,6 +173,7 @@ fn block_on(work: impl Future<Output = Result<ExitCode, String>>) -> Result<Exit
 
 fn run_provider(args: ProviderArgs) -> Result<ExitCode, String> {
     let listen = args.listen;
+    args.script.parse::<provider::script::Script>().map_err(|e| format!("--script: {e}"))?;
     let options = ProviderOptions {
         listen,
         threads: args.threads,
@@ -178,6 +182,7 @@ fn run_provider(args: ProviderArgs) -> Result<ExitCode, String> {
         quiet: args.quiet,
         keep_entries: args.keep_entries,
         keep_bodies: args.keep_bodies,
+        script: args.script,
     };
     let handle = provider::start(options).map_err(|e| format!("cannot listen on {listen}: {e}"))?;
     println!("provider: ready http://{}", handle.addr());
