@@ -197,7 +197,7 @@ fn a_drain_time_without_a_drain_is_silently_ignored() {
 }
 
 #[test]
-fn a_rate_limit_that_limits_nothing_or_nobody_is_accepted() {
+fn a_rate_limit_that_limits_nothing_is_accepted_or_one_for_nobody_is_not_told() {
     for (table, start) in [
         ("scope = \"org\"", "rate_limit[0]: limits nothing"),
         ("requests_per_minute = 5", "rate_limit[0].scope: is missing"),
@@ -206,7 +206,6 @@ fn a_rate_limit_that_limits_nothing_or_nobody_is_accepted() {
             "scope = \"org\"\nrequests_per_minut = 5\nconcurrent_requests = 1",
             "rate_limit[0].requests_per_minut: is not",
         ),
-        ("scope = \"team:nobody\"\nrequests_per_minute = 5", "rate_limit[0].scope: no key has team \"nobody\""),
         (
             "scope = \"org\"\nrequests_per_minute = 5\ncache_read_weight = \"0.1\"",
             "rate_limit[0].cache_read_weight: weighs",
@@ -223,6 +222,8 @@ fn a_rate_limit_that_limits_nothing_or_nobody_is_accepted() {
         let error = wrong(&format!("[[rate_limit]]\n{table}"));
         assert!(error.starts_with(start), "{error}");
     }
+    let idle = good("[[rate_limit]]\nscope = \"team:nobody\"\nrequests_per_minute = 5").idle_scopes(&[]);
+    assert_eq!(idle, ["rate_limit[0] limits nobody: no key has team \"nobody\""]);
     let twice = "[[rate_limit]]\nscope = \"org\"\nrequests_per_minute = 5\n";
     let error = wrong(&format!("{twice}{twice}"));
     assert!(error.starts_with("rate_limit[1].scope: has rate limits already (rate_limit[0].scope)"), "{error}");
