@@ -13,6 +13,7 @@ mod failover;
 mod fixture;
 #[path = "gateway_routing/health.rs"]
 mod health;
+#[allow(dead_code, reason = "the wire tests use the rest")]
 #[path = "gateway_wire/raw_upstream.rs"]
 mod raw_upstream;
 #[path = "gateway_routing/storm.rs"]

@@ -11,6 +11,9 @@ const SESSIONS_MAX: usize = 1 << 16;
 /// Tokens behind the last cache mark of a turn: what is new in every turn and never cached.
 const UNCACHED_TOKENS: u64 = 4;
 
+/// Which session a request belongs to. A real provider tells by the prompt itself; Claude Code's own header does not get here.
+const SESSION_HEADER: &str = "anthropic-sim-session";
+
 /// What a provider is like.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
@@ -37,7 +40,7 @@ impl Standing {
     /// What the prompt of a session costs here: what was cached by the turn before is read, the rest is written. A prompt that
     /// has become shorter has been compacted, and begins a cache of its own.
     pub(super) fn cached(&self, head: &Head, model: &str, prompt_tokens: u64, usage: &mut UsageScript) {
-        let Some(session) = head.text("x-claude-code-session-id") else { return };
+        let Some(session) = head.text(SESSION_HEADER) else { return };
         let mut caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
         let place = (session.to_owned(), model.to_owned());
         if caches.len() >= SESSIONS_MAX && !caches.contains_key(&place) {

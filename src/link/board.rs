@@ -48,11 +48,7 @@ impl Default for UpstreamBoard {
 
 impl UpstreamBoard {
     /// Writes the rows of these upstreams, and empties the others.
-    pub fn write<'a, T: 'a>(
-        &self,
-        upstreams: impl Iterator<Item = (NameId, T)>,
-        fill: impl Fn(&UpstreamGauges, T),
-    ) {
+    pub fn write<'a, T: 'a>(&self, upstreams: impl Iterator<Item = (NameId, T)>, fill: impl Fn(&UpstreamGauges, T)) {
         let mut rows = self.0.iter();
         for ((name, upstream), row) in upstreams.zip(rows.by_ref()) {
             fill(row, upstream);

@@ -289,7 +289,13 @@ mod tests {
             ..Record::default()
         };
         let upstream = names.name("main");
-        record.attempts.push(Attempt { upstream, status: 200, result: AttemptResult::Answered, duration_us: 1, maybe_billed: false });
+        record.attempts.push(Attempt {
+            upstream,
+            status: 200,
+            result: AttemptResult::Answered,
+            duration_us: 1,
+            maybe_billed: false,
+        });
         metrics.observe_close(&record, &names);
         let (usage, cost) = (Usage::default(), Nanos::ZERO);
         let denied = Some("denied");

@@ -82,7 +82,9 @@ impl Scrape {
         ] {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             for (upstream, value) in figures {
-                family.encode_family(&[("upstream", upstream)])?.encode_counter::<NoLabelSet, u64, u64>(&value, None)?;
+                family
+                    .encode_family(&[("upstream", upstream)])?
+                    .encode_counter::<NoLabelSet, u64, u64>(&value, None)?;
             }
         }
         Ok(())

@@ -10,7 +10,7 @@ fn homes(fleet: &Fleet) -> HashMap<String, Vec<usize>> {
     for place in 0..fleet.accounts.len() {
         fleet.asked(place);
         for entry in fleet.accounts[place].books().entries.iter().filter(|entry| entry.status == 200) {
-            homes.entry(entry.headers["x-claude-code-session-id"].clone()).or_default().push(place);
+            homes.entry(entry.headers["anthropic-sim-session"].clone()).or_default().push(place);
         }
     }
     homes

@@ -51,9 +51,15 @@ pub fn gateway(shards: usize, more_toml: &str) -> Weir {
 
 /// A provider inside this process that is like these words by itself.
 pub fn account(script: &str) -> ProviderHandle {
+    account_of(0, script)
+}
+
+/// The same, with a seed of its own, so that its ids are its own too.
+pub fn account_of(seed: u64, script: &str) -> ProviderHandle {
     let options = ProviderOptions {
         api_keys: vec![PROVIDER_KEY.to_owned()],
         script: script.to_owned(),
+        seed,
         ..ProviderOptions::default()
     };
     provider::start(options).expect("the provider starts")
@@ -114,6 +120,7 @@ pub fn message(addr: SocketAddr, session: &str, sim: &str, body: &[u8]) -> Vec<u
     let mut headers = vec![("x-api-key", KEY), ("anthropic-version", "2023-06-01")];
     if !session.is_empty() {
         headers.push(("x-claude-code-session-id", session));
+        headers.push(("anthropic-sim-session", session));
     }
     if !sim.is_empty() {
         headers.push(("anthropic-sim", sim));

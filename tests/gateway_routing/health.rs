@@ -60,9 +60,7 @@ fn an_account_that_answers_with_errors_is_asked_for_ever_and_never_taken_back() 
         assert_eq!(ask(&fleet.weir, "", "").status, 200);
     }
     assert!(fleet.asked(0) < 10, "{} of 30", fleet.asked(0));
-    eventually(DEADLINE, "it is seen to be sick", || {
-        (health(&fleet.weir, &name(0))["state"] == "sick").then_some(())
-    });
+    eventually(DEADLINE, "it is seen to be sick", || (health(&fleet.weir, &name(0))["state"] == "sick").then_some(()));
     fleet.accounts[0].set_script("");
     eventually(DEADLINE, "it recovers", || {
         assert_eq!(ask(&fleet.weir, "", "").status, 200);

@@ -8,11 +8,7 @@ use crate::{
         shard::deadlines::Awaited,
     },
     kernel::{ids::UpstreamIx, snapshot::Upstream},
-    sys::{
-        runtime,
-        socket::Socket,
-        tls,
-    },
+    sys::{runtime, socket::Socket, tls},
 };
 use std::{
     future::poll_fn,
@@ -67,9 +63,8 @@ where
             None => {}
         }
         let more = waiting.len() > 0;
-        let mut head_start = pin!(async {
-            if more { runtime::sleep(HEAD_START).await } else { std::future::pending().await }
-        });
+        let mut head_start =
+            pin!(async { if more { runtime::sleep(HEAD_START).await } else { std::future::pending().await } });
         let ended = poll_fn(|task| match poll_each(&mut running, task) {
             Poll::Ready(ended) => Poll::Ready(Some(ended)),
             Poll::Pending => head_start.as_mut().poll(task).map(|()| None),

@@ -22,8 +22,8 @@ use crate::{
     sys::{clock, runtime},
 };
 pub use idle::UpstreamConnection;
-pub use tries::{Second, Shown, Tries};
 use tries::unreachable_fault;
+pub use tries::{Second, Shown, Tries};
 use watch::Visit;
 
 /// A connection to an upstream, for a request that may use it.
@@ -66,7 +66,14 @@ pub async fn lease<'c>(
         let now = cx.shard.sweeper.now();
         let may_dial = watch.may_dial(now);
         let visit = watch.begin(now, tries.is_first() && !tries.wants_fresh());
-        let leased = |connection, reused, visit, admitted| Lease { target: place, upstream, connection, reused, visit, admitted };
+        let leased = |connection, reused, visit, admitted| Lease {
+            target: place,
+            upstream,
+            connection,
+            reused,
+            visit,
+            admitted,
+        };
         if !tries.wants_fresh()
             && let Some(connection) = cx.shard.idle.borrow_mut().take(upstream, now)
         {
@@ -75,6 +82,7 @@ pub async fn lease<'c>(
         }
         if !may_dial {
             // Known to be dead, and somebody else finds out whether it still is.
+            open.record.upstream = Some(upstream.name_id);
             tries.failed(cx, &admitted.routed, Failure::Unreachable, Shown::Fault(unreachable_fault()));
             continue;
         }
@@ -108,8 +116,7 @@ async fn connect(
         if result != AttemptResult::Cancelled {
             tracing::warn!(request = %cx.id, upstream = %upstream.name, %error, "cannot connect to the upstream");
         }
-        let attempt =
-            Attempt { upstream: upstream.name_id, status: 0, result, duration_us: took, maybe_billed: false };
+        let attempt = Attempt { upstream: upstream.name_id, status: 0, result, duration_us: took, maybe_billed: false };
         note(open, attempt);
         unreachable_fault()
     })

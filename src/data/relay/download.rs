@@ -5,7 +5,7 @@ use super::{
     framing::BodyFraming,
     head::{ClientHead, client_head},
     interim,
-    kept::{Kept, KeptAnswer, Keeping},
+    kept::{Keeping, Kept, KeptAnswer},
     meter::{Look, Meter},
 };
 use crate::{

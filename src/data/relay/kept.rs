@@ -54,7 +54,9 @@ impl Keeping {
     /// Takes what was read.
     pub fn take(&mut self, bytes: &[u8]) -> Kept {
         let mut payload_len = 0;
-        let Ok(scanned) = self.framing.scan(bytes, |range| payload_len += range.len() as u64) else { return Kept::Lost };
+        let Ok(scanned) = self.framing.scan(bytes, |range| payload_len += range.len() as u64) else {
+            return Kept::Lost;
+        };
         self.payload_len += payload_len;
         self.bytes.extend_from_slice(&bytes[..scanned.taken]);
         match scanned.done {

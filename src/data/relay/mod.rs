@@ -163,9 +163,7 @@ fn fault_of(failure: Failure, status: u16) -> Fault {
         }
         Failure::TimedOut => (FaultKind::UpstreamTimeout, "the upstream did not answer in time".into()),
         Failure::Unreachable => return pool::tries::unreachable_fault(),
-        Failure::Broken => {
-            (FaultKind::UpstreamBroken, "the upstream closed the connection before it answered".into())
-        }
+        Failure::Broken => (FaultKind::UpstreamBroken, "the upstream closed the connection before it answered".into()),
         Failure::NoRoom => {
             let text = "every upstream of this model is at its rate limit; try again";
             (FaultKind::RateLimited { retry_after_seconds: 1 }, text.into())

@@ -76,7 +76,11 @@ fn what_comes_back_is_met_by_full_traffic() {
 fn one_bad_answer_in_three_ejects_or_one_in_two_does_not() {
     let (mut third, mut most) = (Health::new(START), Health::new(START));
     for n in 0..200 {
-        if n % 3 == 0 { fails(&mut third, Failure::Error, START) } else { answers(&mut third, START) }
+        if n % 3 == 0 {
+            fails(&mut third, Failure::Error, START)
+        } else {
+            answers(&mut third, START)
+        }
         if n % 4 != 0 { fails(&mut most, Failure::Error, START) } else { answers(&mut most, START) }
     }
     assert!(third.ejected().is_none());
