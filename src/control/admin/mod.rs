@@ -1,4 +1,4 @@
-//! The admin listener (interface.md §4): liveness, metrics, usage, budgets, limits, keys, records, shards,
+//! The admin listener (interface.md §4): liveness, metrics, usage, budgets, limits, keys, records, changes, shards,
 //! upstreams, reload, drain.
 //!
 //! Every answer but `/metrics` is JSON; every error is `{"error":{"type","message"}}` and says what to do. All of
@@ -23,13 +23,17 @@ pub(crate) mod tests;
 
 pub use auth::AdminToken;
 pub use budgets::BudgetView;
-pub use commands::{ReloadReceiver, ReloadReply, ReloadSender, reloads};
+pub use commands::{ReloadError, ReloadReceiver, ReloadReply, ReloadSender, reloads};
 pub use limits::LimitView;
 pub use raise::{Raise, RaiseAsk, RaiseError};
 pub use shards::ShardView;
 pub use upstreams::{UpstreamOnShard, UpstreamView};
 
-use super::{journal::JournalHealth, keys::KeyDesk, ledger::SharedLedger};
+use super::{
+    journal::{ChangeDesk, JournalHealth},
+    keys::KeyDesk,
+    ledger::SharedLedger,
+};
 use crate::{
     link::{down::DownDoor, gauges::ShardGauges},
     observe::{Accounts, metrics::Metrics},
@@ -56,6 +60,8 @@ pub struct AdminState {
     pub shards: Vec<Arc<ShardGauges>>,
     /// Whether the journal is written.
     pub journal: Arc<JournalHealth>,
+    /// Where changes are handed in for the audit.
+    pub changes: ChangeDesk,
     /// The budgets.
     pub accounts: Accounts,
     /// Raises a budget once.
@@ -73,6 +79,7 @@ pub fn router(state: AdminState) -> Router {
     let api = Router::new()
         .route("/usage", get(records::usage))
         .route("/requests", get(records::requests))
+        .route("/changes", get(records::changes))
         .route("/budgets", get(budgets::budgets))
         .route("/budgets/raise", post(raise::raise))
         .route("/limits", get(limits::limits))

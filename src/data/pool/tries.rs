@@ -135,7 +135,7 @@ impl Tries {
     /// The target being asked has failed, and the client does not know.
     pub fn failed(&mut self, cx: &Exchange<'_>, routed: &Routed<'_>, failure: Failure, shown: Shown) {
         self.fresh = false;
-        if !self.best.as_ref().is_some_and(|(kept, _)| *kept < failure) {
+        if !self.holds_better(failure) {
             self.best = Some((failure, shown));
         }
         if failure.was_asked()
