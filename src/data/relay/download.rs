@@ -5,7 +5,7 @@ use super::{
     framing::BodyFraming,
     head::{ClientHead, client_head},
     interim,
-    kept::{Keeping, Kept, KeptAnswer},
+    kept::{Keeping, KeptAnswer},
     meter::{Look, Meter},
 };
 use crate::{
@@ -209,19 +209,7 @@ impl<'a> Download<'a> {
         let Some(mut keeping) = Keeping::new(head, framing, &buf.filled()[..head.head_len]) else { return false };
         buf.consume(head.head_len);
         self.deadlines.arm(Awaited::Read, self.cx.shard.sweeper.in_(KEPT_ANSWER_WAIT));
-        let clean = loop {
-            match keeping.take(buf.filled()) {
-                Kept::Partial => {}
-                Kept::Whole(clean) => break clean,
-                Kept::Lost => return false,
-            }
-            buf.clear_with_head_room(0);
-            let (result, back) = reader.read(buf).await;
-            buf = back;
-            if !matches!(result, Ok(bytes) if bytes > 0) {
-                return false;
-            }
-        };
+        let Some(clean) = keeping.read_on(reader, buf).await else { return false };
         self.deadlines.disarm(Awaited::Read);
         self.kept = Some(keeping.finish(head.status, self.upstream, self.upstream_request_id));
         clean && head.keep_alive

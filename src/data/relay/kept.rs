@@ -12,7 +12,10 @@ use crate::{
         names::NameId,
         record::{Label, Outcome},
     },
-    sys::{buf::Buf, socket::Writer},
+    sys::{
+        buf::Buf,
+        socket::{Reader, Writer},
+    },
     wire::h1::{HeadLimits, Progress, ResponseBody, ResponseHead, ResponseParser},
 };
 
@@ -35,7 +38,7 @@ pub struct Keeping {
 
 /// How far an answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
+enum Kept {
     /// More of it must be read.
     Partial,
     /// It is whole; true if nothing followed it.
@@ -52,7 +55,7 @@ impl Keeping {
     }
 
     /// Takes what was read.
-    pub fn take(&mut self, bytes: &[u8]) -> Kept {
+    fn take(&mut self, bytes: &[u8]) -> Kept {
         let mut payload_len = 0;
         let Ok(scanned) = self.framing.scan(bytes, |range| payload_len += range.len() as u64) else {
             return Kept::Lost;
@@ -63,6 +66,23 @@ impl Keeping {
             _ if self.bytes.len() > KEPT_ANSWER_BYTES_MAX => Kept::Lost,
             true => Kept::Whole(scanned.taken == bytes.len()),
             false => Kept::Partial,
+        }
+    }
+
+    /// Reads to the answer's end, behind what `buf` holds of it. True if nothing followed it; none if it cannot be kept whole.
+    pub async fn read_on(&mut self, reader: &mut Reader, mut buf: Buf) -> Option<bool> {
+        loop {
+            match self.take(buf.filled()) {
+                Kept::Partial => {}
+                Kept::Whole(clean) => return Some(clean),
+                Kept::Lost => return None,
+            }
+            buf.clear_with_head_room(0);
+            let (result, back) = reader.read(buf).await;
+            buf = back;
+            if !matches!(result, Ok(bytes) if bytes > 0) {
+                return None;
+            }
         }
     }
 

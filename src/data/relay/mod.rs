@@ -4,6 +4,7 @@
 //! stop them (law 4); neither direction is ever dropped, each is ended by shutting its socket down (law 10); nothing is asked
 //! again once a byte of an answer has gone to the client. Deliberately absent: any decision about who may ask.
 
+mod attempt;
 pub mod download;
 pub mod framing;
 pub mod head;
@@ -19,18 +20,20 @@ use super::{
         signal::both,
     },
     gate::{Admitted, route::body_fault},
-    pool::{self, Lease, Second, Shown, Tries},
+    pool::{self, Lease, Second, Shown, Tries, UpstreamConnection},
     settle::{Metered, OpenRecord},
     shard::deadlines::Awaited,
 };
 use crate::{
     kernel::{
         fault::{Fault, FaultKind, Room},
-        record::{Attempt, AttemptResult, Outcome, inline},
+        record::{Attempt, Outcome, inline},
         routing::Failure,
     },
     sys::{clock, socket::Writer},
 };
+pub use attempt::last_word;
+use attempt::{attempt_result, failure_of, fault_of};
 use download::{Download, Ended};
 use metered::{Prices, metered};
 use std::{cell::Cell, pin::pin};
@@ -115,101 +118,32 @@ pub async fn exchange<'c>(
     }
     let maybe_billed = failure.is_some_and(Failure::may_be_billed) && uploaded == Uploaded::Whole && down.status == 0;
     let result = attempt_result(cx, &ended, passed);
-    pool::note(
-        open,
-        Attempt { upstream: upstream.name_id, status: down.status, result, duration_us: took, maybe_billed },
-    );
-    if matches!(ended, Ended::Whole { reusable: true } | Ended::Hidden { reusable: true, .. })
-        && uploaded == Uploaded::Whole
-        && passed.is_none()
-        && !cx.link.gone.get()
-        && connection.reader.is_drained()
-    {
-        cx.shard.idle.borrow_mut().put(connection, cx.shard.sweeper.now());
+    let (upstream, status) = (upstream.name_id, down.status);
+    pool::note(open, Attempt { upstream, status, result, duration_us: took, maybe_billed });
+    if uploaded == Uploaded::Whole && passed.is_none() && ended.leaves_it_usable() {
+        keep(cx, connection);
     }
-    let hidden = matches!(ended, Ended::Hidden { .. });
     if let Some(failure) = failure
-        && (hidden || (!down.head_sent && !down.spoke() && second.hides(failure)))
+        && (matches!(ended, Ended::Hidden { .. }) || (!down.head_sent && !down.spoke() && second.hides(failure)))
     {
-        let shown = match down.kept.take() {
-            Some(kept) => Shown::Answer(Box::new(kept)),
-            None => Shown::Fault(fault_of(failure, down.status)),
-        };
+        let kept = down.kept.take().map(|kept| Shown::Answer(Box::new(kept)));
+        let shown = kept.unwrap_or_else(|| Shown::Fault(fault_of(failure, down.status)));
         return Ok(Relayed::Failed(admitted, failure, shown));
     }
     fill(cx, open, &down);
     conclude(cx, &down, ended, uploaded, passed, &prices, open)
 }
 
-/// How an attempt failed, if its upstream is to blame.
-fn failure_of(cx: &Exchange<'_>, ended: &Ended, passed: Option<Awaited>) -> Option<Failure> {
-    match ended {
-        Ended::Hidden { failure, .. } => Some(*failure),
-        Ended::Credential => Some(Failure::Credential),
-        Ended::NoAnswer | Ended::Broken if cx.link.gone.get() || cx.link.revoked.get() => None,
-        Ended::NoAnswer | Ended::Broken if cx.pipe.failure().is_some() => None,
-        Ended::NoAnswer | Ended::Broken if passed.is_some() => Some(Failure::TimedOut),
-        Ended::NoAnswer | Ended::Broken => Some(Failure::Broken),
-        Ended::Whole { .. } | Ended::ClientLeft | Ended::Drained => None,
-    }
-}
-
-/// What the client is told of a failed attempt whose own answer it cannot have.
-fn fault_of(failure: Failure, status: u16) -> Fault {
-    let (kind, text): (_, std::borrow::Cow<'static, str>) = match failure {
-        Failure::Credential if status == 401 => {
-            let text = "the upstream refused the gateway's own credential; the gateway's operator must mend it";
-            (FaultKind::UpstreamCredential, text.into())
-        }
-        Failure::TimedOut => (FaultKind::UpstreamTimeout, "the upstream did not answer in time".into()),
-        Failure::Unreachable => return pool::tries::unreachable_fault(),
-        Failure::Broken => (FaultKind::UpstreamBroken, "the upstream closed the connection before it answered".into()),
-        Failure::NoRoom => {
-            let text = "every upstream of this model is at its rate limit; try again";
-            (FaultKind::RateLimited { retry_after_seconds: 1 }, text.into())
-        }
-        _ => (FaultKind::UpstreamBroken, format!("the upstream answered with status {status}").into()),
-    };
-    Fault::new(Room::Relay, kind, text)
-}
-
-/// Shows the client the best error there is, now that nobody is left to ask. `last`: why nobody is.
-pub async fn last_word<'c>(
-    cx: &Exchange<'c>,
-    client: &mut Writer,
-    tries: Tries,
-    last: Fault,
-    open: &mut OpenRecord,
-) -> Result<Relayed<'c>, Fault> {
-    if matches!(last.kind, FaultKind::ClientGone | FaultKind::KeyRevoked) {
-        return Err(last);
-    }
-    match tries.into_best() {
-        None => Err(last),
-        Some(Shown::Fault(fault)) => Err(fault),
-        Some(Shown::Answer(kept)) => match kept.show(cx, client, open).await {
-            Some(outcome) => Ok(Relayed::Done(outcome, Metered::default())),
-            None => Err(fault_of(Failure::Error, kept.status())),
-        },
+/// Puts a connection by for the next request.
+fn keep(cx: &Exchange<'_>, connection: UpstreamConnection) {
+    if !cx.link.gone.get() && connection.reader.is_drained() {
+        cx.shard.idle.borrow_mut().put(connection, cx.shard.sweeper.now());
     }
 }
 
 /// The body is still there from its first byte, the client too.
 fn may_ask_again(cx: &Exchange<'_>) -> bool {
     cx.pipe.is_whole_so_far() && cx.pipe.failure().is_none() && !cx.link.gone.get() && !cx.link.revoked.get()
-}
-
-fn attempt_result(cx: &Exchange<'_>, ended: &Ended, passed: Option<Awaited>) -> AttemptResult {
-    match ended {
-        // Not too late, but told to end: the time for reading on after the client was up.
-        Ended::ClientLeft if cx.link.gone.get() => AttemptResult::Cancelled,
-        Ended::Hidden { .. } => AttemptResult::Answered,
-        _ if passed.is_some() => AttemptResult::TimedOut,
-        Ended::Whole { .. } | Ended::Drained | Ended::Credential => AttemptResult::Answered,
-        _ if cx.link.gone.get() || cx.link.revoked.get() => AttemptResult::Cancelled,
-        Ended::ClientLeft => AttemptResult::Cancelled,
-        Ended::NoAnswer | Ended::Broken => AttemptResult::Broken,
-    }
 }
 
 fn fill(cx: &Exchange<'_>, open: &mut OpenRecord, down: &Download<'_>) {
