@@ -7,6 +7,7 @@ use crate::{
         budget::{AccountBook, Raises},
         changes::{Actor, Change, kinds},
         config::{Callers, Config, ConfigError, Surroundings, build_snapshot},
+        credentials::CredentialKeeper,
         journal::ChangeDesk,
         keys::KeyStore,
         ledger::SharedLedger,
@@ -16,6 +17,7 @@ use crate::{
         ids::SnapshotVersion,
         names::Names,
         snapshot::Snapshot,
+        standing::Registry,
         time::UnixMs,
         window::Window,
     },
@@ -35,9 +37,9 @@ pub(super) struct Plane {
     source: Source,
     names: Arc<Names>,
     ledger: SharedLedger,
-    shards: usize,
     fixed: Fixed,
     door: Arc<DownDoor>,
+    credentials: Arc<CredentialKeeper>,
     changes: ChangeDesk,
     raising: Mutex<()>,
     /// Taken before `current`, and held while a change of keys is written to disk.
@@ -86,13 +88,14 @@ impl Plane {
     ) -> Result<Self, Vec<ConfigError>> {
         let config = Arc::new(source.load()?);
         check_keys(&config, &keys)?;
-        let surroundings = Surroundings::look_up(&config, &names)?;
+        let credentials = Arc::new(CredentialKeeper::default());
+        let surroundings = Surroundings::look_up(&config, &names, &credentials)?;
         let raises = Raises::open(&checked.store.path).map_err(|error| {
             let mend = "repair or remove the file; without it, budgets have the amounts of this configuration";
             vec![ConfigError::new("store.path", format!("one-off raises cannot be read: {error}"), mend)]
         })?;
-        let mut accounts = AccountBook::with_raises(raises);
-        let outside = Outside { names: &names, ledger: &ledger, shards };
+        let mut accounts = AccountBook::new(Arc::new(Registry::new(names.clone(), shards)), raises);
+        let outside = Outside { ledger: &ledger };
         let first = outside.build(&config, surroundings, SnapshotVersion(1), &keys, &mut accounts);
         Ok(Self {
             fixed: Fixed::of(checked),
@@ -101,15 +104,20 @@ impl Plane {
             raising: Mutex::default(),
             keys: Mutex::new(keys),
             current: Mutex::new(Current { config, accounts, replaced: Vec::new() }),
+            credentials,
             source,
             names,
             ledger,
-            shards,
         })
     }
 
     pub fn door(&self) -> Arc<DownDoor> {
         self.door.clone()
+    }
+
+    /// What mints upstream credentials.
+    pub fn credentials(&self) -> Arc<CredentialKeeper> {
+        self.credentials.clone()
     }
 
     pub fn admin_token(&self) -> AdminToken {
@@ -193,18 +201,19 @@ impl Plane {
 
     /// Publishes a new configuration.
     fn take(&self, config: Config) -> Result<u64, Vec<ConfigError>> {
-        let surroundings = Surroundings::look_up(&config, &self.names)?;
+        let surroundings = Surroundings::look_up(&config, &self.names, &self.credentials)?;
         let keys = self.keys();
         check_keys(&config, &keys)?;
         let mut current = self.current.lock();
         current.config = Arc::new(config);
+        self.credentials.retain(&current.config);
         Ok(self.publish(surroundings, &keys, &mut current))
     }
 
     /// Publishes the current configuration as the world is now.
     fn refresh(&self) -> Result<(), Vec<ConfigError>> {
         let config = self.config();
-        let surroundings = Surroundings::look_up(&config, &self.names)?;
+        let surroundings = Surroundings::look_up(&config, &self.names, &self.credentials)?;
         let keys = self.keys();
         let mut current = self.current.lock();
         // A reload that came in between has looked for itself.
@@ -223,7 +232,7 @@ impl Plane {
         let Current { config, accounts, replaced } = current;
         let before = self.door.latest();
         let version = SnapshotVersion(before.version.0 + 1);
-        let outside = Outside { names: &self.names, ledger: &self.ledger, shards: self.shards };
+        let outside = Outside { ledger: &self.ledger };
         let snapshot = outside.build(config, surroundings, version, keys, accounts);
         accounts.prune(clock::unix().seconds());
         self.door.publish(Arc::new(snapshot));
@@ -266,9 +275,7 @@ fn check_keys(config: &Config, keys: &KeyStore) -> Result<(), Vec<ConfigError>> 
 
 /// What a snapshot is built with besides its configuration.
 struct Outside<'a> {
-    names: &'a Names,
     ledger: &'a SharedLedger,
-    shards: usize,
 }
 
 impl Outside<'_> {
@@ -281,13 +288,7 @@ impl Outside<'_> {
         accounts: &mut AccountBook,
     ) -> Snapshot {
         let spent = |scope: &Scope, window: Window| self.ledger.read().spent(scope, window);
-        let callers = Callers {
-            made: &keys.callers(),
-            names: self.names,
-            spent: &spent,
-            now_seconds: clock::unix().seconds(),
-            shards: self.shards,
-        };
+        let callers = Callers { made: &keys.callers(), spent: &spent, now_seconds: clock::unix().seconds() };
         build_snapshot(config, surroundings, version, &callers, accounts)
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod anthropic;
+pub mod aws;
 pub mod headers;
 pub mod retry_after;
 

@@ -29,6 +29,11 @@ pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
 pub const PIPE_BYTES_MAX: usize = 256 * 1024;
 /// Request bodies kept for a retry, per shard. Bytes. Beyond it requests cut through and are not retried.
 pub const REPLAY_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// A request body that is signed: the whole of it must be known before its head. Bytes (botocore allows as much for Bedrock,
+/// contract.md §1.5).
+pub const SIGNED_BODY_BYTES_MAX: u64 = 25_000_000;
+/// By how much an upstream's clock must differ from ours before signatures take note. Seconds; AWS allows 300.
+pub const SKEW_SECONDS_MIN: i64 = 30;
 /// Idle bulk buffers kept by a shard for the next request. Bytes.
 pub const IDLE_BUFFER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// A captured usage object or event. Bytes.
@@ -72,6 +77,16 @@ pub const RATE_WAIT: Duration = Duration::from_millis(80);
 pub const DISCARD_BYTES_MAX: u64 = 1024 * 1024;
 /// Pairs of key and model whose usual cost a shard remembers.
 pub const EXPECTATIONS_MAX: usize = 4096;
+/// Principals that have a number, before shards refuse new ones. Each takes some 300 bytes, for the life of the process.
+pub const PRINCIPALS_MAX: u32 = 500_000;
+/// Accounts (and as many limiters) of callers that no key stands for: users and projects of tokens, and single sessions.
+pub const FIRST_SIGHT_MAX: usize = 250_000;
+/// Those of single sessions among them: what clients choose must not crowd out whom an identity provider names.
+pub const FIRST_SIGHT_SESSIONS_MAX: usize = 150_000;
+/// Callers and sessions whose accounts and limits a shard has at hand.
+pub const STANDINGS_MAX: usize = 64 * 1024;
+/// How long a shard keeps them at hand unused.
+pub const STANDING_IDLE: Duration = Duration::from_secs(60);
 /// Keys made at run time, revoked ones included until room is needed.
 pub const MADE_KEYS_MAX: usize = 100_000;
 /// Id of a key made at run time. Bytes.
@@ -86,8 +101,10 @@ pub const REVOKED_LEAVE: Duration = Duration::from_millis(500);
 const _: () = assert!(WATCH_BUFFER_BYTES <= SMALL_BUFFER_BYTES && SMALL_BUFFER_BYTES < BULK_BUFFER_BYTES);
 const _: () = assert!(HEAD_BYTES_MAX <= BULK_BUFFER_BYTES && UPSTREAM_HEAD_BYTES_MAX <= BULK_BUFFER_BYTES);
 const _: () = assert!(RATE_WAIT.as_millis() >= 3 * TICK.as_millis(), "a recall is answered at the next tick");
+const _: () = assert!(FIRST_SIGHT_SESSIONS_MAX < FIRST_SIGHT_MAX && STANDINGS_MAX <= FIRST_SIGHT_SESSIONS_MAX);
 const _: () = assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(PIPE_BYTES_MAX >= 2 * BULK_BUFFER_BYTES && PIPE_BYTES_MAX <= REPLAY_BYTES_MAX);
+const _: () = assert!(SIGNED_BODY_BYTES_MAX * 4 <= REPLAY_BYTES_MAX as u64, "some signed bodies fit at once");
 const _: () = assert!(JOURNAL_RING_SPARE * 4 <= JOURNAL_RING_ENTRIES);
 const _: () = assert!(USAGE_RAW_BYTES_MAX <= USAGE_CAPTURE_BYTES_MAX, "only what was captured can be kept");
 const _: () = assert!(TARGETS_MAX <= 64, "a request remembers the targets it has tried in 64 bits");

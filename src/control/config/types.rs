@@ -267,31 +267,7 @@ pub struct KeyConfig {
     pub expires: Option<i64>,
 }
 
-/// What a budget is counted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ScopeKind {
-    /// Everybody together.
-    Org,
-    /// By team.
-    Team,
-    /// By project.
-    Project,
-    /// By user.
-    User,
-    /// By key.
-    Key,
-}
-
-/// The scope of a budget as written.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum ScopePattern {
-    /// `org`.
-    Org,
-    /// One id.
-    One(ScopeKind, String),
-    /// `*`: one budget for each id among the keys, except those with a budget of their own for the same period.
-    Each(ScopeKind),
-}
+pub use crate::kernel::{account::ScopeKind, rules::ScopePattern};
 
 /// `[[budget]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What weir answers from memory: probes, the model list, and what a caller's budgets have left.
 
-use super::Identified;
+use super::{Caller, Identified};
 use crate::{
     data::edge::incoming::Exchange,
     dialect::{
@@ -13,7 +13,6 @@ use crate::{
     kernel::{
         catalogue,
         fault::{Fault, FaultKind, Room},
-        keys::Key,
     },
     sys::clock,
 };
@@ -28,7 +27,7 @@ pub fn probe() -> Answer {
 
 /// Answers `GET /v1/models` and `GET /v1/models/{id}`: what this key may use, and no more.
 pub fn models(cx: &Exchange<'_>, identified: &Identified<'_>) -> Result<Answer, Fault> {
-    let all = listed(cx, identified.key);
+    let all = listed(cx, &identified.caller);
     let resource = cx.path().get(identified.incoming.route.resource.clone()).unwrap_or_default();
     let query = std::str::from_utf8(cx.head.query.of(cx.bytes)).unwrap_or("");
     let body = if resource.is_empty() {
@@ -43,9 +42,9 @@ pub fn models(cx: &Exchange<'_>, identified: &Identified<'_>) -> Result<Answer, 
 }
 
 /// Answers `GET /api/oauth/usage`: the caller's own budgets, as they stand now.
-pub fn usage(cx: &Exchange<'_>, key: &Key) -> Answer {
+pub fn usage(cx: &Exchange<'_>, caller: &Caller<'_>) -> Answer {
     let now = clock::unix().seconds();
-    let budgets = key.budgets.iter().filter_map(|ix| cx.serving.budget(*ix)).filter_map(|b| b.account_at(now));
+    let budgets = caller.budgets(cx.serving).filter_map(|b| b.account_at(now));
     let caps: Vec<Cap> = budgets
         .map(|account| Cap {
             period: account.period,
@@ -57,11 +56,11 @@ pub fn usage(cx: &Exchange<'_>, key: &Key) -> Answer {
     spend::usage(&caps)
 }
 
-fn listed(cx: &Exchange<'_>, key: &Key) -> Vec<Listed> {
+fn listed(cx: &Exchange<'_>, caller: &Caller<'_>) -> Vec<Listed> {
     let table = &cx.serving.models;
-    let mut all: Vec<Listed> = table.iter().filter(|m| key.models.allows(&m.id)).map(|m| describe(&m.id)).collect();
+    let mut all: Vec<Listed> = table.iter().filter(|m| caller.models.allows(&m.id)).map(|m| describe(&m.id)).collect();
     if table.passes_unlisted() {
-        let more = catalogue::CATALOGUE.iter().filter(|m| key.models.allows(m.id) && table.get(m.id).is_none());
+        let more = catalogue::CATALOGUE.iter().filter(|m| caller.models.allows(m.id) && table.get(m.id).is_none());
         all.extend(more.map(|m| describe(m.id)));
     }
     all

@@ -42,7 +42,7 @@ pub async fn route<'c>(cx: &Exchange<'c>, identified: Identified<'c>) -> Result<
     let known = cx.serving.models.get(&model);
     let listed = known.map_or(model.as_str(), |m| &m.id);
     let strategy = known.map_or(Strategy::Ordered, |m| m.strategy);
-    if !identified.key.models.allows(&model) && !identified.key.models.allows(listed) {
+    if !identified.caller.models.allows(&model) && !identified.caller.models.allows(listed) {
         let text = format!("this key may not use model {model}");
         return Err(Fault::new(Room::Gate, FaultKind::Denied, text));
     }

@@ -10,7 +10,7 @@ pub mod idle;
 pub mod tries;
 pub mod watch;
 
-use super::{edge::incoming::Exchange, gate::Admitted, settle::OpenRecord};
+use super::{edge::incoming::Exchange, gate::Admitted, relay::credential, settle::OpenRecord};
 use crate::{
     kernel::{
         fault::{Fault, FaultKind, Room},
@@ -59,6 +59,10 @@ pub async fn lease<'c>(
         else {
             return Err(unreachable_fault());
         };
+        if let Err(fault) = credential::ready(cx, upstream) {
+            tries.skipped(Failure::Credential, Shown::Fault(fault));
+            continue;
+        }
         if let Some(pause) = tries.pause(cx.shard.chance()) {
             open.waited(pause.as_micros() as u64);
             runtime::sleep(pause).await;

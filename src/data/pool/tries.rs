@@ -37,7 +37,7 @@ pub struct Tries {
     attempts: usize,
     /// The target that is being asked.
     current: usize,
-    /// A kept connection had gone stale: the same target again, on a new one.
+    /// A kept connection had gone stale, or a credential: the same target again, on a new connection.
     fresh: bool,
     /// Where the session belongs, hashed; only where there is something to choose.
     session: Option<u64>,
@@ -78,7 +78,8 @@ impl Tries {
     /// The target to ask now.
     pub fn next(&mut self, cx: &Exchange<'_>, routed: &Routed<'_>) -> Option<usize> {
         if self.fresh {
-            return Some(self.current);
+            self.attempts += 1;
+            return (self.attempts <= ATTEMPTS_MAX).then_some(self.current);
         }
         let place = match routed.targets.len() {
             // Nothing to choose: neither hash nor health is looked at.
@@ -132,12 +133,17 @@ impl Tries {
         cx.serving.watch(routed.targets.get(self.current)?.upstream)
     }
 
-    /// The target being asked has failed, and the client does not know.
-    pub fn failed(&mut self, cx: &Exchange<'_>, routed: &Routed<'_>, failure: Failure, shown: Shown) {
+    /// The target has not even been asked.
+    pub fn skipped(&mut self, failure: Failure, shown: Shown) {
         self.fresh = false;
         if !self.holds_better(failure) {
             self.best = Some((failure, shown));
         }
+    }
+
+    /// The target being asked has failed, and the client does not know.
+    pub fn failed(&mut self, cx: &Exchange<'_>, routed: &Routed<'_>, failure: Failure, shown: Shown) {
+        self.skipped(failure, shown);
         if failure.was_asked()
             && let Some(watch) = self.watch(cx, routed)
             && !watch.take_retry(cx.shard.sweeper.now())
@@ -181,7 +187,7 @@ pub fn unreachable_fault() -> Fault {
 /// A session within its caller's scope: nobody can move another's by using its id.
 fn session_of(cx: &Exchange<'_>, routed: &Routed<'_>) -> Option<u64> {
     let session = cx.header(Known::ClaudeCodeSessionId).filter(|session| !session.is_empty())?;
-    Some(hash::bytes(hash::bytes(0, routed.identified.key.id.as_bytes()), session))
+    Some(hash::bytes(routed.identified.caller.affinity_scope(), session))
 }
 
 fn standing(cx: &Exchange<'_>, target: &Target) -> Standing {

@@ -1,6 +1,6 @@
 //! How an attempt ended: for its upstream's health, for the record, and for the client if nobody does better.
 
-use super::{Relayed, download::Ended};
+use super::Relayed;
 use crate::{
     data::{
         edge::incoming::Exchange,
@@ -16,6 +16,33 @@ use crate::{
     sys::socket::Writer,
 };
 use std::borrow::Cow;
+
+/// How a download ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The client has it all.
+    Whole {
+        /// The upstream's connection may serve another request.
+        reusable: bool,
+    },
+    /// The upstream closed, failed or was too late before its head was whole.
+    NoAnswer,
+    /// The upstream refused our own credential; the client has not seen that.
+    Credential,
+    /// It answered with an error that the client has not seen, since another target may do better.
+    Hidden {
+        /// Which.
+        failure: Failure,
+        /// The upstream's connection may serve another request.
+        reusable: bool,
+    },
+    /// It broke off half way; the client has been told or will see a reset.
+    Broken,
+    /// The client takes no more.
+    ClientLeft,
+    /// The client takes no more, but the provider has been heard to the end.
+    Drained,
+}
 
 impl Ended {
     /// The upstream's connection may serve another request.

@@ -2,6 +2,8 @@
 
 use super::{
     Flags,
+    attempt::Ended,
+    credential::Shows,
     framing::BodyFraming,
     head::{ClientHead, client_head},
     interim,
@@ -11,6 +13,7 @@ use super::{
 use crate::{
     data::{
         edge::incoming::{Exchange, Work},
+        gate::Caller,
         pool::Second,
         shard::deadlines::{Awaited, Deadlines},
     },
@@ -20,7 +23,6 @@ use crate::{
     },
     kernel::{
         fault::{Fault, FaultKind, Room},
-        keys::Key,
         limits::{
             BULK_BUFFER_BYTES, HEAD_ROOM_BYTES, HEADERS_MAX, INTERIM_ANSWERS_MAX, KEPT_ANSWER_WAIT,
             UPSTREAM_HEAD_BYTES_MAX,
@@ -40,39 +42,25 @@ use crate::{
 };
 use std::rc::Rc;
 
-/// How a download ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// The client has it all.
-    Whole {
-        /// The upstream's connection may serve another request.
-        reusable: bool,
-    },
-    /// The upstream closed, failed or was too late before its head was whole.
-    NoAnswer,
-    /// The upstream refused our own credential; the client has not seen that.
-    Credential,
-    /// It answered with an error that the client has not seen, since another target may do better.
-    Hidden {
-        /// Which.
-        failure: Failure,
-        /// The upstream's connection may serve another request.
-        reusable: bool,
-    },
-    /// It broke off half way; the client has been told or will see a reset.
-    Broken,
-    /// The client takes no more.
-    ClientLeft,
-    /// The client takes no more, but the provider has been heard to the end.
-    Drained,
+/// Whom a download works for, and who decides on its way.
+pub struct Attending<'a> {
+    /// Who asked.
+    pub caller: &'a Caller<'a>,
+    /// What for.
+    pub operation: Operation,
+    /// The credential that was shown.
+    pub shows: &'a Shows<'a>,
+    /// Whether another target gets its chance.
+    pub second: &'a Second<'a>,
 }
 
 /// One download. What it learns stays readable after it has run.
 pub struct Download<'a> {
     cx: &'a Exchange<'a>,
-    key: &'a Key,
+    caller: &'a Caller<'a>,
     deadlines: &'a Rc<Deadlines>,
     flags: &'a Flags,
+    shows: &'a Shows<'a>,
     second: &'a Second<'a>,
     upstream: NameId,
     /// An informational answer has gone to the client.
@@ -116,18 +104,18 @@ impl<'a> Download<'a> {
     /// A download about to begin.
     pub fn new(
         cx: &'a Exchange<'a>,
-        key: &'a Key,
-        operation: Operation,
+        on: Attending<'a>,
         deadlines: &'a Rc<Deadlines>,
         flags: &'a Flags,
-        second: &'a Second<'a>,
         upstream: NameId,
     ) -> Self {
+        let Attending { caller, operation, shows, second } = on;
         Self {
             cx,
-            key,
+            caller,
             deadlines,
             flags,
+            shows,
             second,
             upstream,
             spoke: false,
@@ -169,9 +157,12 @@ impl<'a> Download<'a> {
         self.flags.begun.set(true);
         self.deadlines.disarm(Awaited::Read);
         self.status = head.status;
-        let named = header(buf.filled(), &head.headers, Known::RetryAfter);
-        self.second.heard(head.status, named.and_then(|value| retry_after::wait(value, clock::unix())));
-        if head.status == 401 {
+        let refused = self.shows.is_refused(&head, buf.filled());
+        if !refused || !self.shows.is_outdated(self.cx) {
+            let named = header(buf.filled(), &head.headers, Known::RetryAfter);
+            self.second.heard(head.status, named.and_then(|value| retry_after::wait(value, clock::unix())));
+        }
+        if refused {
             return Ended::Credential;
         }
         if let Some(failure) = Failure::of_status(head.status)
@@ -325,8 +316,7 @@ impl<'a> Download<'a> {
     fn limit_lines(&self) -> Option<String> {
         let now = clock::unix().seconds();
         let mut leases = self.cx.shard.leases.borrow_mut();
-        let budgets = self.key.budgets.iter().filter_map(|ix| self.cx.serving.budget(*ix));
-        let accounts = budgets.filter_map(|b| b.account_at(now));
+        let accounts = self.caller.budgets(self.cx.serving).filter_map(|b| b.account_at(now));
         let (used, account) =
             accounts.map(|account| (leases.utilization(account), account)).max_by(|a, b| a.0.total_cmp(&b.0))?;
         Some(limit_lines(used, account.window.resets_at()))

@@ -5,6 +5,7 @@
 //! again once a byte of an answer has gone to the client. Deliberately absent: any decision about who may ask.
 
 mod attempt;
+pub mod credential;
 pub mod download;
 pub mod framing;
 pub mod head;
@@ -33,8 +34,9 @@ use crate::{
     sys::{clock, socket::Writer},
 };
 pub use attempt::last_word;
-use attempt::{attempt_result, failure_of, fault_of};
-use download::{Download, Ended};
+use attempt::{Ended, attempt_result, failure_of, fault_of};
+use credential::Shows;
+use download::{Attending, Download};
 use metered::{Prices, metered};
 use std::{cell::Cell, pin::pin};
 use upload::{Upload, Uploaded};
@@ -45,7 +47,7 @@ pub enum Relayed<'c> {
     Done(Outcome, Metered),
     /// weir itself ended it before the client had a byte of an answer; the upstream may bill it.
     Cut(Fault, Metered),
-    /// A kept connection had gone stale: nothing is lost, ask again on a new one.
+    /// A kept connection had gone stale, or a credential just before its renewal: nothing is lost, ask again.
     Again(Admitted<'c>),
     /// The attempt failed, the client does not know, and another target may do better.
     Failed(Admitted<'c>, Failure, Shown),
@@ -81,6 +83,7 @@ pub async fn exchange<'c>(
     let prices = Prices { book, upstream: &upstream.name, own };
     open.reprice(own);
     let splice = head::splice_for(routed, chosen);
+    let shows = Shows::prepare(cx, upstream, splice.as_ref()).await?;
     let deadlines = connection.deadlines.clone();
     deadlines.arm(Awaited::Whole, cx.shard.sweeper.in_(cx.serving.limits.stream_max_timeout));
     cx.link.works_for(Some(Work::Cancel(deadlines.kill().clone())));
@@ -89,11 +92,11 @@ pub async fn exchange<'c>(
     }
     let flags = Flags::default();
     let operation = routed.identified.incoming.route.operation;
-    let head = head::upstream_head(cx, routed, upstream, splice.as_ref());
+    let head = head::upstream_head(cx, routed, upstream, splice.as_ref(), &shows);
     let up = Upload { cx, splice, flags: &flags, deadlines: &deadlines };
     let second = Second { cx, tries, routed, target: chosen, upstream: &upstream.name, visit: &visit };
-    let key = routed.identified.key;
-    let mut down = Download::new(cx, key, operation, &deadlines, &flags, &second, upstream.name_id);
+    let on = Attending { caller: &routed.identified.caller, operation, shows: &shows, second: &second };
+    let mut down = Download::new(cx, on, &deadlines, &flags, upstream.name_id);
     down.on_abort = upstream.on_abort;
     let began = clock::mono();
     let (uploaded, ended) = {
@@ -120,6 +123,10 @@ pub async fn exchange<'c>(
     let result = attempt_result(cx, &ended, passed);
     let (upstream, status) = (upstream.name_id, down.status);
     pool::note(open, Attempt { upstream, status, result, duration_us: took, maybe_billed });
+    if matches!(ended, Ended::Credential) && shows.is_outdated(cx) && may_ask_again(cx) {
+        // What was refused is not what would be shown now.
+        return Ok(Relayed::Again(admitted));
+    }
     if uploaded == Uploaded::Whole && passed.is_none() && ended.leaves_it_usable() {
         keep(cx, connection);
     }

@@ -5,13 +5,14 @@
 //! another thread, and any lock on a request's way.
 
 pub mod callers;
+pub mod credentials;
 pub mod deadlines;
 pub mod guard;
 mod run;
 pub mod serving;
 
 use super::{
-    gate::{expect::Expectations, leases::LeaseBook, rates::RateBook},
+    gate::{expect::Expectations, leases::LeaseBook, rates::RateBook, standings::Standings},
     pool::idle::IdleConnections,
 };
 use crate::{
@@ -46,8 +47,12 @@ pub struct Shard {
     pub leases: RefCell<LeaseBook>,
     /// Its part of the rate limits.
     pub rates: RefCell<RateBook>,
+    /// Callers and sessions seen lately, and what they are held to.
+    pub standings: RefCell<Standings>,
     /// What requests usually cost.
     pub expectations: RefCell<Expectations>,
+    /// What the upstreams are shown, where it is minted.
+    pub credentials: RefCell<credentials::CredentialBook>,
     /// Upstream connections waiting for their next use.
     pub idle: RefCell<IdleConnections>,
     /// Which target served a session last.

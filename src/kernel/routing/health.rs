@@ -112,7 +112,7 @@ enum State {
     /// In use.
     Well,
     /// Ejected until then; a trial after it.
-    Ejected { illness: Illness, until: MonoUs, trial: bool },
+    Ejected { illness: Illness, since: MonoUs, until: MonoUs, trial: bool },
 }
 
 /// The health of one upstream on one shard.
@@ -195,7 +195,7 @@ impl Health {
     /// May a connection be made? Not to a dead upstream before its cooldown is over, and then by one request alone.
     pub fn may_dial(&self, now: MonoUs) -> bool {
         match self.state {
-            State::Ejected { illness: Illness::Dead, until, trial } => until <= now && !trial,
+            State::Ejected { illness: Illness::Dead, until, trial, .. } => until <= now && !trial,
             _ => true,
         }
     }
@@ -222,9 +222,9 @@ impl Health {
         };
         self.in_a_row = 0;
         self.count(0);
-        if let State::Ejected { until, .. } = self.state
-            // What was asked before the ejection proves nothing about the time after it, unless it outlasted it.
-            && (attempt.trial || until <= now)
+        if let State::Ejected { since, .. } = self.state
+            // What was asked before the ejection proves nothing about the time after it.
+            && (attempt.trial || attempt.began > since)
         {
             self.state = State::Well;
             self.recovered_at = Some(now);
@@ -260,7 +260,7 @@ impl Health {
         let doubled = illness.cooldown().saturating_mul(1 << self.ejections_in_a_row.min(10)).min(COOLDOWN_MAX);
         // Up to a fifth longer, so that shards do not come back in step.
         let jitter = doubled / 1000 * (chance % 200) as u32;
-        self.state = State::Ejected { illness, until: now.after(doubled + jitter), trial: false };
+        self.state = State::Ejected { illness, since: now, until: now.after(doubled + jitter), trial: false };
         self.ejections_in_a_row += 1;
         self.ejections += 1;
         self.in_a_row = 0;
