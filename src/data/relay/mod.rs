@@ -23,7 +23,7 @@ use super::{
     gate::{Admitted, route::body_fault},
     pool::{self, Lease, Second, Shown, Tries, UpstreamConnection},
     settle::{Metered, OpenRecord},
-    shard::deadlines::Awaited,
+    shard::deadlines::{Awaited, Deadlines},
 };
 use crate::{
     kernel::{
@@ -85,11 +85,7 @@ pub async fn exchange<'c>(
     let splice = head::splice_for(routed, chosen);
     let shows = Shows::prepare(cx, upstream, splice.as_ref()).await?;
     let deadlines = connection.deadlines.clone();
-    deadlines.arm(Awaited::Whole, cx.shard.sweeper.in_(cx.serving.limits.stream_max_timeout));
-    cx.link.works_for(Some(Work::Cancel(deadlines.kill().clone())));
-    if cx.link.gone.get() {
-        deadlines.kill().end();
-    }
+    attach(cx, &deadlines);
     let flags = Flags::default();
     let operation = routed.identified.incoming.route.operation;
     let head = head::upstream_head(cx, routed, upstream, splice.as_ref(), &shows);
@@ -104,9 +100,7 @@ pub async fn exchange<'c>(
         let download = pin!(down.run(&mut connection.reader, client));
         both(upload, download).await
     };
-    cx.link.works_for(None);
-    deadlines.disarm(Awaited::Read);
-    deadlines.disarm(Awaited::Whole);
+    detach(cx, &deadlines);
     let took = clock::mono().since(began);
     open.waited(took);
     let passed = deadlines.passed();
@@ -139,6 +133,21 @@ pub async fn exchange<'c>(
     }
     fill(cx, open, &down);
     conclude(cx, &down, ended, uploaded, passed, &prices, open)
+}
+
+/// From here on the upstream's connection ends when the client leaves, or when the exchange takes too long.
+fn attach(cx: &Exchange<'_>, deadlines: &Deadlines) {
+    deadlines.arm(Awaited::Whole, cx.shard.sweeper.in_(cx.serving.limits.stream_max_timeout));
+    cx.link.works_for(Some(Work::Cancel(deadlines.kill().clone())));
+    if cx.link.gone.get() {
+        deadlines.kill().end();
+    }
+}
+
+fn detach(cx: &Exchange<'_>, deadlines: &Deadlines) {
+    cx.link.works_for(None);
+    deadlines.disarm(Awaited::Read);
+    deadlines.disarm(Awaited::Whole);
 }
 
 /// Puts a connection by for the next request.
