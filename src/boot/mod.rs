@@ -5,6 +5,7 @@
 //! journal has been replayed. Deliberately absent: anything that happens per request.
 
 mod changes;
+mod identity;
 mod keys;
 mod plane;
 mod signals;
@@ -16,6 +17,8 @@ use crate::{
     control::{
         admin,
         config::{Config, ConfigError, Driver},
+        export::{self, ExportHealth},
+        identity::Refresher,
         journal::{Journal, JournalHandle, JournalOptions, Replay},
         keys::KeyStore,
         ledger::{Ledger, LedgerSink, SharedLedger},
@@ -25,7 +28,7 @@ use crate::{
     link::{gauges::ShardGauges, up},
     observe::{
         metrics::Metrics,
-        {JournalFigures, Sources},
+        {ExportFigures, ExportSource, JournalFigures, Sources},
     },
     sys::{affinity, open_files, probe, runtime, socket},
 };
@@ -94,6 +97,7 @@ pub fn serve(source: Source, ready: impl FnOnce(Addresses)) -> ExitCode {
 struct Started {
     plane: Arc<Plane>,
     journal: JournalHandle,
+    exports: Arc<ExportHealth>,
     metrics: Arc<Metrics>,
     ledger: SharedLedger,
     gauges: Vec<Arc<ShardGauges>>,
@@ -121,6 +125,7 @@ fn start(source: Source) -> Result<Started, BootError> {
     let admin_address = admin.local_addr().map_err(|e| other("admin address", e))?;
     let gauges: Vec<Arc<ShardGauges>> = (0..shards).map(|_| Arc::default()).collect();
     let health = journal.health();
+    let exports = Arc::<ExportHealth>::default();
     let metrics = Arc::new(Metrics::new(Sources {
         shards: gauges.clone(),
         upstreams: plane.upstreams(),
@@ -129,6 +134,7 @@ fn start(source: Source) -> Result<Started, BootError> {
             accepting: health.is_accepting(),
             lag_seconds: health.lag_seconds(now),
         }),
+        export: export_figures(&exports),
     }));
     config.upstreams.iter().for_each(|upstream| metrics.announce_upstream(&upstream.name));
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| up::door()).unzip();
@@ -150,8 +156,9 @@ fn start(source: Source) -> Result<Started, BootError> {
         };
         spawn_shard(setup)?;
     }
+    spawn_export(&config, &plane, &exports)?;
     let addresses = Addresses { clients, admin: admin_address, tls: config.listen.tls.is_some() };
-    Ok(Started { plane, journal, metrics, ledger, gauges, admin, addresses })
+    Ok(Started { plane, journal, exports, metrics, ledger, gauges, admin, addresses })
 }
 
 fn driver_of(config: &Config) -> runtime::Driver {
@@ -272,6 +279,25 @@ fn spawn_shard(setup: shard::Setup) -> Result<(), BootError> {
     thread.map(drop).map_err(|e| other("cannot start a shard's thread", e))
 }
 
+fn export_figures(health: &Arc<ExportHealth>) -> ExportSource {
+    let health = health.clone();
+    Arc::new(move |now| {
+        health.state().map(|status| ExportFigures {
+            lag_seconds: status.lag_seconds(now),
+            records: status.records,
+            failures: status.failures,
+        })
+    })
+}
+
+/// The export's thread. It is not waited for: a run that is cut short is taken up again at the next start.
+fn spawn_export(config: &Config, plane: &Arc<Plane>, health: &Arc<ExportHealth>) -> Result<(), BootError> {
+    let (store, plane, health) = (config.store.path.clone(), plane.clone(), health.clone());
+    let serve = move || export::serve(&store, &health, || plane.config().export.clone());
+    let thread = thread::Builder::new().name("weir-export".to_owned()).spawn(serve);
+    thread.map(drop).map_err(|e| other("cannot start the export's thread", e))
+}
+
 fn random_sequence() -> Result<u64, BootError> {
     let mut bytes = [0; 8];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| BootError::Other("no randomness from the system".to_owned()))?;
@@ -293,6 +319,7 @@ impl Started {
         let signals = signals::Signals::new().map_err(|e| other("signals", e))?;
         let (reload, reloads) = admin::reloads();
         let drain = Arc::new(tokio::sync::Notify::new());
+        let mut issuers = Refresher::new(self.plane.clone(), self.gauges.clone());
         let state = admin::AdminState {
             token: self.plane.admin_token(),
             ledger: self.ledger,
@@ -300,6 +327,7 @@ impl Started {
             door: self.plane.door(),
             shards: self.gauges,
             journal: self.journal.health(),
+            export: self.exports,
             changes: self.plane.changes().clone(),
             accounts: self.plane.accounts(),
             raise: self.plane.raise(),
@@ -318,8 +346,10 @@ impl Started {
         let plane = self.plane.clone();
         tokio::spawn(reloads.serve(move |by| plane.reload(by)));
         tokio::spawn(plane::keep_fresh(self.plane.clone()));
-        tokio::spawn(self.plane.credentials().keep());
-        self.plane.credentials().first().await;
+        let credentials = self.plane.credentials();
+        tokio::spawn(credentials.clone().keep());
+        tokio::join!(issuers.first(), credentials.first());
+        tokio::spawn(issuers.keep());
         signals::until_settled(&self.plane.door()).await;
         ready(self.addresses);
         let clean = signals::until_drained(signals, &self.plane, &reload, &drain).await;

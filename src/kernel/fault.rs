@@ -41,6 +41,8 @@ pub enum FaultKind {
     BadBody,
     /// No valid credential.
     Unauthenticated,
+    /// A token signed with a key that its issuer may have begun to use: it can be good in a moment.
+    TokenKeyUnknown,
     /// The key was revoked while its request was running.
     KeyRevoked,
     /// The key may not do this.
@@ -100,6 +102,7 @@ impl FaultKind {
             Self::BadHead(_) => "bad_head",
             Self::BadBody => "bad_body",
             Self::Unauthenticated => "unauthenticated",
+            Self::TokenKeyUnknown => "token_key_unknown",
             Self::KeyRevoked => "key_revoked",
             Self::Denied => "denied",
             Self::NotFound => "not_found",
@@ -134,6 +137,7 @@ impl FaultKind {
         matches!(
             self,
             Self::BudgetBusy
+                | Self::TokenKeyUnknown
                 | Self::RateLimited { .. }
                 | Self::Overloaded
                 | Self::UpstreamUnreachable

@@ -1,6 +1,7 @@
 //! What a shard shows of itself: plain atomics that one side writes.
 
 use super::board::UpstreamBoard;
+use crate::kernel::limits::ISSUERS_MAX;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// One figure; its shard writes, anybody reads.
@@ -65,6 +66,8 @@ pub struct ShardGauges {
     pub ticks: Gauge,
     /// How its upstreams are.
     pub upstreams: UpstreamBoard,
+    /// Tokens whose key was not known, ever, by the place of their issuer: the control plane fetches the keys anew.
+    pub unknown_token_keys: [Gauge; ISSUERS_MAX],
     /// Shard CPU time of the thread, microseconds, as of the last tick second.
     pub cpu_us: Gauge,
 }

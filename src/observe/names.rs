@@ -32,6 +32,12 @@ pub const BUDGET_REMAINING_USD: &str = "weir_budget_remaining_usd";
 pub const LEDGER_LAG_SECONDS: &str = "weir_ledger_lag_seconds";
 /// Client connections now, by shard.
 pub const SHARD_CONNECTIONS: &str = "weir_shard_connections";
+/// How far the export's destination is behind the journal, at most, seconds. Only where an export is configured.
+pub const EXPORT_LAG_SECONDS: &str = "weir_export_lag_seconds";
+/// Records exported by this process. Printed as `weir_export_records_total`.
+pub const EXPORT_RECORDS: &str = "weir_export_records";
+/// Runs of the export that failed. Printed as `weir_export_failures_total`.
+pub const EXPORT_FAILURES: &str = "weir_export_failures";
 /// Is the journal being written? 1 or 0.
 pub const JOURNAL_ACCEPTING: &str = "weir_journal_accepting";
 /// Requests that left no record because the ring to the journal was full. Printed as `weir_records_lost_total`.
@@ -44,10 +50,11 @@ pub const PANICS: &str = "weir_panics";
 pub const CONNECTIONS_REFUSED: &str = "weir_connections_refused";
 
 /// Every `reason` of `weir_refused_total`: the labels of `FaultKind`.
-pub const REFUSAL_REASONS: [&str; 19] = [
+pub const REFUSAL_REASONS: [&str; 20] = [
     "bad_head",
     "bad_body",
     "unauthenticated",
+    "token_key_unknown",
     "key_revoked",
     "denied",
     "not_found",
@@ -96,6 +103,7 @@ mod tests {
             FaultKind::BadHead(400),
             FaultKind::BadBody,
             FaultKind::Unauthenticated,
+            FaultKind::TokenKeyUnknown,
             FaultKind::KeyRevoked,
             FaultKind::Denied,
             FaultKind::NotFound,

@@ -30,6 +30,7 @@ pub use shards::ShardView;
 pub use upstreams::{UpstreamOnShard, UpstreamView};
 
 use super::{
+    export::ExportHealth,
     journal::{ChangeDesk, JournalHealth},
     keys::KeyDesk,
     ledger::SharedLedger,
@@ -60,6 +61,8 @@ pub struct AdminState {
     pub shards: Vec<Arc<ShardGauges>>,
     /// Whether the journal is written.
     pub journal: Arc<JournalHealth>,
+    /// How the export fares.
+    pub export: Arc<ExportHealth>,
     /// Where changes are handed in for the audit.
     pub changes: ChangeDesk,
     /// The budgets.

@@ -103,6 +103,7 @@ pub(crate) fn serve() -> Served {
             accepting: lag.is_accepting(),
             lag_seconds: lag.lag_seconds(now),
         }),
+        export: Arc::new(|_| None),
     };
     let (reload, receiver) = reloads();
     let (answer, hook) = tokio::sync::watch::channel(Ok(2));
@@ -113,6 +114,7 @@ pub(crate) fn serve() -> Served {
         door: Arc::new(DownDoor::new(snapshot(1), shards.len())),
         shards,
         journal: health,
+        export: Arc::default(),
         changes: journal.changes(),
         accounts: accounts(),
         raise: Arc::new(|_, _| Err(RaiseError::NoSuchBudget)),

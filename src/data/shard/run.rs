@@ -96,6 +96,7 @@ async fn live(setup: Setup) -> i32 {
         credentials: RefCell::default(),
         idle: RefCell::new(IdleConnections::default()),
         sessions: RefCell::default(),
+        tokens: RefCell::default(),
         callers: Callers::default(),
         sweeper: Sweeper::new(clock::mono()),
         kept_bytes: Rc::default(),

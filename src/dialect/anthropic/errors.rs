@@ -12,6 +12,8 @@ use serde_json::json;
 const BUSY_RETRY_SECONDS: u32 = 2;
 /// Seconds a client is asked to wait at a rate limit, at most: with more it gives up (contract.md §2.2).
 const RETRY_SECONDS_MAX: u32 = 60;
+/// Seconds a client is asked to wait while the keys of its token's issuer are being fetched.
+const KEYS_RETRY_SECONDS: u32 = 1;
 /// Seconds a client is asked to wait when we are full.
 const OVERLOADED_RETRY_SECONDS: u32 = 3;
 
@@ -20,7 +22,9 @@ pub fn status_and_type(kind: &FaultKind) -> (u16, &'static str) {
     match kind {
         FaultKind::BadHead(status) => (*status, "invalid_request_error"),
         FaultKind::BadBody => (400, "invalid_request_error"),
-        FaultKind::Unauthenticated | FaultKind::KeyRevoked => (401, "authentication_error"),
+        FaultKind::Unauthenticated | FaultKind::TokenKeyUnknown | FaultKind::KeyRevoked => {
+            (401, "authentication_error")
+        }
         FaultKind::Denied => (403, "permission_error"),
         FaultKind::NotFound => (404, "not_found_error"),
         FaultKind::MethodNotAllowed(_) => (405, "invalid_request_error"),
@@ -54,6 +58,10 @@ pub fn answer(fault: &Fault, id: RequestId, now_seconds: i64) -> Answer {
             answer.with("retry-after", (*retry_after_seconds).clamp(1, RETRY_SECONDS_MAX).to_string())
         }
         FaultKind::Overloaded => answer.with("retry-after", OVERLOADED_RETRY_SECONDS.to_string()),
+        // By then the issuer's keys have been asked for.
+        FaultKind::TokenKeyUnknown => {
+            answer.with("x-should-retry", "true").with("retry-after", KEYS_RETRY_SECONDS.to_string())
+        }
         // A client that retries a refused credential for minutes helps nobody (contract.md §2.4).
         FaultKind::Unauthenticated | FaultKind::KeyRevoked | FaultKind::Denied => {
             answer.with("x-should-retry", "false")

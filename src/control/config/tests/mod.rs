@@ -1,7 +1,9 @@
 //! One test per rule of the configuration language.
 
+mod export;
 mod golden;
 mod handshakes;
+mod identity;
 mod providers;
 mod refusals;
 mod rules;
