@@ -137,6 +137,7 @@ fn start(source: Source) -> Result<Started, BootError> {
     let exports = Arc::<ExportHealth>::default();
     let metrics = Arc::new(Metrics::new(Sources {
         shards: gauges.clone(),
+        upstreams: plane.upstreams(),
         accounts: plane.accounts(),
         registry: plane.registry(),
         journal: Arc::new(move |_| JournalFigures {

@@ -181,6 +181,12 @@ impl Plane {
         self.current.lock().accounts.registry().clone()
     }
 
+    /// The upstreams of whatever snapshot is newest.
+    pub fn upstreams(&self) -> crate::observe::Upstreams {
+        let door = self.door();
+        Arc::new(move || door.latest().upstreams.iter().map(|u| (u.name_id, u.name.to_string())).collect())
+    }
+
     /// Where changes are handed in for the audit.
     pub fn changes(&self) -> &ChangeDesk {
         &self.desks.changes

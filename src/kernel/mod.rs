@@ -22,6 +22,7 @@ pub mod numbers;
 pub mod policy;
 pub mod pricing;
 pub mod record;
+pub mod routing;
 pub mod rules;
 pub mod secret;
 pub mod sessions;

@@ -15,6 +15,15 @@ pub const GATEWAY_OVERHEAD_SECONDS: &str = "weir_gateway_overhead_seconds";
 pub const TTFB_SECONDS: &str = "weir_ttfb_seconds";
 /// Attempts at upstreams, by upstream and result. Printed as `weir_upstream_attempts_total`.
 pub const UPSTREAM_ATTEMPTS: &str = "weir_upstream_attempts";
+/// Shards that have an upstream ejected now, by upstream.
+pub const UPSTREAM_EJECTED: &str = "weir_upstream_ejected_shards";
+/// Ejections of an upstream, over all shards, by upstream. Printed as `weir_upstream_ejections_total`.
+pub const UPSTREAM_EJECTIONS: &str = "weir_upstream_ejections";
+/// Requests running at an upstream now, by upstream.
+pub const UPSTREAM_IN_FLIGHT: &str = "weir_upstream_in_flight";
+/// Failures of an upstream that were not tried elsewhere, since its retry budget was used up, by upstream. Printed as
+/// `weir_upstream_retries_denied_total`.
+pub const UPSTREAM_RETRIES_DENIED: &str = "weir_upstream_retries_denied";
 /// Refused requests, by reason. Printed as `weir_refused_total`.
 pub const REFUSED: &str = "weir_refused";
 /// Room left in each budget, US dollars, by scope.

@@ -13,8 +13,4 @@ fn a_limit_that_is_not_enforced_is_accepted() {
         let error = wrong(section);
         assert!(error.starts_with(start) && error.contains(part), "{error}");
     }
-    for strategy in ["weighted", "affinity"] {
-        let error = wrong_with("targets = ", &format!("strategy = \"{strategy}\"\ntargets = "));
-        assert!(error.starts_with("model[0].strategy: only \"ordered\""), "{error}");
-    }
 }
