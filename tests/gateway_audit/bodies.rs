@@ -289,6 +289,9 @@ fn a_kill_makes_half_a_body_whole_or_the_proof_fail() {
     let mut running = Connection::open(gateway.weir.clients());
     running.send(&request(&gateway, ALICE_KEY, "events=1000 gap_ms=20", &body_of(true, "running")));
     let cut = id_of(&running.read_head());
+    // What began before this one is in the journal when its record is.
+    let later = ask(&gateway, BOB_KEY, "events=3", &body);
+    record(&gateway, &id_of(&later));
     record(&gateway, &whole);
     gateway.weir.kill9();
     gateway.weir.restart();

@@ -1,11 +1,12 @@
 //! No secret and no prompt text in any log, the journal or the metrics, at the most talkative log level and on every kind of failure.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 
 use serde_json::json;
 
-use crate::fixture::{self, ALICE_KEY};
+use crate::fixture::{self, ALICE_KEY, Gateway};
 use crate::support::http::{self, Connection};
 use crate::support::{ADMIN_TOKEN, DEADLINE, PROVIDER_KEY, eventually};
 
@@ -22,6 +23,20 @@ fn files(directory: &Path, found: &mut Vec<(String, Vec<u8>)>) {
             found.push((path.display().to_string(), fs::read(&path).expect("a file")));
         }
     }
+}
+
+/// Asks, and reads whatever comes: some are answered by a reset in the middle of their answer.
+fn ask(gateway: &Gateway, key: &str, sim: &str, body: &str) {
+    let headers = [
+        ("x-api-key", key),
+        ("content-type", "application/json"),
+        ("anthropic-sim", sim),
+        ("connection", "close"),
+        ("x-own", PROMPT),
+    ];
+    let mut connection = Connection::open(gateway.weir.clients());
+    connection.send(&http::request_bytes(gateway.weir.clients(), "POST", "/v1/messages", &headers, body.as_bytes()));
+    let _reset = connection.stream().try_clone().expect("a socket").read_to_end(&mut Vec::new());
 }
 
 #[test]
@@ -49,26 +64,7 @@ fn a_prompt_or_a_credential_stands_in_a_log_the_journal_or_the_metrics() {
         (ALICE_KEY, "events=3", twice),
         (STRANGER, "events=3", message(false)),
     ];
-    for (key, sim, body) in &asked {
-        let headers = [
-            ("x-api-key", *key),
-            ("content-type", "application/json"),
-            ("anthropic-sim", sim),
-            ("connection", "close"),
-            ("x-own", PROMPT),
-        ];
-        let mut connection = Connection::open(gateway.weir.clients());
-        connection.send(&http::request_bytes(
-            gateway.weir.clients(),
-            "POST",
-            "/v1/messages",
-            &headers,
-            body.as_bytes(),
-        ));
-        // Some are answered by a reset, in the middle of their answer.
-        let mut rest = Vec::new();
-        let _reset = std::io::Read::read_to_end(&mut connection.stream().try_clone().expect("a socket"), &mut rest);
-    }
+    asked.iter().for_each(|(key, sim, body)| ask(&gateway, key, sim, body));
     eventually(DEADLINE, "every request has its record", || {
         let records = gateway.weir.admin_get("/admin/v1/requests")["data"].as_array().map(Vec::len);
         (records == Some(asked.len())).then_some(())

@@ -101,7 +101,6 @@ pub async fn exchange<'c>(
         let download = pin!(down.run(&mut connection.reader, client));
         both(upload, download).await
     };
-    open.answered(down.tap.take());
     detach(cx, &deadlines);
     let took = clock::mono().since(began);
     open.waited(took);
@@ -133,7 +132,7 @@ pub async fn exchange<'c>(
         let shown = kept.unwrap_or_else(|| Shown::Fault(fault_of(failure, down.status)));
         return Ok(Relayed::Failed(admitted, failure, shown));
     }
-    fill(cx, open, &down);
+    fill(cx, open, &mut down);
     conclude(cx, &down, ended, uploaded, passed, &prices, open)
 }
 
@@ -164,7 +163,8 @@ fn may_ask_again(cx: &Exchange<'_>) -> bool {
     cx.pipe.is_whole_so_far() && cx.pipe.failure().is_none() && !cx.link.gone.get() && !cx.link.revoked.get()
 }
 
-fn fill(cx: &Exchange<'_>, open: &mut OpenRecord, down: &Download<'_>) {
+fn fill(cx: &Exchange<'_>, open: &mut OpenRecord, down: &mut Download<'_>) {
+    open.answered(down.tap.take());
     let record = &mut open.record;
     record.request_bytes = cx.pipe.received();
     record.response_bytes = down.client_bytes;
