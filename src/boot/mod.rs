@@ -126,7 +126,7 @@ fn start(source: Source) -> Result<Started, BootError> {
     let gauges: Vec<Arc<ShardGauges>> = (0..shards).map(|_| Arc::default()).collect();
     let health = journal.health();
     let exports = Arc::<ExportHealth>::default();
-    let metrics = Arc::new(Metrics::new(Sources {
+    let mut metrics = Metrics::new(Sources {
         shards: gauges.clone(),
         accounts: plane.accounts(),
         journal: Arc::new(move |now| JournalFigures {
@@ -134,7 +134,9 @@ fn start(source: Source) -> Result<Started, BootError> {
             lag_seconds: health.lag_seconds(now),
         }),
         export: export_figures(&exports),
-    }));
+    });
+    metrics.watch_credentials(plane.credential_figures());
+    let metrics = Arc::new(metrics);
     config.upstreams.iter().for_each(|upstream| metrics.announce_upstream(&upstream.name));
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| up::door()).unzip();
     let sink = LedgerSink::new(ledger.clone(), metrics.clone(), names);
