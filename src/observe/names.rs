@@ -35,6 +35,8 @@ pub const CREDENTIAL_VALID: &str = "weir_upstream_credential_valid";
 pub const CREDENTIAL_REMAINING: &str = "weir_upstream_credential_remaining_seconds";
 /// Attempts to mint one, by upstream and result. Printed as `weir_upstream_credential_mints_total`.
 pub const CREDENTIAL_MINTS: &str = "weir_upstream_credential_mints";
+/// Age of the keys that an issuer of tokens publishes, as weir has them, seconds, by issuer; without any, since 1970.
+pub const TOKEN_KEYS_AGE_SECONDS: &str = "weir_token_keys_age_seconds";
 /// Is the journal being written? 1 or 0.
 pub const JOURNAL_ACCEPTING: &str = "weir_journal_accepting";
 /// Requests that left no record because the ring to the journal was full. Printed as `weir_records_lost_total`.
