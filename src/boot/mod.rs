@@ -135,7 +135,7 @@ fn start(source: Source) -> Result<Started, BootError> {
     let gauges: Vec<Arc<ShardGauges>> = (0..shards).map(|_| Arc::default()).collect();
     let (health, accepting) = (journal.health(), journal.health().accepting_flag());
     let exports = Arc::<ExportHealth>::default();
-    let metrics = Arc::new(Metrics::new(Sources {
+    let mut metrics = Metrics::new(Sources {
         shards: gauges.clone(),
         upstreams: plane.upstreams(),
         accounts: plane.accounts(),
@@ -146,7 +146,9 @@ fn start(source: Source) -> Result<Started, BootError> {
         }),
         export: export_figures(&exports),
         issuers: plane.issuers(),
-    }));
+    });
+    metrics.watch_credentials(plane.credential_figures());
+    let metrics = Arc::new(metrics);
     config.upstreams.iter().for_each(|upstream| metrics.announce_upstream(&upstream.name));
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| up::door_while(accepting.clone())).unzip();
     let sink = LedgerSink::new(ledger.clone(), metrics.clone(), names, Some(keeper));

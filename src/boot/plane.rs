@@ -8,7 +8,7 @@ use crate::{
         budget::{AccountBook, Raises},
         changes::{Actor, Change, kinds},
         config::{Callers, Config, ConfigError, Surroundings, build_snapshot},
-        credentials::CredentialKeeper,
+        credentials::{CredentialKeeper, CredentialState},
         identity::{IssuerBook, Source as KeySetSource},
         journal::ChangeDesk,
         keys::KeyStore,
@@ -26,7 +26,7 @@ use crate::{
         window::Window,
     },
     link::down::DownDoor,
-    observe::Accounts,
+    observe::{Accounts, CredentialFigures, Credentials},
     sys::clock,
 };
 use parking_lot::{Mutex, MutexGuard};
@@ -133,6 +133,22 @@ impl Plane {
     /// What mints upstream credentials.
     pub fn credentials(&self) -> Arc<CredentialKeeper> {
         self.credentials.clone()
+    }
+
+    /// How they are doing, for metrics.
+    pub fn credential_figures(&self) -> Credentials {
+        let keeper = self.credentials();
+        Arc::new(move || {
+            let now = clock::unix().seconds();
+            let figures = |state: CredentialState| CredentialFigures {
+                upstream: state.upstream,
+                valid: state.valid,
+                remaining_seconds: state.expires_at.map(|end| end - now),
+                minted: state.minted,
+                failed: state.failed,
+            };
+            keeper.states().into_iter().map(figures).collect()
+        })
     }
 
     pub fn admin_token(&self) -> AdminToken {

@@ -2,6 +2,7 @@
 
 use super::{
     Sources,
+    credentials::{CredentialScrape, Credentials},
     names::{self, LABEL_VALUES_MAX, OTHER, REFUSAL_REASONS, TOKEN_KINDS},
     scrape::Scrape,
 };
@@ -121,6 +122,11 @@ impl Metrics {
         r.register(names::GATEWAY_OVERHEAD_SECONDS, "Time of a request spent in weir itself", self.overhead.clone());
         r.register_collector(Box::new(Scrape::new(sources)));
         self
+    }
+
+    /// Shows the credentials of upstreams too.
+    pub fn watch_credentials(&mut self, credentials: Credentials) {
+        self.registry.register_collector(Box::new(CredentialScrape(credentials)));
     }
 
     fn zeros(&self) {

@@ -42,6 +42,12 @@ pub const EXPORT_LAG_SECONDS: &str = "weir_export_lag_seconds";
 pub const EXPORT_RECORDS: &str = "weir_export_records";
 /// Runs of the export that failed. Printed as `weir_export_failures_total`.
 pub const EXPORT_FAILURES: &str = "weir_export_failures";
+/// Can an upstream's minted credential be shown now? 1 or 0, by upstream.
+pub const CREDENTIAL_VALID: &str = "weir_upstream_credential_valid";
+/// How long it is still good, seconds, by upstream; absent where it has no end.
+pub const CREDENTIAL_REMAINING: &str = "weir_upstream_credential_remaining_seconds";
+/// Attempts to mint one, by upstream and result. Printed as `weir_upstream_credential_mints_total`.
+pub const CREDENTIAL_MINTS: &str = "weir_upstream_credential_mints";
 /// Age of the keys that an issuer of tokens publishes, as weir has them, seconds, by issuer; without any, since 1970.
 pub const TOKEN_KEYS_AGE_SECONDS: &str = "weir_token_keys_age_seconds";
 /// Is the journal being written? 1 or 0.

@@ -63,6 +63,8 @@ fn a_failing_token_endpoint_ends_what_is_still_good_or_is_never_asked_again() {
     let failed = eventually(DEADLINE, "the failure is seen while the last token is good", || {
         Some(gateway.credential()).filter(|state| state["last_error"].is_string())
     });
+    let failures = ["upstream=\"main\"", "result=\"failed\""];
+    assert!(gateway.weir.metric("weir_upstream_credential_mints_total", &failures) >= 1.0);
     assert!(failed["last_error"].as_str().is_some_and(|error| error.contains("500")), "{failed}");
     let ended = eventually(DEADLINE, "the last token ends", || {
         let answer = gateway.ask();
@@ -71,6 +73,8 @@ fn a_failing_token_endpoint_ends_what_is_still_good_or_is_never_asked_again() {
     assert_eq!(ended.status, 502, "{}", ended.text());
     assert!(ended.text().contains("no valid credential"), "{}", ended.text());
     assert_eq!(gateway.credential()["credential_valid"], false);
+    assert_eq!(gateway.weir.metric("weir_upstream_credential_valid", &["upstream=\"main\""]), 0.0);
+    assert!(gateway.weir.metric("weir_upstream_credential_remaining_seconds", &["upstream=\"main\""]) <= 0.0);
     let books = gateway.provider.books();
     let sent = books["entries"].as_array().expect("entries").iter().filter(|e| e["status"] == 401).count();
     assert_eq!(sent, 0, "what is known to have ended is not shown to the provider");
