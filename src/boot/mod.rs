@@ -135,16 +135,20 @@ fn start(source: Source) -> Result<Started, BootError> {
     let gauges: Vec<Arc<ShardGauges>> = (0..shards).map(|_| Arc::default()).collect();
     let (health, accepting) = (journal.health(), journal.health().accepting_flag());
     let exports = Arc::<ExportHealth>::default();
-    let metrics = Arc::new(Metrics::new(Sources {
+    let mut metrics = Metrics::new(Sources {
         shards: gauges.clone(),
+        upstreams: plane.upstreams(),
         accounts: plane.accounts(),
+        registry: plane.registry(),
         journal: Arc::new(move |_| JournalFigures {
             accepting: health.is_accepting(),
             lag_seconds: health.lag_seconds(),
         }),
         export: export_figures(&exports),
         issuers: plane.issuers(),
-    }));
+    });
+    metrics.watch_credentials(plane.credential_figures());
+    let metrics = Arc::new(metrics);
     config.upstreams.iter().for_each(|upstream| metrics.announce_upstream(&upstream.name));
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| up::door_while(accepting.clone())).unzip();
     let sink = LedgerSink::new(ledger.clone(), metrics.clone(), names, Some(keeper));
@@ -346,6 +350,7 @@ impl Started {
         let signals = signals::Signals::new().map_err(|e| other("signals", e))?;
         let (reload, reloads) = admin::reloads();
         let drain = Arc::new(tokio::sync::Notify::new());
+        let gauges = self.gauges.clone();
         let mut issuers = Refresher::new(self.plane.clone(), self.gauges.clone());
         let state = admin::AdminState {
             token: self.plane.admin_token(),
@@ -356,9 +361,10 @@ impl Started {
             journal: self.journal.health(),
             export: self.exports,
             changes: self.plane.changes().clone(),
-            accounts: self.plane.accounts(),
+            accounts: self.plane.all_accounts(),
             raise: self.plane.raise(),
             keys: self.plane.clone(),
+            credentials: self.plane.credentials(),
             reload: reload.clone(),
             drain: drain.clone(),
         };
@@ -375,7 +381,11 @@ impl Started {
         tokio::spawn(plane::keep_fresh(self.plane.clone()));
         let credentials = self.plane.credentials();
         tokio::spawn(credentials.clone().keep());
-        tokio::join!(issuers.first(), credentials.first());
+        let ((), minted) = tokio::join!(issuers.first(), credentials.first());
+        if minted {
+            // It is on every shard with its next tick.
+            signals::until_ticked(&gauges).await;
+        }
         tokio::spawn(issuers.keep());
         signals::until_settled(&self.plane.door()).await;
         ready(self.addresses);

@@ -154,6 +154,8 @@ pub struct Attempt {
     pub result: AttemptResult,
     /// How long it took, microseconds.
     pub duration_us: u64,
+    /// The upstream had the whole request and gave no answer: it may bill what nobody has seen.
+    pub maybe_billed: bool,
 }
 
 /// Written before the first byte goes upstream. If weir dies, this is what is left to close.

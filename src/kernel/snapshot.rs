@@ -238,10 +238,9 @@ impl Snapshot {
     }
 }
 
-#[cfg(test)]
 impl Snapshot {
-    /// A snapshot of nothing but rules, for tests.
-    pub(crate) fn of_rules(version: u64, rules: Rules, registry: Arc<Registry>) -> Self {
+    /// A snapshot of nothing but rules: nobody is known, nothing is served. For tests and measurements.
+    pub fn of_rules(version: u64, rules: Rules, registry: Arc<Registry>) -> Self {
         Self {
             version: SnapshotVersion(version),
             edge: EdgePolicy::default(),

@@ -1,5 +1,6 @@
 //! What a shard shows of itself: plain atomics that one side writes.
 
+use super::board::UpstreamBoard;
 use crate::kernel::limits::ISSUERS_MAX;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -69,6 +70,8 @@ pub struct ShardGauges {
     pub meters_gave_up: Gauge,
     /// Ticks since the start: a shard that hangs stops counting.
     pub ticks: Gauge,
+    /// How its upstreams are.
+    pub upstreams: UpstreamBoard,
     /// Tokens whose key was not known, ever, by the place of their issuer: the control plane fetches the keys anew.
     pub unknown_token_keys: [Gauge; ISSUERS_MAX],
     /// Shard CPU time of the thread, microseconds, as of the last tick second.

@@ -12,6 +12,7 @@ use crate::kernel::{
     keys::{KeyDigest, Retiring},
     limiter::Measure,
     limits::Limits,
+    models::Strategy,
     money::Nanos,
     policy::Pattern,
     pricing::{Multiplier, PriceOverride, UnknownPrice},
@@ -238,6 +239,10 @@ pub struct TargetConfig {
     pub upstream: String,
     /// The id to ask it for, where it differs from the model's.
     pub model: Option<String>,
+    /// Share of the traffic among targets of its rank; `None` for the upstream's own.
+    pub weight: Option<u32>,
+    /// Later ranks are asked when earlier ones take nothing.
+    pub rank: u16,
 }
 
 /// `[[model]]`.
@@ -247,8 +252,10 @@ pub struct ModelConfig {
     pub id: String,
     /// Other ids that mean it.
     pub aliases: Vec<String>,
-    /// Who serves it, in order.
+    /// Who serves it, as written.
     pub targets: Vec<TargetConfig>,
+    /// How one of them is chosen.
+    pub strategy: Strategy,
 }
 
 /// A key, from `[[key]]` or made at run time. The secret itself is not kept.

@@ -184,6 +184,7 @@ fn encode_attempt(attempt: &Attempt, names: &Names) -> AttemptV1 {
         status: u32::from(attempt.status),
         result: number(&RESULTS, attempt.result),
         duration_us: attempt.duration_us,
+        maybe_billed: attempt.maybe_billed,
     }
 }
 
@@ -339,6 +340,7 @@ impl Decoder {
                 status: status(attempt.status)?,
                 result: value(&RESULTS, attempt.result, "attempt result")?,
                 duration_us: attempt.duration_us,
+                maybe_billed: attempt.maybe_billed,
             };
             out.try_push(attempt).map_err(|_| DecodeError::TooManyAttempts)?;
         }

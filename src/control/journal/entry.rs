@@ -202,4 +202,6 @@ pub(super) struct AttemptV1 {
     pub result: u32,
     #[prost(uint64, tag = "4")]
     pub duration_us: u64,
+    #[prost(bool, tag = "5")]
+    pub maybe_billed: bool,
 }

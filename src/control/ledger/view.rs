@@ -14,6 +14,8 @@ pub struct AttemptView {
     pub result: &'static str,
     /// How long it took, microseconds.
     pub duration_us: u64,
+    /// The upstream had the whole request and gave no answer: it may bill what nobody has seen.
+    pub maybe_billed: bool,
 }
 
 /// A record with its names. What a request does not have is null.
@@ -105,6 +107,7 @@ impl RecordView {
             status: attempt.status,
             result: attempt.result.as_str(),
             duration_us: attempt.duration_us,
+            maybe_billed: attempt.maybe_billed,
         });
         Self {
             request_id: record.request_id.to_string(),

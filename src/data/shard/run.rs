@@ -98,12 +98,14 @@ async fn live(setup: Setup) -> i32 {
         expectations: RefCell::new(Expectations::default()),
         credentials: RefCell::default(),
         idle: RefCell::new(IdleConnections::default()),
+        sessions: RefCell::default(),
         tokens: RefCell::default(),
         callers: Callers::default(),
         sweeper: Sweeper::new(clock::mono()),
         bodies: RefCell::new(setup.bodies),
         kept_bytes: Rc::default(),
         sequence: Cell::new(setup.sequence),
+        chance: Cell::new(setup.sequence.rotate_left(17)),
         connections: Cell::new(0),
         running: Cell::new(0),
         serving: RefCell::new(serving),
@@ -174,6 +176,9 @@ async fn tick_on(shard: Rc<Shard>) {
             shard.gauges.replay_bytes.set(shard.kept_bytes.get() as u64);
             shard.gauges.body_lane_bytes.set(shard.bodies.borrow().waiting() as u64);
             shard.gauges.buffer_bytes.set(buf::lent_bytes() as u64);
+            let (serving, now) = (shard.serving(), shard.sweeper.now());
+            let upstreams = serving.watches().map(|(upstream, watch)| (upstream.name_id, watch));
+            shard.gauges.upstreams.write(upstreams, |row, watch| watch.show(row, now));
         }
         if count % POOL_TICKS == 0 {
             shard.standings.borrow_mut().tick(clock::mono());

@@ -25,6 +25,7 @@ fn attempt(names: &Names, seed: u64) -> Attempt {
         status: seed as u16,
         result: [Answered, Unreachable, TimedOut, Broken, Cancelled][seed as usize % 5],
         duration_us: seed,
+        maybe_billed: seed.is_multiple_of(3),
     }
 }
 
