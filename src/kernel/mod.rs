@@ -22,6 +22,7 @@ pub mod policy;
 pub mod pricing;
 pub mod record;
 pub mod rules;
+pub mod scope;
 pub mod secret;
 pub mod sessions;
 pub mod snapshot;

@@ -242,6 +242,7 @@ mod tests {
             registry: Arc::default(),
             journal: Arc::new(|_| JournalFigures { accepting: true, lag_seconds: 0.25 }),
             export: Arc::new(|_| Some(ExportFigures { lag_seconds: 1.5, records: 2, failures: 3 })),
+            issuers: Arc::new(Arc::default),
         }
     }
 
