@@ -18,7 +18,7 @@ use super::generator::workload::Workload;
 use super::generator::{self, RunOptions};
 use super::idle;
 use super::instructions::{self, InstructionsArgs};
-use super::provider::{self, BoundProvider, ProviderOptions};
+use super::provider::{self, BoundProvider, ProofOptions, ProviderOptions};
 use super::report::Comparison;
 
 /// How long the provider may take to close its books on answers that have arrived.
@@ -60,6 +60,18 @@ struct ProviderArgs {
     /// Accepted credential; repeat for several, leave out to accept any.
     #[arg(long = "api-key", value_name = "KEY")]
     api_keys: Vec<String>,
+    /// Takes signatures of AWS for this region and service.
+    #[arg(long, value_name = "REGION/SERVICE")]
+    sigv4: Option<String>,
+    /// Key of AWS that may sign; repeat for several.
+    #[arg(long = "aws-key", value_name = "ID:SECRET")]
+    aws_keys: Vec<String>,
+    /// Plays token endpoints and metadata servers, and takes what they issue; it lives so many seconds.
+    #[arg(long, value_name = "SECONDS")]
+    issue: Option<f64>,
+    /// Its clock is so many seconds ahead of the host's.
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
+    clock_ahead: i64,
     /// Seed of texts, ids and random failures.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -69,6 +81,9 @@ struct ProviderArgs {
     /// Keeps the raw request bodies in the entries.
     #[arg(long)]
     keep_bodies: bool,
+    /// Words in front of every request's script: what this provider is like by itself.
+    #[arg(long, default_value = "", value_name = "WORDS")]
+    script: String,
     /// No line on stderr for each refused request.
     #[arg(long)]
     quiet: bool,
@@ -213,14 +228,31 @@ fn block_on(work: impl Future<Output = Result<ExitCode, String>>) -> Result<Exit
 
 fn run_provider(args: ProviderArgs) -> Result<ExitCode, String> {
     let listen = args.listen;
+    let pair = |text: &String, between: char| text.split_once(between).map(|(a, b)| (a.to_owned(), b.to_owned()));
+    let proof = ProofOptions {
+        sigv4: match &args.sigv4 {
+            Some(text) => Some(pair(text, '/').ok_or("--sigv4 wants REGION/SERVICE")?),
+            None => None,
+        },
+        aws_keys: args
+            .aws_keys
+            .iter()
+            .map(|text| pair(text, ':').ok_or("--aws-key wants ID:SECRET"))
+            .collect::<Result<_, _>>()?,
+        issued_life: args.issue.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.1, 1e6))),
+    };
+    provider::set_ahead(args.clock_ahead);
+    args.script.parse::<provider::script::Script>().map_err(|e| format!("--script: {e}"))?;
     let options = ProviderOptions {
         listen,
         threads: args.threads,
         api_keys: args.api_keys,
+        proof,
         seed: args.seed,
         quiet: args.quiet,
         keep_entries: args.keep_entries,
         keep_bodies: args.keep_bodies,
+        script: args.script,
     };
     let handle = provider::start(options).map_err(|e| format!("cannot listen on {listen}: {e}"))?;
     println!("provider: ready http://{}", handle.addr());

@@ -10,8 +10,10 @@ use super::books::Outcome;
 use super::conn::{Conn, Gone};
 use super::exchange::{After, Exchange};
 use super::http::{self, Head, ReadError};
+use super::issuer;
 use super::message::{Message, input_tokens, quoted};
 use super::plan::Plan;
+use super::proof::Refusal;
 use super::reply::{self, BodyLength, ReplyHead};
 use super::script::{AfterWhole, ChunkMode, Cut, Fail, Script, ScriptError};
 use super::stream::{Ended, Stream};
@@ -59,10 +61,12 @@ impl Exchange<'_> {
             Ok(script) => script,
             Err(error) => return self.refuse(conn, 400, &format!("anthropic-sim: {error}")).await,
         };
-        if let Some(message) = self.credential_fault() {
-            return self.refuse(conn, 401, message).await;
+        if let Err(refusal) = self.state.proof.check(self.head, body) {
+            return self.refuse_proof(conn, refusal).await;
         }
         let path = self.head.target().split('?').next().unwrap_or_default();
+        // Foundry and Bedrock have the first-party surface below a path of their own.
+        let path = path.strip_prefix("/anthropic").unwrap_or(path);
         match (self.head.method(), path) {
             ("POST", "/v1/messages") => self.messages(conn, script, body).await,
             ("POST", "/v1/messages/count_tokens") => self.count_tokens(conn, &script, body).await,
@@ -79,15 +83,10 @@ impl Exchange<'_> {
         }
     }
 
-    fn credential_fault(&self) -> Option<&'static str> {
-        let keys = &self.state.options.api_keys;
-        let known = |given: &[u8]| keys.iter().any(|key| key.as_bytes() == given);
-        match self.credential() {
-            _ if keys.is_empty() || self.head.method() == "HEAD" => None,
-            None => Some("x-api-key header is required"),
-            Some(given) if known(given) => None,
-            Some(_) => Some("invalid x-api-key"),
-        }
+    async fn refuse_proof(&mut self, conn: &mut Conn, refusal: Refusal) -> After {
+        let Some(body) = refusal.body else { return self.refuse(conn, refusal.status, refusal.message).await };
+        let reply = JsonReply { status: refusal.status, body, extra: refusal.lines, ratelimits: false, close: false };
+        self.json(conn, &Script::default(), reply).await
     }
 
     fn ask(&mut self, script: &Script, body: &[u8], counting: bool) -> Result<Ask, String> {
@@ -219,8 +218,13 @@ impl Exchange<'_> {
     }
 
     async fn message(&mut self, conn: &mut Conn, script: &Script, ask: &Ask) -> After {
+        let mut usage = script.usage.clone();
+        if script.content.caches {
+            let prompt = usage.input_tokens.unwrap_or_else(|| input_tokens(ask.body_bytes));
+            self.state.standing.cached(self.head, &ask.model, prompt, &mut usage);
+        }
         let (id, tool_id) = (self.id("msg_01", 1), self.id("toolu_01", 2));
-        let message = Message::new(ask, &script.content, &script.usage, id, tool_id);
+        let message = Message::new(ask, &script.content, &usage, id, tool_id);
         if ask.stream {
             return self.sse(conn, script, &message).await;
         }
@@ -389,11 +393,11 @@ pub(super) async fn refuse_unread(conn: &mut Conn, state: &State, error: ReadErr
     }
     let body = reply::error_json(400, message, None, "req_none");
     // The connection ends either way.
-    let _ = plain(conn, 400, &body, true).await;
+    let _ = plain(conn, 400, &body, "", true).await;
     After::Close
 }
 
-async fn plain(conn: &mut Conn, status: u16, body: &[u8], close: bool) -> Result<(), Gone> {
+async fn plain(conn: &mut Conn, status: u16, body: &[u8], lines: &str, close: bool) -> Result<(), Gone> {
     let mut bytes = ReplyHead {
         status,
         request_id: "req_none",
@@ -403,14 +407,14 @@ async fn plain(conn: &mut Conn, status: u16, body: &[u8], close: bool) -> Result
         gzip: false,
         trailers: false,
         ratelimits: false,
-        extra: "",
+        extra: lines,
     }
     .write();
     bytes.extend_from_slice(body);
     conn.send(&bytes).await
 }
 
-/// The provider's own endpoints, which stay out of the books: `/sim/books`.
+/// Endpoints that stay out of the books: `/sim/books`, and those that issue credentials.
 pub(super) async fn sim(conn: &mut Conn, head: &Head, body: &mut Vec<u8>, state: &State) -> After {
     let read = match head.framing() {
         Ok(framing) => http::read_body(conn, framing, body).await,
@@ -418,6 +422,13 @@ pub(super) async fn sim(conn: &mut Conn, head: &Head, body: &mut Vec<u8>, state:
     };
     if read.is_err() {
         return After::Close;
+    }
+    let close = !head.keeps_alive();
+    if let Some((status, answer, lines)) = issuer::answer(head, body, state) {
+        return match plain(conn, status, &answer, lines, close).await {
+            Ok(()) if !close => After::KeepAlive,
+            _ => After::Close,
+        };
     }
     let (path, query) = head.target().split_once('?').unwrap_or((head.target(), ""));
     let parameter = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
@@ -434,8 +445,7 @@ pub(super) async fn sim(conn: &mut Conn, head: &Head, body: &mut Vec<u8>, state:
         _ => (404, Ok(br#"{"error":"use GET or DELETE /sim/books"}"#.to_vec())),
     };
     let Ok(answer) = answer else { return After::Close };
-    let close = !head.keeps_alive();
-    match plain(conn, status, &answer, close).await {
+    match plain(conn, status, &answer, "", close).await {
         Ok(()) if !close => After::KeepAlive,
         _ => After::Close,
     }

@@ -14,6 +14,7 @@ use super::books::{BilledUsage, Entry, Outcome};
 use super::clock;
 use super::conn::Conn;
 use super::http::{self, BodyFraming, Head, ReadError};
+use super::issuer;
 use super::script::{Script, ScriptError};
 
 /// Largest body buffer a connection keeps between requests.
@@ -74,7 +75,7 @@ async fn exchanges(conn: &mut Conn, state: &State) -> After {
             Err(ReadError::Gone) => return After::Close,
             Err(error) => return answer::refuse_unread(conn, state, error).await,
         }
-        let after = if head.target().starts_with("/sim/") {
+        let after = if issuer::is_apart(&head) {
             answer::sim(conn, &head, &mut body, state).await
         } else {
             exchange(conn, &head, &mut body, state).await
@@ -122,7 +123,7 @@ impl<'a> Exchange<'a> {
     }
 
     async fn walk(&mut self, conn: &mut Conn, body: &mut Vec<u8>) -> After {
-        let scripted = self.head.text("anthropic-sim").map(str::parse::<Script>);
+        let scripted = self.state.standing.script(self.head);
         if let Some(Ok(script)) = &scripted {
             self.full &= !script.content.lean;
             if script.status.early || script.status.early_close {

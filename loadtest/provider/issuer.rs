@@ -71,6 +71,10 @@ pub(super) fn answer(head: &Head, body: &[u8], state: &State) -> Option<(u16, Ve
                 _ => refuse("no session"),
             }
         }
+        ("GET", "/sim/msi/token") => match (head.text("x-identity-header"), query.contains("resource=https")) {
+            (Some(_), true) => json(issued.token("eyJ0.", life)),
+            _ => refuse("no x-identity-header or resource"),
+        },
         ("GET", "/sim/aws/credentials") => json(issued.aws_keys(life, "")),
         _ => None,
     }
@@ -87,7 +91,9 @@ fn is_endpoint(method: &str, path: &str) -> bool {
         "POST" => path == "/sim/google/token" || path.ends_with("/oauth2/v2.0/token"),
         "PUT" => path == "/latest/api/token",
         "GET" => {
-            path == "/sim/aws/credentials" || path.starts_with("/computeMetadata/") || path.starts_with("/latest/")
+            matches!(path, "/sim/aws/credentials" | "/sim/msi/token")
+                || path.starts_with("/computeMetadata/")
+                || path.starts_with("/latest/")
         }
         _ => false,
     }
@@ -111,7 +117,8 @@ impl Issued {
     fn aws_keys(&mut self, life: Duration, more: &str) -> String {
         let (number, end) = self.until(life);
         let id = format!("ASIAISSUED{number:010}");
-        let (secret, session) = (format!("issued-secret-{:016x}", fastrand::u64(..)), format!("issued-session-{number}"));
+        let (secret, session) =
+            (format!("issued-secret-{:016x}", fastrand::u64(..)), format!("issued-session-{number}"));
         let expiration = clock::rfc3339(end.div_ceil(1000));
         let answer = format!(
             r#"{{{more}"AccessKeyId":"{id}","SecretAccessKey":"{secret}","Token":"{session}","Expiration":"{expiration}"}}"#

@@ -21,10 +21,13 @@ mod clock;
 mod conn;
 mod exchange;
 mod http;
+mod issuer;
 mod message;
 mod plan;
+mod proof;
 mod reply;
 pub mod script;
+mod standing;
 mod stream;
 mod text;
 mod writer;
@@ -34,6 +37,8 @@ mod tests;
 
 pub use ask::fingerprint;
 pub use books::{BilledUsage, Books, Entry, ModelTotals, Outcome, Totals};
+pub use clock::set_ahead;
+pub use proof::ProofOptions;
 
 /// Entries kept unless said otherwise.
 pub const KEEP_ENTRIES_DEFAULT: usize = 100_000;
@@ -47,8 +52,10 @@ pub struct ProviderOptions {
     pub listen: SocketAddr,
     /// Threads, each with its own runtime and SO_REUSEPORT listener; at least one runs.
     pub threads: usize,
-    /// Accepted credentials, as `x-api-key` or bearer; empty accepts any and none.
+    /// Accepted keys, as `x-api-key`, `api-key` or bearer; empty accepts any and none, unless `proof` says otherwise.
     pub api_keys: Vec<String>,
+    /// Accepted signatures and tokens.
+    pub proof: ProofOptions,
     /// Seed of texts, ids and random failures.
     pub seed: u64,
     /// No line on stderr for refused requests.
@@ -57,6 +64,8 @@ pub struct ProviderOptions {
     pub keep_entries: usize,
     /// Keeps raw request bodies in the entries.
     pub keep_bodies: bool,
+    /// Words that stand in front of every request's script: what this provider is like by itself.
+    pub script: String,
 }
 
 impl Default for ProviderOptions {
@@ -65,10 +74,12 @@ impl Default for ProviderOptions {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             threads: 1,
             api_keys: Vec::new(),
+            proof: ProofOptions::default(),
             seed: 0,
             quiet: true,
             keep_entries: KEEP_ENTRIES_DEFAULT,
             keep_bodies: false,
+            script: String::new(),
         }
     }
 }
@@ -80,16 +91,22 @@ struct State {
     ledger: books::Ledger,
     corpus: text::Corpus,
     rings: plan::Rings,
+    standing: standing::Standing,
     requests: AtomicU64,
+    proof: proof::Proof,
 }
 
 impl State {
     fn new(options: ProviderOptions) -> State {
+        let standing = standing::Standing::default();
+        standing.set(&options.script);
         State {
+            standing,
             ledger: books::Ledger::new(options.keep_entries),
             corpus: text::Corpus::new(options.seed),
             rings: plan::Rings::default(),
             requests: AtomicU64::new(0),
+            proof: proof::Proof::new(options.api_keys.clone(), options.proof.clone()),
             options,
         }
     }
@@ -159,6 +176,11 @@ impl ProviderHandle {
     /// A snapshot of the books.
     pub fn books(&self) -> Books {
         self.state.ledger.since(0)
+    }
+
+    /// Replaces the words that stand in front of every request's script.
+    pub fn set_script(&self, words: &str) {
+        self.state.standing.set(words);
     }
 
     /// A snapshot of the entries whose index is above `since`, and the sums.

@@ -117,7 +117,10 @@ impl Proof {
         let (secret, token) = self.aws_key(id, head.text("x-amz-security-token"))?;
         let at = head.text("x-amz-date").unwrap_or_default();
         let Some(time) = amz_time(at).filter(|_| at.starts_with(date)) else {
-            return Err((INCOMPLETE, "Date must be in ISO-8601 'basic format', and the day of the credential's scope."));
+            return Err((
+                INCOMPLETE,
+                "Date must be in ISO-8601 'basic format', and the day of the credential's scope.",
+            ));
         };
         if time.abs_diff(clock::unix_ms() / 1000) > CLOCK_TOLERANCE_SECONDS {
             return Err((INVALID, "Signature expired: the time is not within 15 min. of the service's."));

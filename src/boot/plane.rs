@@ -4,10 +4,11 @@ use super::Source;
 use crate::{
     control::{
         admin::{AdminToken, RaiseAsk, RaiseError, ReloadError, ReloadReply},
+        bodies::BodyDesk,
         budget::{AccountBook, Raises},
         changes::{Actor, Change, kinds},
         config::{Callers, Config, ConfigError, Surroundings, build_snapshot},
-        credentials::CredentialKeeper,
+        credentials::{CredentialKeeper, CredentialState},
         identity::{IssuerBook, Source as KeySetSource},
         journal::ChangeDesk,
         keys::KeyStore,
@@ -25,7 +26,7 @@ use crate::{
         window::Window,
     },
     link::down::DownDoor,
-    observe::Accounts,
+    observe::{Accounts, CredentialFigures, Credentials},
     sys::clock,
 };
 use parking_lot::{Mutex, MutexGuard};
@@ -43,12 +44,20 @@ pub(super) struct Plane {
     fixed: Fixed,
     door: Arc<DownDoor>,
     credentials: Arc<CredentialKeeper>,
-    changes: ChangeDesk,
+    desks: Desks,
     raising: Mutex<()>,
     /// Taken before `current`, and held while a change of keys is written to disk.
     keys: Mutex<KeyStore>,
     /// Never held while something is awaited of disk or network: a revocation needs it.
     current: Mutex<Current>,
+}
+
+/// What runs beside and is told of changes.
+pub(super) struct Desks {
+    /// The audit.
+    pub changes: ChangeDesk,
+    /// The store of bodies.
+    pub bodies: BodyDesk,
 }
 
 struct Current {
@@ -87,7 +96,7 @@ impl Plane {
         ledger: SharedLedger,
         shards: usize,
         keys: KeyStore,
-        changes: ChangeDesk,
+        desks: Desks,
         checked: &Config,
     ) -> Result<Self, Vec<ConfigError>> {
         let config = Arc::new(source.load()?);
@@ -106,7 +115,7 @@ impl Plane {
         Ok(Self {
             fixed: Fixed::of(checked),
             door: Arc::new(DownDoor::new(Arc::new(first), shards)),
-            changes,
+            desks,
             raising: Mutex::default(),
             keys: Mutex::new(keys),
             current: Mutex::new(Current { config, issuers, accounts, replaced: Vec::new() }),
@@ -124,6 +133,22 @@ impl Plane {
     /// What mints upstream credentials.
     pub fn credentials(&self) -> Arc<CredentialKeeper> {
         self.credentials.clone()
+    }
+
+    /// How they are doing, for metrics.
+    pub fn credential_figures(&self) -> Credentials {
+        let keeper = self.credentials();
+        Arc::new(move || {
+            let now = clock::unix().seconds();
+            let figures = |state: CredentialState| CredentialFigures {
+                upstream: state.upstream,
+                valid: state.valid,
+                remaining_seconds: state.expires_at.map(|end| end - now),
+                minted: state.minted,
+                failed: state.failed,
+            };
+            keeper.states().into_iter().map(figures).collect()
+        })
     }
 
     pub fn admin_token(&self) -> AdminToken {
@@ -172,9 +197,15 @@ impl Plane {
         self.current.lock().accounts.registry().clone()
     }
 
+    /// The upstreams of whatever snapshot is newest.
+    pub fn upstreams(&self) -> crate::observe::Upstreams {
+        let door = self.door();
+        Arc::new(move || door.latest().upstreams.iter().map(|u| (u.name_id, u.name.to_string())).collect())
+    }
+
     /// Where changes are handed in for the audit.
     pub fn changes(&self) -> &ChangeDesk {
-        &self.changes
+        &self.desks.changes
     }
 
     /// The turn of whoever raises a budget.
@@ -232,6 +263,8 @@ impl Plane {
         let surroundings = Surroundings::look_up(&config, &self.names, &self.credentials)?;
         let keys = self.keys();
         check_keys(&config, &keys)?;
+        // Before a shard hears that bodies are wanted.
+        self.desks.bodies.configure(config.audit.body_settings());
         let mut current = self.current.lock();
         current.config = Arc::new(config);
         self.credentials.retain(&current.config);

@@ -3,10 +3,14 @@
 use super::{changes, plane::Plane};
 use crate::{
     control::{admin::ReloadSender, changes::Actor},
-    link::down::{DownDoor, Phase},
+    link::{
+        down::{DownDoor, Phase},
+        gauges::ShardGauges,
+    },
 };
 use std::{
     io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::{
@@ -24,6 +28,16 @@ const HURRY: Duration = Duration::from_secs(3);
 /// Waits until every shard serves the newest snapshot.
 pub(super) async fn until_settled(door: &DownDoor) {
     while !door.settled() {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Waits until every shard has ticked, and has seen what was published before.
+pub(super) async fn until_ticked(shards: &[Arc<ShardGauges>]) {
+    let ticks = || shards.iter().map(|shard| shard.ticks.get()).collect::<Vec<_>>();
+    let before = ticks();
+    // The tick under way may have looked already.
+    while ticks().iter().zip(&before).any(|(now, before)| *now < before + 2) {
         tokio::time::sleep(LOOK).await;
     }
 }

@@ -1,8 +1,10 @@
 //! Metric names, histograms, logs.
 
+mod credentials;
 pub mod log;
 pub mod metrics;
 pub mod names;
 mod scrape;
 
-pub use scrape::{Accounts, ExportFigures, ExportSource, JournalFigures, Sources};
+pub use credentials::{CredentialFigures, Credentials};
+pub use scrape::{Accounts, ExportFigures, ExportSource, JournalFigures, Sources, Upstreams};

@@ -15,6 +15,15 @@ pub const GATEWAY_OVERHEAD_SECONDS: &str = "weir_gateway_overhead_seconds";
 pub const TTFB_SECONDS: &str = "weir_ttfb_seconds";
 /// Attempts at upstreams, by upstream and result. Printed as `weir_upstream_attempts_total`.
 pub const UPSTREAM_ATTEMPTS: &str = "weir_upstream_attempts";
+/// Shards that have an upstream ejected now, by upstream.
+pub const UPSTREAM_EJECTED: &str = "weir_upstream_ejected_shards";
+/// Ejections of an upstream, over all shards, by upstream. Printed as `weir_upstream_ejections_total`.
+pub const UPSTREAM_EJECTIONS: &str = "weir_upstream_ejections";
+/// Requests running at an upstream now, by upstream.
+pub const UPSTREAM_IN_FLIGHT: &str = "weir_upstream_in_flight";
+/// Failures of an upstream that were not tried elsewhere, since its retry budget was used up, by upstream. Printed as
+/// `weir_upstream_retries_denied_total`.
+pub const UPSTREAM_RETRIES_DENIED: &str = "weir_upstream_retries_denied";
 /// Refused requests, by reason. Printed as `weir_refused_total`.
 pub const REFUSED: &str = "weir_refused";
 /// Room left in each budget, US dollars, by scope.
@@ -33,6 +42,12 @@ pub const EXPORT_LAG_SECONDS: &str = "weir_export_lag_seconds";
 pub const EXPORT_RECORDS: &str = "weir_export_records";
 /// Runs of the export that failed. Printed as `weir_export_failures_total`.
 pub const EXPORT_FAILURES: &str = "weir_export_failures";
+/// Can an upstream's minted credential be shown now? 1 or 0, by upstream.
+pub const CREDENTIAL_VALID: &str = "weir_upstream_credential_valid";
+/// How long it is still good, seconds, by upstream; absent where it has no end.
+pub const CREDENTIAL_REMAINING: &str = "weir_upstream_credential_remaining_seconds";
+/// Attempts to mint one, by upstream and result. Printed as `weir_upstream_credential_mints_total`.
+pub const CREDENTIAL_MINTS: &str = "weir_upstream_credential_mints";
 /// Age of the keys that an issuer of tokens publishes, as weir has them, seconds, by issuer; without any, since 1970.
 pub const TOKEN_KEYS_AGE_SECONDS: &str = "weir_token_keys_age_seconds";
 /// Is the journal being written? 1 or 0.
@@ -41,6 +56,12 @@ pub const JOURNAL_ACCEPTING: &str = "weir_journal_accepting";
 pub const RECORDS_LOST: &str = "weir_records_lost";
 /// Answers whose metering was given up. Printed as `weir_meters_gave_up_total`.
 pub const METERS_GAVE_UP: &str = "weir_meters_gave_up";
+/// Requests refused because their bodies could not be stored. Printed as `weir_bodies_refused_total`.
+pub const BODIES_REFUSED: &str = "weir_bodies_refused";
+/// Requests whose bodies should have been stored, and were dropped. Printed as `weir_bodies_dropped_total`.
+pub const BODIES_DROPPED: &str = "weir_bodies_dropped";
+/// Bytes of bodies waiting to be stored.
+pub const BODIES_WAITING_BYTES: &str = "weir_bodies_waiting_bytes";
 /// Connections ended by a panic. Printed as `weir_panics_total`.
 pub const PANICS: &str = "weir_panics";
 /// Client connections turned away. Printed as `weir_connections_refused_total`.

@@ -1,5 +1,5 @@
-//! The admin listener (interface.md §4): liveness, metrics, usage, budgets, limits, keys, records, changes, shards, reload,
-//! drain.
+//! The admin listener (interface.md §4): liveness, metrics, usage, budgets, limits, keys, records, changes, shards,
+//! upstreams, reload, drain.
 //!
 //! `organizations` gives the same figures in the shapes of Anthropic's Admin API, errors included.
 //!
@@ -12,6 +12,7 @@ mod answer;
 mod auth;
 mod budgets;
 mod commands;
+mod credentials;
 mod health;
 mod keys;
 mod limits;
@@ -19,6 +20,7 @@ mod organizations;
 mod raise;
 mod records;
 mod shards;
+mod upstreams;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -26,11 +28,14 @@ pub(crate) mod tests;
 pub use auth::AdminToken;
 pub use budgets::BudgetView;
 pub use commands::{ReloadError, ReloadReceiver, ReloadReply, ReloadSender, reloads};
+pub use credentials::CredentialView;
 pub use limits::LimitView;
 pub use raise::{Raise, RaiseAsk, RaiseError};
 pub use shards::ShardView;
+pub use upstreams::{UpstreamOnShard, UpstreamView};
 
 use super::{
+    credentials::CredentialKeeper,
     export::ExportHealth,
     journal::{ChangeDesk, JournalHealth},
     keys::KeyDesk,
@@ -72,6 +77,8 @@ pub struct AdminState {
     pub raise: Raise,
     /// Where keys are made and revoked.
     pub keys: Arc<dyn KeyDesk>,
+    /// What mints the upstreams' credentials.
+    pub credentials: Arc<CredentialKeeper>,
     /// Where a reload is asked for.
     pub reload: ReloadSender,
     /// Told once the phase is `Draining`, so that whoever waits for signals wakes up.
@@ -88,6 +95,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/budgets/raise", post(raise::raise))
         .route("/limits", get(limits::limits))
         .route("/shards", get(shards::shards))
+        .route("/upstreams", get(upstreams::upstreams))
         .route("/reload", post(commands::reload))
         .route("/drain", post(commands::drain))
         .route("/keys", get(keys::list).post(keys::create))

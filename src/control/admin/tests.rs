@@ -97,6 +97,7 @@ pub(crate) fn serve() -> Served {
     let lag = health.clone();
     let sources = Sources {
         shards: shards.clone(),
+        upstreams: Arc::new(Vec::new),
         accounts: accounts(),
         registry: Arc::default(),
         journal: Arc::new(move |_| JournalFigures { accepting: lag.is_accepting(), lag_seconds: lag.lag_seconds() }),
@@ -117,6 +118,7 @@ pub(crate) fn serve() -> Served {
         accounts: accounts(),
         raise: Arc::new(|_, _| Err(RaiseError::NoSuchBudget)),
         keys: Arc::new(keys::Desk::new(directory.path())),
+        credentials: Arc::default(),
         reload,
         drain: Arc::default(),
     };

@@ -21,7 +21,13 @@ use crate::{
 };
 use parking_lot::Mutex;
 use renewal::Renewal;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 /// How often renewals and refusals are looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -70,6 +76,7 @@ struct Entry {
     slot: Arc<CredentialSlot>,
     renewal: Mutex<Renewal>,
     last_error: Mutex<Option<String>>,
+    failed: AtomicU64,
 }
 
 /// How an upstream's credential is doing, for operators.
@@ -84,6 +91,8 @@ pub struct CredentialState {
     pub expires_at: Option<i64>,
     /// How many have been minted.
     pub minted: u64,
+    /// How many attempts have failed.
+    pub failed: u64,
     /// Why the last attempt failed; `None` after one that did not.
     pub last_error: Option<String>,
     /// The upstream's clock is ahead of ours by so many seconds, as far as is known.
@@ -134,7 +143,11 @@ impl CredentialKeeper {
     }
 
     /// Waits until everything has been minted once, or has failed once, or it takes too long: a start that is ready can serve.
-    pub async fn first(&self) {
+    /// False if there is nothing to wait for.
+    pub async fn first(&self) -> bool {
+        if self.entries.lock().is_empty() {
+            return false;
+        }
         let tried = async {
             while self.entries.lock().iter().any(|entry| !entry.renewal.lock().was_tried()) {
                 tokio::time::sleep(LOOK).await;
@@ -145,6 +158,7 @@ impl CredentialKeeper {
                 "some upstream credentials are still being fetched; their upstreams serve once they are there"
             );
         }
+        true
     }
 
     fn look(&self) {
@@ -180,7 +194,7 @@ impl Entry {
             slot.publish(Shown::Keys(keys), None);
             renewal.never();
         }
-        Self { wanted, slot, renewal: Mutex::new(renewal), last_error: Mutex::default() }
+        Self { wanted, slot, renewal: Mutex::new(renewal), last_error: Mutex::default(), failed: AtomicU64::new(0) }
     }
 
     fn is_due(&self, now: crate::kernel::time::MonoUs) -> bool {
@@ -206,6 +220,7 @@ impl Entry {
                 let valid = self.slot.latest().is_some_and(|grant| grant.is_valid(now));
                 tracing::warn!(upstream = %name, source, valid, error, "no credential could be minted; the last one serves while it is valid");
                 *self.last_error.lock() = Some(error);
+                self.failed.fetch_add(1, Relaxed);
             }
         }
     }
@@ -234,6 +249,7 @@ impl Entry {
             valid: grant.as_ref().is_some_and(|grant| grant.is_valid(now_seconds)),
             expires_at: grant.as_ref().and_then(|grant| grant.expires_at),
             minted: grant.as_ref().map_or(0, |grant| grant.version),
+            failed: self.failed.load(Relaxed),
             last_error: self.last_error.lock().clone(),
             clock_skew_seconds: self.slot.skew_seconds(),
         }

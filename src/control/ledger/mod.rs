@@ -50,7 +50,7 @@ use crate::kernel::{
 use cells::{CellKey, Class};
 use parking_lot::RwLock;
 use rollup::HOUR_SECONDS;
-use spend::Spend;
+use spend::{Spend, Spent};
 use std::sync::Arc;
 
 /// Cells kept before old hours are folded together; some 200 bytes each.
@@ -88,7 +88,9 @@ impl Ledger {
         let mut spend = Spend::default();
         for (hour, cells) in &now.rollup.slots {
             for (key, sums) in cells.iter() {
-                spend.add(key.principal, &key.session, hour * HOUR_SECONDS, sums.cost, &now.names);
+                let (began_seconds, cost) = (hour * HOUR_SECONDS, sums.cost);
+                let spent = Spent { principal: key.principal, session: &key.session, began_seconds, cost };
+                spend.add(&spent, &now.names);
             }
         }
         Self { now, spend }
@@ -122,7 +124,8 @@ impl Ledger {
             session: record.session.as_str().into(),
         };
         let (began, sums) = (record.started_at.seconds(), Sums::of(record));
-        self.spend.add(record.principal, &record.session, began, record.cost, &now.names);
+        let (principal, session, cost) = (record.principal, record.session.as_str(), record.cost);
+        self.spend.add(&Spent { principal, session, began_seconds: began, cost }, &now.names);
         now.minutes.add(began, key.clone(), &sums);
         now.rollup.add(began, key, &sums);
     }

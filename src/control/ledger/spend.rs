@@ -10,6 +10,18 @@ use std::{
 
 const DAY_SECONDS: i64 = 86_400;
 
+/// What one request cost, or several of one session that began in the same hour.
+pub(super) struct Spent<'a> {
+    /// Whose.
+    pub principal: Option<PrincipalId>,
+    /// Its session; empty where it had none, or where old hours have been folded.
+    pub session: &'a str,
+    /// When it began, Unix seconds.
+    pub began_seconds: i64,
+    /// What it cost.
+    pub cost: Nanos,
+}
+
 /// Sums by scope and day.
 #[derive(Default)]
 pub(super) struct Spend {
@@ -22,30 +34,23 @@ pub(super) struct Spend {
 }
 
 impl Spend {
-    /// Books what a principal spent on a request, or on several, that began at this Unix second.
-    pub fn add(
-        &mut self,
-        principal: Option<PrincipalId>,
-        session: &str,
-        began_seconds: i64,
-        cost: Nanos,
-        names: &Names,
-    ) {
-        if cost == Nanos::ZERO {
+    /// Books what was spent.
+    pub fn add(&mut self, spent: &Spent<'_>, names: &Names) {
+        if spent.cost == Nanos::ZERO {
             return;
         }
-        if !self.places.contains_key(&principal) {
-            let places = scopes_of(principal, names).into_iter().map(|scope| self.place(scope)).collect();
-            self.places.insert(principal, places);
+        if !self.places.contains_key(&spent.principal) {
+            let places = scopes_of(spent.principal, names).into_iter().map(|scope| self.place(scope)).collect();
+            self.places.insert(spent.principal, places);
         }
-        if let Some(id) = principal
-            && !session.is_empty()
+        if let Some(id) = spent.principal
+            && !spent.session.is_empty()
         {
-            self.sessions.add(&names.principal_of(id), session, began_seconds, cost);
+            self.sessions.add(&names.principal_of(id), spent.session, spent.began_seconds, spent.cost);
         }
-        let day = began_seconds.div_euclid(DAY_SECONDS);
-        for place in self.places.get(&principal).into_iter().flatten() {
-            *self.days[*place].entry(day).or_default() += cost;
+        let day = spent.began_seconds.div_euclid(DAY_SECONDS);
+        for place in self.places.get(&spent.principal).into_iter().flatten() {
+            *self.days[*place].entry(day).or_default() += spent.cost;
         }
     }
 
