@@ -41,6 +41,8 @@ pub enum FaultKind {
     BadBody,
     /// No valid credential.
     Unauthenticated,
+    /// The client signed its request itself instead of sending a gateway key: its settings lack a word.
+    SignedByClient,
     /// The key was revoked while its request was running.
     KeyRevoked,
     /// The key may not do this.
@@ -100,6 +102,7 @@ impl FaultKind {
             Self::BadHead(_) => "bad_head",
             Self::BadBody => "bad_body",
             Self::Unauthenticated => "unauthenticated",
+            Self::SignedByClient => "signed_by_client",
             Self::KeyRevoked => "key_revoked",
             Self::Denied => "denied",
             Self::NotFound => "not_found",
