@@ -1,12 +1,13 @@
 //! What every part of weir shares: ids, money, usage, pricing, policy, limits, faults, snapshots, records.
 //!
-//! Invariants: pure. No I/O, no clock, no async, no global state; time comes in as an argument. `account` and
-//! `limiter` hold atomics, since all shards share a budget account or a rate limit, but every function on them is a plain
-//! computation.
+//! Invariants: pure. No I/O, no clock, no async, no global state; time comes in as an argument. `account`,
+//! `limiter` and `credential` hold atomics, since all shards share a budget account, a rate limit or a token, but every function
+//! on them is a plain computation.
 //! Deliberately absent: anything that knows a wire format (that is `dialect` and `wire`) or a runtime (`sys`).
 
 pub mod account;
 pub mod catalogue;
+pub mod credential;
 pub mod fault;
 pub mod ids;
 pub mod keys;

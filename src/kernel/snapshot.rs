@@ -2,6 +2,7 @@
 
 use super::{
     account::{Account, Mode},
+    credential::Credential,
     ids::SnapshotVersion,
     ids::UpstreamIx,
     keys::KeyTable,
@@ -11,7 +12,6 @@ use super::{
     names::NameId,
     pricing::PriceBook,
     record::Format,
-    secret::Secret,
 };
 use ipnet::IpNet;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -78,6 +78,10 @@ pub enum Provider {
     Anthropic,
     /// Bedrock runtime, InvokeModel.
     Bedrock,
+    /// Bedrock runtime, its native Messages endpoint (contract.md §5.1).
+    BedrockMessages,
+    /// Bedrock Mantle, native Messages on a host of its own (contract.md §5.1).
+    BedrockMantle,
     /// Vertex AI, rawPredict.
     Vertex,
     /// Microsoft Foundry.
@@ -90,9 +94,32 @@ impl Provider {
     /// The API format it speaks.
     pub fn format(self) -> Format {
         match self {
-            Self::Anthropic | Self::Foundry | Self::AnthropicAws => Format::Anthropic,
+            Self::Anthropic | Self::BedrockMessages | Self::BedrockMantle | Self::Foundry | Self::AnthropicAws => {
+                Format::Anthropic
+            }
             Self::Bedrock => Format::Bedrock,
             Self::Vertex => Format::Vertex,
+        }
+    }
+
+    /// Its name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Anthropic => "anthropic",
+            Self::Bedrock | Self::BedrockMessages | Self::BedrockMantle => "bedrock",
+            Self::Vertex => "vertex",
+            Self::Foundry => "foundry",
+            Self::AnthropicAws => "anthropic_aws",
+        }
+    }
+
+    /// The name that signatures for it carry; `None` where nothing is signed (contract.md §5.1).
+    pub fn signing_service(self) -> Option<&'static str> {
+        match self {
+            Self::Bedrock | Self::BedrockMessages => Some("bedrock"),
+            Self::BedrockMantle => Some("bedrock-mantle"),
+            Self::AnthropicAws => Some("aws-external-anthropic"),
+            Self::Anthropic | Self::Vertex | Self::Foundry => None,
         }
     }
 }
@@ -105,15 +132,6 @@ pub enum OnAbort {
     Cancel,
     /// It is read on for at most so long, so that the provider's last counts are known; it costs what it costs.
     Drain(Duration),
-}
-
-/// The credential weir shows an upstream, as a header.
-#[derive(Clone)]
-pub struct UpstreamCredential {
-    /// Header name, lower case.
-    pub name: &'static str,
-    /// Header value.
-    pub value: Secret<Box<[u8]>>,
 }
 
 /// One upstream account.
@@ -136,7 +154,11 @@ pub struct Upstream {
     /// Trusted roots if TLS is spoken; `None` for plain HTTP.
     pub tls_roots: Option<Arc<rustls::RootCertStore>>,
     /// What we show it.
-    pub credential: Option<UpstreamCredential>,
+    pub credential: Credential,
+    /// Region or location; empty where the provider has none.
+    pub region: Box<str>,
+    /// Google Cloud project; empty for the others.
+    pub project: Box<str>,
     /// Instead of the general limit.
     pub connect_timeout: Option<Duration>,
     /// What becomes of a stream whose client went away.

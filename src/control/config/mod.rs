@@ -14,6 +14,7 @@ mod limits;
 mod listen;
 mod models;
 mod pricing;
+mod providers;
 mod rate_limits;
 mod reader;
 mod refused;

@@ -279,6 +279,27 @@ impl<'a> Reader<'a> {
         Some(texts)
     }
 
+    /// A table of texts whose names are the operator's own: each with its path.
+    pub(super) fn named_texts(&self, key: &'static str) -> Vec<(&'a str, String, &'a str)> {
+        let table = match self.get(key) {
+            None => return Vec::new(),
+            Some(Value::Table(table)) => table,
+            Some(other) => {
+                self.mistyped(key, other, &format!("{key} = {{ \"name\" = \"value\" }}"));
+                return Vec::new();
+            }
+        };
+        let mut texts = Vec::with_capacity(table.len());
+        for (name, value) in table {
+            let item = format!("{key}.{}", shown_key(name));
+            match value {
+                Value::String(text) => texts.push((name.as_str(), item, text.as_str())),
+                other => self.mistyped(&item, other, "a text in quotes"),
+            }
+        }
+        texts
+    }
+
     /// A table of this table.
     pub(super) fn table(&self, key: &'static str) -> Option<Reader<'a>> {
         match self.get(key)? {

@@ -18,7 +18,11 @@ impl Reader<'_> {
 
     /// Reads a secret if it is there.
     pub(super) fn secret(&self, key: &'static str) -> Option<Secret<String>> {
-        let written = self.text(key)?;
+        self.secret_behind(key, self.text(key)?)
+    }
+
+    /// Reads what a written reference stands for; `key` is where it is written.
+    pub(super) fn secret_behind(&self, key: &str, written: &str) -> Option<Secret<String>> {
         let reference = written.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
         let Some(reference) = reference.filter(|name| !name.is_empty() && !name.contains(['$', '{', '}'])) else {
             let mend =
@@ -39,7 +43,7 @@ impl Reader<'_> {
         Some(Secret::new(value))
     }
 
-    fn secret_from_environment(&self, key: &'static str, name: &str) -> Option<String> {
+    fn secret_from_environment(&self, key: &str, name: &str) -> Option<String> {
         let value = (self.context().env)(name);
         if value.is_none() {
             self.error(
@@ -51,7 +55,7 @@ impl Reader<'_> {
         value
     }
 
-    fn secret_from_file(&self, key: &'static str, path: &str) -> Option<String> {
+    fn secret_from_file(&self, key: &str, path: &str) -> Option<String> {
         let path = self.context().resolve(path);
         let read = std::fs::metadata(&path).and_then(|about| {
             if about.len() > SECRET_BYTES_MAX {

@@ -9,6 +9,7 @@ use crate::{
     control::budget::AccountBook,
     kernel::{
         account::Scope,
+        credential::Credential,
         ids::{SnapshotVersion, UpstreamIx},
         keys::{Key, KeyDigest, KeyTable, Principal},
         models::{Model, ModelTable, Strategy, Target},
@@ -16,7 +17,7 @@ use crate::{
         names::Names,
         policy::AllowList,
         secret::Secret,
-        snapshot::{Budget, BudgetIx, EdgePolicy, RateLimit, RateLimitIx, Snapshot, Upstream, UpstreamCredential},
+        snapshot::{Budget, BudgetIx, EdgePolicy, RateLimit, RateLimitIx, Snapshot, Upstream},
         window::{Period, Window},
     },
 };
@@ -133,18 +134,32 @@ fn upstream(at: usize, config: &UpstreamConfig, names: &Names, errors: &mut Vec<
         base_path: url.base_path.as_str().into(),
         addresses: resolve(&config.name, &url.host, url.port),
         tls_roots,
-        credential: config.auth.as_ref().map(credential),
+        credential: credential(config),
+        region: config.region.as_str().into(),
+        project: config.project.as_str().into(),
         connect_timeout: config.connect_timeout,
         on_abort: config.on_abort,
     })
 }
 
-fn credential(auth: &UpstreamAuth) -> UpstreamCredential {
-    let (name, value) = match auth {
-        UpstreamAuth::ApiKey(key) => ("x-api-key", key.expose().clone()),
-        UpstreamAuth::Bearer(token) => ("authorization", format!("Bearer {}", token.expose())),
-    };
-    UpstreamCredential { name, value: Secret::new(value.into_bytes().into()) }
+/// The headers that never change, in one piece.
+fn credential(config: &UpstreamConfig) -> Credential {
+    let bearer;
+    let workspace = Secret::new(config.workspace_id.clone());
+    let mut headers: Vec<(&str, &Secret<String>)> = Vec::new();
+    match &config.auth {
+        Some(UpstreamAuth::ApiKey(key)) => headers.push(("x-api-key", key)),
+        Some(UpstreamAuth::Bearer(token)) => {
+            bearer = Secret::new(format!("Bearer {}", token.expose()));
+            headers.push(("authorization", &bearer));
+        }
+        _ => {}
+    }
+    if !config.workspace_id.is_empty() {
+        headers.push(("anthropic-workspace-id", &workspace));
+    }
+    headers.extend(config.headers.iter().map(|(name, value)| (name.as_str(), value)));
+    Credential::fixed(&headers)
 }
 
 fn resolve(upstream: &str, host: &str, port: u16) -> Vec<SocketAddr> {

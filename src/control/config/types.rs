@@ -115,11 +115,60 @@ pub struct Admin {
 }
 
 /// How weir shows itself to an upstream.
+#[derive(Clone, PartialEq, Eq)]
 pub enum UpstreamAuth {
+    /// By its configured headers alone.
+    Headers,
     /// `x-api-key`.
     ApiKey(Secret<String>),
-    /// `authorization: Bearer`.
+    /// `authorization: Bearer`, a token that stays as it is.
     Bearer(Secret<String>),
+    /// Signatures with keys that stay as they are.
+    AwsKeys {
+        /// Travels in the open.
+        access_key_id: String,
+        /// Never travels.
+        secret_access_key: Secret<String>,
+        /// Of temporary keys.
+        session_token: Option<Secret<String>>,
+    },
+    /// Signatures with what the AWS credential chain finds (contract.md §5.3).
+    AwsChain {
+        /// A profile by name, instead of `AWS_PROFILE`.
+        profile: Option<String>,
+    },
+    /// Tokens for a service account, from its key file.
+    GoogleServiceAccount(PathBuf),
+    /// Tokens from Google's application default credentials.
+    GoogleDefault,
+    /// Tokens of Microsoft Entra ID, for what the environment says of this workload.
+    Entra,
+}
+
+impl UpstreamAuth {
+    /// Is it minted at run time?
+    pub fn is_minted(&self) -> bool {
+        !matches!(self, Self::Headers | Self::ApiKey(_) | Self::Bearer(_))
+    }
+
+    /// Does it sign requests?
+    pub fn signs(&self) -> bool {
+        matches!(self, Self::AwsKeys { .. } | Self::AwsChain { .. })
+    }
+
+    /// Where it comes from, for operators.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Headers => "headers",
+            Self::ApiKey(_) => "api_key",
+            Self::Bearer(_) => "bearer",
+            Self::AwsKeys { .. } => "aws_keys",
+            Self::AwsChain { .. } => "aws_chain",
+            Self::GoogleServiceAccount(_) => "google_service_account",
+            Self::GoogleDefault => "google_default",
+            Self::Entra => "entra",
+        }
+    }
 }
 
 /// `[[upstream]]`.
@@ -132,6 +181,14 @@ pub struct UpstreamConfig {
     pub base_url: BaseUrl,
     /// What we show it; only absent in a configuration that has errors.
     pub auth: Option<UpstreamAuth>,
+    /// Headers that every request gets, names in lower case.
+    pub headers: Vec<(String, Secret<String>)>,
+    /// Region or location; empty where the provider has none.
+    pub region: String,
+    /// Google Cloud project; empty for the others.
+    pub project: String,
+    /// Workspace of Claude Platform on AWS; empty for the others.
+    pub workspace_id: String,
     /// PEM file of additional roots.
     pub ca: Option<PathBuf>,
     /// Instead of the general limit.

@@ -1,8 +1,8 @@
 //! `[[upstream]]`.
 
 use super::{
-    base_url, limits,
-    reader::{Reader, shown},
+    base_url, limits, providers,
+    reader::Reader,
     types::{BaseUrl, UpstreamAuth, UpstreamConfig},
 };
 use crate::kernel::{
@@ -11,17 +11,8 @@ use crate::kernel::{
 };
 use std::{collections::HashMap, time::Duration};
 
-const LATER: [&str; 4] = ["bedrock", "vertex", "foundry", "anthropic_aws"];
 /// How long an abandoned stream is read on, where it is.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
-/// Keys of providers that are not there yet, so that they are named for what they are.
-const THEIRS: [(&str, &str); 4] = [
-    ("region", "bedrock and vertex"),
-    ("project", "vertex"),
-    ("resource", "foundry"),
-    ("workspace_id", "anthropic_aws"),
-];
-
 /// Reads all upstreams, and checks their names against each other.
 pub(super) fn upstreams(root: &Reader<'_>) -> Vec<UpstreamConfig> {
     let mut seen: HashMap<String, String> = HashMap::new();
@@ -51,26 +42,50 @@ fn upstream(reader: &Reader<'_>) -> UpstreamConfig {
         provider: Provider::Anthropic,
         base_url: first_party(),
         auth: None,
+        headers: Vec::new(),
+        region: String::new(),
+        project: String::new(),
+        workspace_id: String::new(),
         ca: None,
         connect_timeout: None,
         weight: 1,
         regional: false,
         on_abort: OnAbort::Cancel,
     };
-    if !provider_is_served(reader) {
+    let Some(place) = providers::place(reader) else {
         reader.give_up();
         return upstream;
+    };
+    upstream.provider = place.provider;
+    upstream.base_url = place.base_url.unwrap_or_else(first_party);
+    (upstream.region, upstream.project, upstream.workspace_id) = (place.region, place.project, place.workspace_id);
+    base_url(reader, &mut upstream);
+    upstream.headers = providers::headers(reader);
+    upstream.auth = providers::auth(reader, upstream.provider, !upstream.headers.is_empty());
+    check_headers(reader, &upstream);
+    upstream.ca = reader.file("ca");
+    if reader.has("connect_timeout") {
+        upstream.connect_timeout = Some(limits::connect_timeout(reader, Limits::default().connect_timeout));
     }
-    for (key, whose) in THEIRS {
-        if reader.has(key) {
-            reader.error(key, format!("belongs to provider {whose}"), "remove it");
-        }
-    }
+    upstream.weight = u32::try_from(reader.integer("weight", 1, 1..=1000)).unwrap_or(1);
+    upstream.regional = reader.boolean("regional", false);
+    upstream.on_abort = on_abort(reader);
+    reader.finish();
+    upstream
+}
+
+/// A base URL that is written stands in for the derived one.
+fn base_url(reader: &Reader<'_>, upstream: &mut UpstreamConfig) {
     let allow_plain_http = reader.boolean("allow_plain_http", false);
     if let Some(text) = reader.text("base_url") {
         match base_url::parse(text) {
             Ok(url) => upstream.base_url = url,
             Err(what) => reader.error("base_url", what, "write \"https://HOST\", with :PORT and /PATH if need be"),
+        }
+        // The native Messages endpoints stand below a path of their own, whatever the host is.
+        let native = matches!(upstream.provider, Provider::BedrockMessages | Provider::BedrockMantle);
+        if native && !upstream.base_url.base_path.ends_with("/anthropic") {
+            upstream.base_url.base_path.push_str("/anthropic");
         }
     }
     if !upstream.base_url.tls && !upstream.base_url.is_loopback() && !allow_plain_http {
@@ -81,16 +96,22 @@ fn upstream(reader: &Reader<'_>) -> UpstreamConfig {
             "write https://, or allow_plain_http = true on this upstream if the path is private",
         );
     }
-    upstream.auth = auth(reader);
-    upstream.ca = reader.file("ca");
-    if reader.has("connect_timeout") {
-        upstream.connect_timeout = Some(limits::connect_timeout(reader, Limits::default().connect_timeout));
+}
+
+/// Two headers of one name would leave it to the provider which of them counts.
+fn check_headers(reader: &Reader<'_>, upstream: &UpstreamConfig) {
+    let own: &[&str] = match &upstream.auth {
+        Some(UpstreamAuth::ApiKey(_)) => &["x-api-key"],
+        Some(UpstreamAuth::Headers) | None => &[],
+        Some(_) => &["authorization"],
+    };
+    let workspace = (!upstream.workspace_id.is_empty()).then_some("anthropic-workspace-id");
+    for name in own.iter().copied().chain(workspace) {
+        if upstream.headers.iter().any(|(header, _)| header == name) {
+            let mend = "remove it from headers, or say it there alone";
+            reader.error(&format!("headers.{name}"), "is what auth and workspace_id already say", mend);
+        }
     }
-    upstream.weight = u32::try_from(reader.integer("weight", 1, 1..=1000)).unwrap_or(1);
-    upstream.regional = reader.boolean("regional", false);
-    upstream.on_abort = on_abort(reader);
-    reader.finish();
-    upstream
 }
 
 fn on_abort(reader: &Reader<'_>) -> OnAbort {
@@ -112,36 +133,4 @@ fn first_party() -> BaseUrl {
         authority: "api.anthropic.com".into(),
         base_path: String::new(),
     }
-}
-
-fn provider_is_served(reader: &Reader<'_>) -> bool {
-    match reader.need_text("provider", "anthropic") {
-        None | Some("anthropic") => true,
-        Some(later) if LATER.contains(&later) => {
-            let message = format!("is \"{later}\", which this version does not serve yet");
-            reader.error("provider", message, "write \"anthropic\" or remove this upstream");
-            false
-        }
-        Some(other) => {
-            reader.error("provider", format!("is {}", shown(other)), "write \"anthropic\"");
-            false
-        }
-    }
-}
-
-fn auth(reader: &Reader<'_>) -> Option<UpstreamAuth> {
-    const MEND: &str = "write auth = { api_key = \"${NAME}\" } or auth = { bearer = \"${NAME}\" }";
-    if !reader.has("auth") {
-        reader.error("auth", "is missing", MEND);
-        return None;
-    }
-    let reader = reader.table("auth")?;
-    let (has_key, has_bearer) = (reader.has("api_key"), reader.has("bearer"));
-    let (api_key, bearer) = (reader.secret("api_key"), reader.secret("bearer"));
-    reader.finish();
-    if has_key == has_bearer {
-        reader.error_here(if has_key { "has both api_key and bearer" } else { "has neither api_key nor bearer" }, MEND);
-        return None;
-    }
-    api_key.map(UpstreamAuth::ApiKey).or(bearer.map(UpstreamAuth::Bearer))
 }

@@ -83,13 +83,12 @@ pub fn upstream_head(
     out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     out.extend_from_slice(upstream.authority.as_bytes());
     out.extend_from_slice(b"\r\n");
-    if let Some(credential) = &upstream.credential {
-        line(&mut out, credential.name.as_bytes(), credential.value.expose());
-    }
+    let credential = &upstream.credential;
+    out.extend_from_slice(credential.lines.expose());
     let hop = Hop::new(cx.bytes, &cx.head.headers);
     for header in &cx.head.headers {
         let name = header.name.of(cx.bytes);
-        if goes_up(header.known, name) && !hop.ends_here(name) {
+        if goes_up(header.known, name) && !hop.ends_here(name) && !credential.replaces(name) {
             line(&mut out, name, header.value.of(cx.bytes));
         }
     }

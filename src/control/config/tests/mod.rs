@@ -2,6 +2,7 @@
 
 mod golden;
 mod handshakes;
+mod providers;
 mod refusals;
 mod rules;
 mod snapshots;

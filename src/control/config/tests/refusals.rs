@@ -4,7 +4,6 @@ use super::*;
 
 #[test]
 fn a_limit_that_is_not_enforced_is_accepted() {
-    let upstream = "[[upstream]]\nname = \"b\"\nauth = {}\nregion = \"us-east-1\"\nprovider = ";
     for (section, start, part) in [
         ("[[jwt]]\nissuer = \"https://idp\"", "jwt: ", "not accepted in this version"),
         ("[[rate_limit]]\nscope = \"session\"\nrequests_per_minute = 1", "rate_limit[0].scope: ", "single sessions"),
@@ -14,11 +13,6 @@ fn a_limit_that_is_not_enforced_is_accepted() {
         ("[audit.team.platform]\nbodies = \"full\"", "audit.team: ", "in this version"),
         ("[store]\nredis = \"redis://x\"", "store.redis: ", "not supported in this version"),
         ("[store]\npostgres = \"postgres://x\"", "store.postgres: ", "not supported in this version"),
-        (&format!("{upstream}\"bedrock\""), "upstream[1].provider: is \"bedrock\"", "does not serve yet"),
-        (&format!("{upstream}\"vertex\""), "upstream[1].provider: is \"vertex\"", "does not serve yet"),
-        (&format!("{upstream}\"foundry\""), "upstream[1].provider: is \"foundry\"", "does not serve yet"),
-        (&format!("{upstream}\"anthropic_aws\""), "upstream[1].provider: ", "does not serve yet"),
-        (&format!("{upstream}\"openai\""), "upstream[1].provider: is \"openai\"", "write \"anthropic\""),
     ] {
         let error = wrong(section);
         assert!(error.starts_with(start) && error.contains(part), "{error}");
@@ -27,6 +21,4 @@ fn a_limit_that_is_not_enforced_is_accepted() {
         let error = wrong_with("targets = ", &format!("strategy = \"{strategy}\"\ntargets = "));
         assert!(error.starts_with("model[0].strategy: only \"ordered\""), "{error}");
     }
-    let region = wrong_with("provider = \"anthropic\"", "provider = \"anthropic\"\nregion = \"us-east-1\"");
-    assert!(region.starts_with("upstream[0].region: belongs to provider bedrock"), "{region}");
 }

@@ -42,12 +42,9 @@ fn an_upstream_is_addressed_or_authenticated_wrongly() {
     assert_eq!((&*first.authority, &*first.host, &*first.base_path), ("127.0.0.1:9999", "127.0.0.1", "/x"));
     assert_eq!(first.addresses, ["127.0.0.1:9999".parse().unwrap()]);
     assert!(first.tls_roots.is_none());
-    let shown = |upstream: &Upstream| {
-        let credential = upstream.credential.as_ref().unwrap();
-        format!("{}: {}", credential.name, String::from_utf8_lossy(credential.value.expose()))
-    };
-    assert_eq!(shown(first), "x-api-key: upstream-key-value");
-    assert_eq!(shown(second), "authorization: Bearer upstream-key-value");
+    let shown = |upstream: &Upstream| String::from_utf8_lossy(upstream.credential.lines.expose()).into_owned();
+    assert_eq!(shown(first), "x-api-key: upstream-key-value\r\n");
+    assert_eq!(shown(second), "authorization: Bearer upstream-key-value\r\n");
     assert!(second.tls_roots.as_ref().is_some_and(|roots| !roots.is_empty()));
     assert_eq!(&*second.authority, "127.0.0.1");
 }
