@@ -1,7 +1,7 @@
 //! How a fault is said, in the dialect of the path it came on. Bodies and status codes are the formats' own; the headers that
 //! tell a client when to come back are the same in all of them (contract.md §2.4).
 
-use super::{anthropic, answer::Answer, bedrock, vertex};
+use super::{answer::Answer, anthropic, bedrock, vertex};
 use crate::kernel::{
     fault::{Fault, FaultKind, SpentBudget},
     ids::RequestId,

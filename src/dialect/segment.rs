@@ -51,10 +51,7 @@ mod tests {
     fn an_arn_survives_its_encoding_and_both_spellings_of_a_colon_mean_one_model() {
         let mut raw = Vec::new();
         encode(&mut raw, ARN);
-        assert_eq!(
-            raw,
-            b"arn:aws:bedrock:us-east-1:123456789012:application-inference-profile%2Fabc123"
-        );
+        assert_eq!(raw, b"arn:aws:bedrock:us-east-1:123456789012:application-inference-profile%2Fabc123");
         assert_eq!(decode(&raw).as_deref(), Some(ARN));
         for raw in ["claude-x-v1:0", "claude-x-v1%3A0", "claude-x-v1%3a0"] {
             assert_eq!(decode(raw.as_bytes()).as_deref(), Some("claude-x-v1:0"));
@@ -64,7 +61,8 @@ mod tests {
 
     #[test]
     fn a_segment_that_another_server_might_resolve_is_refused() {
-        for raw in ["..", ".", "%2e%2e", "a%2F..%2Fb", "%2E", "a%2f.", "", "%", "%4", "%zz", "%ff", "a%0d%0ab", "a%00"] {
+        for raw in ["..", ".", "%2e%2e", "a%2F..%2Fb", "%2E", "a%2f.", "", "%", "%4", "%zz", "%ff", "a%0d%0ab", "a%00"]
+        {
             assert_eq!(decode(raw.as_bytes()), None, "{raw}");
         }
         assert_eq!(decode(b"a..b").as_deref(), Some("a..b"));

@@ -16,6 +16,7 @@ pub mod limits;
 pub mod models;
 pub mod money;
 pub mod names;
+pub mod platform;
 pub mod policy;
 pub mod pricing;
 pub mod record;

@@ -16,12 +16,7 @@ const fn plain(anthropic: &'static str, bedrock: &'static str) -> Row {
     Row { anthropic, bedrock, vertex: anthropic, foundry: anthropic }
 }
 
-const fn dated(
-    anthropic: &'static str,
-    bedrock: &'static str,
-    vertex: &'static str,
-    foundry: &'static str,
-) -> Row {
+const fn dated(anthropic: &'static str, bedrock: &'static str, vertex: &'static str, foundry: &'static str) -> Row {
     Row { anthropic, bedrock, vertex, foundry }
 }
 
@@ -51,17 +46,19 @@ const ROWS: &[Row] = &[
     dated("claude-3-5-haiku-20241022", "anthropic.claude-3-5-haiku-20241022-v1:0", "claude-3-5-haiku@20241022", ""),
 ];
 
-/// What a model is called at a provider, by what it is called anywhere; on Bedrock without a geography. `None`: no row has it.
-pub fn id_at(provider: Provider, id: &str) -> Option<&'static str> {
+/// What a model is called at a provider, by what it is called anywhere. Bedrock's inference profiles begin with the geography of
+/// the upstream's region. `None`: no row has it.
+pub fn id_at(provider: Provider, region: &str, id: &str) -> Option<String> {
     let plain = canonical(id);
     let row = ROWS.iter().find(|row| canonical(row.anthropic) == plain)?;
-    let id = match provider {
-        Provider::Anthropic | Provider::AnthropicAws => row.anthropic,
-        Provider::Bedrock => row.bedrock,
-        Provider::Vertex => row.vertex,
-        Provider::Foundry => row.foundry,
+    let there = match provider {
+        Provider::Anthropic | Provider::AnthropicAws => row.anthropic.to_owned(),
+        Provider::Bedrock | Provider::BedrockMessages => format!("{}{}", geography(region), row.bedrock),
+        Provider::BedrockMantle => format!("anthropic.{plain}"),
+        Provider::Vertex => row.vertex.to_owned(),
+        Provider::Foundry => row.foundry.to_owned(),
     };
-    Some(id).filter(|id| !id.is_empty())
+    Some(there).filter(|id| !id.is_empty())
 }
 
 /// The geography that inference profiles of a region begin with, as Claude Code chooses it.
@@ -72,9 +69,11 @@ pub fn geography(region: &str) -> &'static str {
 
 /// Is this an id of Bedrock's own form: an ARN, a profile or a base id?
 pub fn is_bedrock(id: &str) -> bool {
-    id.starts_with("arn:") || id.starts_with("anthropic.") || id.split_once('.').is_some_and(|(geography, rest)| {
-        rest.starts_with("anthropic.") && geography.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
-    })
+    id.starts_with("arn:")
+        || id.starts_with("anthropic.")
+        || id.split_once('.').is_some_and(|(geography, rest)| {
+            rest.starts_with("anthropic.") && geography.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+        })
 }
 
 #[cfg(test)]
@@ -98,8 +97,9 @@ mod tests {
     #[test]
     fn ids_are_translated_and_never_guessed() {
         for (provider, id, there) in [
-            (Provider::Bedrock, "claude-opus-4-6", Some("anthropic.claude-opus-4-6-v1")),
-            (Provider::Bedrock, "claude-haiku-4-5", Some("anthropic.claude-haiku-4-5-20251001-v1:0")),
+            (Provider::Bedrock, "claude-opus-4-6", Some("eu.anthropic.claude-opus-4-6-v1")),
+            (Provider::Bedrock, "claude-haiku-4-5", Some("eu.anthropic.claude-haiku-4-5-20251001-v1:0")),
+            (Provider::BedrockMantle, "claude-haiku-4-5-20251001", Some("anthropic.claude-haiku-4-5")),
             (Provider::Vertex, "claude-haiku-4-5-20251001", Some("claude-haiku-4-5@20251001")),
             (Provider::Vertex, "us.anthropic.claude-sonnet-4-6", Some("claude-sonnet-4-6")),
             (Provider::Anthropic, "claude-haiku-4-5@20251001", Some("claude-haiku-4-5-20251001")),
@@ -109,18 +109,24 @@ mod tests {
             (Provider::Bedrock, "claude-opus-5-9", None),
             (Provider::Vertex, "acme-large", None),
         ] {
-            assert_eq!(id_at(provider, id), there, "{id}");
+            assert_eq!(id_at(provider, "eu-west-1", id).as_deref(), there, "{id}");
         }
     }
 
     #[test]
     fn a_region_chooses_the_geography_of_its_profiles() {
-        for (region, geography_of) in
-            [("us-east-1", "us."), ("us-gov-west-1", "us-gov."), ("eu-central-1", "eu."), ("ap-south-1", "apac."), ("sa-east-1", "global.")]
-        {
+        for (region, geography_of) in [
+            ("us-east-1", "us."),
+            ("us-gov-west-1", "us-gov."),
+            ("eu-central-1", "eu."),
+            ("ap-south-1", "apac."),
+            ("sa-east-1", "global."),
+        ] {
             assert_eq!(geography(region), geography_of);
         }
-        for id in ["arn:aws:bedrock:us-east-1:1:inference-profile/x", "us.anthropic.claude-opus-5", "us-gov.anthropic.x"] {
+        for id in
+            ["arn:aws:bedrock:us-east-1:1:inference-profile/x", "us.anthropic.claude-opus-5", "us-gov.anthropic.x"]
+        {
             assert!(is_bedrock(id), "{id}");
         }
         for id in ["claude-opus-5", "claude-opus-5@20260101", "acme.large"] {

@@ -15,9 +15,11 @@ use crate::{
         models::{Model, ModelTable, Strategy, Target},
         money::Nanos,
         names::Names,
+        platform,
         policy::AllowList,
+        record::Format,
         secret::Secret,
-        snapshot::{Budget, BudgetIx, EdgePolicy, RateLimit, RateLimitIx, Snapshot, Upstream},
+        snapshot::{Budget, BudgetIx, EdgePolicy, Provider, RateLimit, RateLimitIx, Snapshot, Upstream},
         window::{Period, Window},
     },
 };
@@ -174,27 +176,38 @@ fn resolve(upstream: &str, host: &str, port: u16) -> Vec<SocketAddr> {
 }
 
 fn models(config: &Config) -> ModelTable {
-    let target = |name: &str, model: Option<&str>| {
+    let target = |name: &str, listed: Option<(&ModelConfig, Option<&str>)>| {
         let place = config.upstreams.iter().position(|u| u.name == name)?;
         let upstream = UpstreamIx(u16::try_from(place).ok()?);
-        Some(Target { upstream, model: model.map(Into::into), weight: config.upstreams[place].weight })
+        let at = &config.upstreams[place];
+        let model = listed.and_then(|(model, own)| asked(model, own, at)).map(Into::into);
+        Some(Target { upstream, model, weight: at.weight })
     };
     let models = config.models.iter().map(|model| Model {
         id: model.id.as_str().into(),
         aliases: model.aliases.iter().map(|alias| alias.as_str().into()).collect(),
-        targets: model.targets.iter().filter_map(|t| target(&t.upstream, asked(model, t.model.as_deref()))).collect(),
+        targets: model.targets.iter().filter_map(|t| target(&t.upstream, Some((model, t.model.as_deref())))).collect(),
         strategy: Strategy::Ordered,
     });
-    let passthrough = config.upstreams.first().filter(|_| config.passthrough);
-    ModelTable::new(models.collect(), passthrough.and_then(|upstream| target(&upstream.name, None)))
+    // Of each format the first upstream: a client's own format comes before any other.
+    let first = |format| config.upstreams.iter().find(|u| config.passthrough && u.provider.format() == format);
+    let formats = [Format::Anthropic, Format::Bedrock, Format::Vertex];
+    let passthrough = formats.into_iter().filter_map(|format| target(&first(format)?.name, None));
+    ModelTable::new(models.collect(), passthrough.collect())
 }
 
 /// The id an upstream is asked for. An alias is a name of ours, so an upstream without an id of its own is asked for the
-/// model's id, whatever the client wrote; without aliases nothing needs to be changed.
-fn asked<'a>(model: &'a ModelConfig, at_upstream: Option<&'a str>) -> Option<&'a str> {
-    match at_upstream {
-        Some(id) => Some(id).filter(|id| *id != model.id || !model.aliases.is_empty()),
-        None => Some(model.id.as_str()).filter(|_| !model.aliases.is_empty()),
+/// model's id, whatever the client wrote, by the name that its platform has for it; without aliases nothing needs to be changed.
+fn asked(model: &ModelConfig, own: Option<&str>, upstream: &UpstreamConfig) -> Option<String> {
+    match own {
+        Some(id) if upstream.provider == Provider::Anthropic => {
+            Some(id.to_owned()).filter(|id| *id != model.id || !model.aliases.is_empty())
+        }
+        Some(id) => Some(id.to_owned()),
+        None if model.aliases.is_empty() => None,
+        None if upstream.provider == Provider::Anthropic => Some(model.id.clone()),
+        None if upstream.provider.speaks_bedrock_ids() && platform::is_bedrock(&model.id) => Some(model.id.clone()),
+        None => platform::id_at(upstream.provider, &upstream.region, &model.id).or_else(|| Some(model.id.clone())),
     }
 }
 

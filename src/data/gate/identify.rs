@@ -45,6 +45,9 @@ pub fn identify<'c>(cx: &Exchange<'c>, incoming: Incoming) -> Result<Identified<
         }
     }
     let Some((found, key)) = found.and_then(|found| Some((found, cx.serving.keys.get(found.key)?))) else {
+        if shown.is_empty() && signs_itself(cx) {
+            return Err(Fault::new(Room::Gate, FaultKind::SignedByClient, SIGNED));
+        }
         return Err(refuse(match shown {
             "" => "no credential: send a gateway key as `Authorization: Bearer …` or `x-api-key: …`".to_owned(),
             name if replaced => {
@@ -57,6 +60,18 @@ pub fn identify<'c>(cx: &Exchange<'c>, incoming: Incoming) -> Result<Identified<
         return Err(refuse(format!("the gateway key in {shown} has expired; ask for a new one")));
     }
     Ok(Identified { incoming, key, shown: found.digest })
+}
+
+/// What a client is told that signs for AWS. Of a key only the digest is kept, so that no signature made with one could be
+/// checked.
+const SIGNED: &str = "this request is signed for AWS, but this gateway wants one of its own keys, unsigned. Claude Code: set \
+    CLAUDE_CODE_SKIP_BEDROCK_AUTH=1 (on /anthropic-aws: CLAUDE_CODE_SKIP_ANTHROPIC_AWS_AUTH=1) and \
+    ANTHROPIC_AUTH_TOKEN=<gateway key>. AWS SDKs: set AWS_BEARER_TOKEN_BEDROCK=<gateway key>";
+
+fn signs_itself(cx: &Exchange<'_>) -> bool {
+    let starts =
+        |value: &[u8]| value.trim_ascii().get(..16).is_some_and(|s| s.eq_ignore_ascii_case(b"AWS4-HMAC-SHA256"));
+    header_all(cx.bytes, &cx.head.headers, Known::Authorization).any(starts)
 }
 
 /// The credential in a header value; none for a scheme that weir does not issue keys for.

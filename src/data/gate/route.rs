@@ -1,17 +1,23 @@
-//! Model → targets. The model is read off the first bytes of the body; the walk goes on as soon as it is known.
+//! Model → targets. The model is read off the path, or off the first bytes of the body; the walk goes on as soon as it is known.
 
 use super::Identified;
 use crate::{
-    data::edge::{
-        incoming::{Exchange, too_large},
-        pipe::{BodyFailure, wanted},
+    data::{
+        edge::{
+            incoming::{Exchange, too_large},
+            pipe::{BodyFailure, wanted},
+        },
+        relay::target::model_at as model_at_upstream,
     },
+    dialect::{Route, segment},
     kernel::{
         fault::{Fault, FaultKind, Room},
+        limits::{ATTEMPTS_MAX, MODEL_BYTES_MAX},
         models::Target,
     },
     wire::json::unescape_string,
 };
+use arrayvec::ArrayVec;
 
 /// The suffix by which Claude Code marks a million-token window; it is the client's own (contract.md §3.8).
 const WINDOW_SUFFIX: &str = "[1m]";
@@ -24,15 +30,29 @@ pub struct Routed<'c> {
     pub model: String,
     /// The client wrote the suffix, so that the id must be replaced even where the target has the same.
     pub suffixed: bool,
-    /// Where the model's id stands in the body, quotes included.
-    pub model_at: (u64, u64),
-    /// Who serves it.
-    pub targets: &'c [Target],
+    /// Where the model's id stands in the body, quotes included; `None` where the path names it.
+    pub model_at: Option<(u64, u64)>,
+    /// Who serves it, in the order in which they are asked.
+    pub targets: ArrayVec<&'c Target, ATTEMPTS_MAX>,
+}
+
+impl Routed<'_> {
+    /// Did the client write just this id?
+    pub fn wrote(&self, id: &str) -> bool {
+        !self.suffixed && *self.model == *id
+    }
+
+    /// Is the answer to be a stream? Said by the path, or as far as the body has told.
+    pub fn streams(&self, cx: &Exchange<'_>) -> bool {
+        let told = || cx.pipe.scanner().value(wanted::STREAM).is_some_and(|value| value.raw == b"true");
+        self.identified.incoming.route.stream.unwrap_or_else(told)
+    }
 }
 
 /// Finds out who serves a request.
 pub async fn route<'c>(cx: &Exchange<'c>, identified: Identified<'c>) -> Result<Routed<'c>, Fault> {
-    let (asked, model_at) = model_of(cx).await?;
+    let route = &identified.incoming.route;
+    let (asked, model_at) = if route.names_model() { model_in_path(cx, route)? } else { model_of(cx).await? };
     let (model, suffixed) = match asked.strip_suffix(WINDOW_SUFFIX) {
         Some(stem) => (stem.to_owned(), true),
         None => (asked, false),
@@ -42,16 +62,42 @@ pub async fn route<'c>(cx: &Exchange<'c>, identified: Identified<'c>) -> Result<
         let text = format!("this key may not use model {model}");
         return Err(Fault::new(Room::Gate, FaultKind::Denied, text));
     }
-    match cx.serving.models.targets(&model) {
-        Some(targets) => Ok(Routed { identified, model, suffixed, model_at, targets }),
-        None => {
-            Err(Fault::new(Room::Gate, FaultKind::NotFound, format!("model: {model} is not served by this gateway")))
-        }
+    let Some(all) = cx.serving.models.targets(&model) else {
+        let text = format!("model: {model} is not served by this gateway");
+        return Err(Fault::new(Room::Gate, FaultKind::NotFound, text));
+    };
+    let format = route.format;
+    let serves = |target: &&Target| {
+        let upstream = cx.serving.upstream(target.upstream);
+        upstream.is_some_and(|upstream| model_at_upstream(format, upstream, target, &model).is_some())
+    };
+    let mut targets: ArrayVec<&Target, ATTEMPTS_MAX> = all.iter().filter(serves).take(ATTEMPTS_MAX).collect();
+    if cx.serving.models.get(&model).is_none() {
+        // An id that is not listed goes to one upstream: of the client's own format, if there is one.
+        let own = |target: &&Target| {
+            cx.serving.upstream(target.upstream).is_some_and(|upstream| upstream.provider.format() == format)
+        };
+        let place = targets.iter().position(own).unwrap_or(0);
+        targets = targets.get(place).copied().into_iter().collect();
+    }
+    if targets.is_empty() {
+        let text = format!("model: {model} is not served by this gateway in the {} format", format.as_str());
+        return Err(Fault::new(Room::Gate, FaultKind::NotFound, text));
+    }
+    Ok(Routed { identified, model, suffixed, model_at, targets })
+}
+
+/// The model that the path names.
+fn model_in_path(cx: &Exchange<'_>, route: &Route) -> Found {
+    let raw = cx.path().get(route.resource.clone()).unwrap_or_default();
+    match segment::decode(raw) {
+        Some(id) if id.len() <= MODEL_BYTES_MAX => Ok((id.into_owned(), None)),
+        _ => Err(bad("model: the path names none, or one that is too long".to_owned())),
     }
 }
 
 /// Waits for the model id. It may come late; then the body is kept, within the shard's cap.
-async fn model_of(cx: &Exchange<'_>) -> Result<(String, (u64, u64)), Fault> {
+async fn model_of(cx: &Exchange<'_>) -> Found {
     if let Some(found) = look(cx) {
         return found;
     }
@@ -63,7 +109,8 @@ async fn model_of(cx: &Exchange<'_>) -> Result<(String, (u64, u64)), Fault> {
     found
 }
 
-type Found = Result<(String, (u64, u64)), Fault>;
+/// The model's id, and where it stands in the body.
+type Found = Result<(String, Option<(u64, u64)>), Fault>;
 
 fn look(cx: &Exchange<'_>) -> Option<Found> {
     if let Some(failure) = cx.pipe.failure() {
@@ -71,7 +118,7 @@ fn look(cx: &Exchange<'_>) -> Option<Found> {
     }
     if let Some(value) = cx.pipe.scanner().value(wanted::MODEL) {
         return Some(match unescape_string(value.raw) {
-            Some(id) if !value.truncated && !id.is_empty() => Ok((id.into_owned(), (value.start, value.end))),
+            Some(id) if !value.truncated && !id.is_empty() => Ok((id.into_owned(), Some((value.start, value.end)))),
             _ => Err(bad("model: must be a model id".to_owned())),
         });
     }

@@ -10,14 +10,18 @@ use super::{
 use crate::{
     data::{
         edge::incoming::{Exchange, Work},
+        gate::Identified,
         shard::deadlines::{Awaited, Deadlines},
     },
-    dialect::anthropic::{errors, limits::limit_lines},
+    dialect::{
+        anthropic::{limits::limit_lines, usage::Compared},
+        bedrock, errors,
+    },
     kernel::{
         fault::{Fault, FaultKind, Room},
         keys::Key,
         limits::{BULK_BUFFER_BYTES, HEAD_ROOM_BYTES, HEADERS_MAX, INTERIM_ANSWERS_MAX, UPSTREAM_HEAD_BYTES_MAX},
-        record::{Label, Operation, inline},
+        record::{Format, Label, Operation, inline},
         snapshot::OnAbort,
         time::MonoUs,
     },
@@ -54,6 +58,10 @@ pub enum Ended {
 pub struct Download<'a> {
     cx: &'a Exchange<'a>,
     key: &'a Key,
+    /// The format of the client's path.
+    format: Format,
+    /// The format that the upstream answers in.
+    upstream: Format,
     deadlines: &'a Rc<Deadlines>,
     flags: &'a Flags,
     /// The answer is worth reading even if nobody takes it any more.
@@ -93,14 +101,16 @@ impl<'a> Download<'a> {
     /// A download about to begin.
     pub fn new(
         cx: &'a Exchange<'a>,
-        key: &'a Key,
-        operation: Operation,
+        identified: &Identified<'a>,
+        upstream: Format,
         deadlines: &'a Rc<Deadlines>,
         flags: &'a Flags,
     ) -> Self {
         Self {
             cx,
-            key,
+            key: identified.key,
+            format: identified.incoming.route.format,
+            upstream,
             deadlines,
             flags,
             drains: false,
@@ -111,7 +121,7 @@ impl<'a> Download<'a> {
             client_bytes: 0,
             first_byte_at: None,
             upstream_request_id: Label::default(),
-            meter: Meter::new(operation == Operation::Messages),
+            meter: Meter::new(identified.incoming.route.operation == Operation::Messages),
         }
     }
 
@@ -121,6 +131,9 @@ impl<'a> Download<'a> {
         self.cx.link.deadlines.disarm(Awaited::Write);
         if self.meter.gave_up() {
             self.cx.shard.gauges.meters_gave_up.add(1);
+        }
+        if self.meter.compared() == Compared::Different {
+            tracing::warn!(request = %self.cx.id, "Bedrock's invocation metrics differ from the usage in the events, which is booked");
         }
         self.flags.over.set(true);
         self.cx.pipe.wake();
@@ -140,7 +153,7 @@ impl<'a> Download<'a> {
         self.flags.begun.set(true);
         self.deadlines.disarm(Awaited::Read);
         self.status = head.status;
-        if head.status == 401 {
+        if self.refuses_credential(&head, buf.filled()) {
             return Ended::Credential;
         }
         self.cx.pipe.keep_no_longer();
@@ -156,6 +169,15 @@ impl<'a> Download<'a> {
             self.cx.shard.gauges.streams.sub(1);
         }
         ended
+    }
+
+    /// It is us whom the upstream does not know, not the client. AWS says so with other statuses, and by name.
+    fn refuses_credential(&self, head: &ResponseHead, bytes: &[u8]) -> bool {
+        let named = || {
+            let header = head.headers.iter().find(|h| h.name.of(bytes).eq_ignore_ascii_case(b"x-amzn-errortype"));
+            header.is_some_and(|h| bedrock::errors::refuses_credential(head.status, h.value.of(bytes)))
+        };
+        head.status == 401 || (self.upstream == Format::Bedrock && head.status >= 400 && named())
     }
 
     /// From here on the client's leaving need not end the upstream's answer, if its operator wants the last counts. What has
@@ -246,7 +268,8 @@ impl<'a> Download<'a> {
             content_type: find(Known::ContentType).unwrap_or_default(),
             encoded: find(Known::ContentEncoding).is_some_and(|e| !e.eq_ignore_ascii_case(b"identity")),
         });
-        self.upstream_request_id = find(Known::RequestId).map(inline).unwrap_or_default();
+        self.upstream_request_id =
+            find(Known::RequestId).or_else(|| find(Known::XAmznRequestId)).map(inline).unwrap_or_default();
         let framing = head.body(self.cx.head.method);
         let unchunk = framing == ResponseBody::Chunked && self.cx.head.minor_version == 0;
         if unchunk || framing == ResponseBody::UntilClose || self.cx.body_is_in_the_way() {
@@ -415,7 +438,7 @@ impl<'a> Download<'a> {
             };
             let broken = Fault::new(Room::Relay, FaultKind::UpstreamBroken, broken);
             let fault = self.cx.link.revocation(Room::Relay).unwrap_or(broken);
-            let event = errors::event(&fault, self.cx.id);
+            let event = errors::stream_end(self.format, &fault, self.cx.id);
             let mut chunk = format!("{:x}\r\n", event.len()).into_bytes();
             chunk.extend_from_slice(&event);
             chunk.extend_from_slice(b"\r\n0\r\n\r\n");

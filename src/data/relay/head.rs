@@ -1,10 +1,11 @@
 //! Heads on their way: what an upstream sees of the client's, what a client sees of the upstream's, and the one edit that a
 //! body may need. Headers pass by the lists of `dialect::headers`; values are never rewritten, only left out or added.
 
+use super::target::write_target;
 use crate::{
     data::{edge::incoming::Exchange, gate::Routed},
     dialect::headers::{goes_down, goes_up},
-    kernel::{ids::RequestId, limits::SMALL_BUFFER_BYTES, models::Target, snapshot::Upstream},
+    kernel::{ids::RequestId, limits::SMALL_BUFFER_BYTES, snapshot::Upstream},
     sys::buf::{Buf, Part},
     wire::h1::{Header, RequestBody, ResponseBody, ResponseHead, connection_names},
 };
@@ -45,14 +46,10 @@ impl Splice {
 }
 
 /// The edit that a target needs: its own model id in place of what the client wrote.
-pub fn splice_for(routed: &Routed<'_>, target: &Target) -> Option<Splice> {
-    let id = match &target.model {
-        Some(id) if **id != *routed.model => &**id,
-        _ if routed.suffixed => &routed.model,
-        _ => return None,
-    };
-    let quoted = serde_json::Value::from(id).to_string();
-    Some(Splice::new(routed.model_at.0, routed.model_at.1, quoted.as_bytes()))
+pub fn splice_for(routed: &Routed<'_>, model: &str) -> Option<Splice> {
+    let (from, to) = routed.model_at.filter(|_| !routed.wrote(model))?;
+    let quoted = serde_json::Value::from(model).to_string();
+    Some(Splice::new(from, to, quoted.as_bytes()))
 }
 
 /// A head to be sent, with room for the first bytes of the body behind it.
@@ -68,27 +65,22 @@ pub fn upstream_head(
     cx: &Exchange<'_>,
     routed: &Routed<'_>,
     upstream: &Upstream,
+    model: &str,
     splice: Option<&Splice>,
 ) -> UpstreamHead {
     let mut out: Vec<u8> = Vec::with_capacity(1024);
     out.extend_from_slice(cx.head.method_name.of(cx.bytes));
     out.push(b' ');
-    out.extend_from_slice(upstream.base_path.as_bytes());
-    out.extend_from_slice(cx.path().get(routed.identified.incoming.route.path.clone()).unwrap_or(b"/"));
-    let query = cx.head.query.of(cx.bytes);
-    if !query.is_empty() {
-        out.push(b'?');
-        out.extend_from_slice(query);
-    }
+    write_target(&mut out, cx, routed, upstream, model);
     out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     out.extend_from_slice(upstream.authority.as_bytes());
     out.extend_from_slice(b"\r\n");
     let credential = &upstream.credential;
     out.extend_from_slice(credential.lines.expose());
-    let hop = Hop::new(cx.bytes, &cx.head.headers);
+    let (hop, format) = (Hop::new(cx.bytes, &cx.head.headers), upstream.provider.format());
     for header in &cx.head.headers {
         let name = header.name.of(cx.bytes);
-        if goes_up(header.known, name) && !hop.ends_here(name) && !credential.replaces(name) {
+        if goes_up(format, header.known, name) && !hop.ends_here(name) && !credential.replaces(name) {
             line(&mut out, name, header.value.of(cx.bytes));
         }
     }

@@ -5,11 +5,13 @@
 //! again once a byte of the answer has gone to the client. Deliberately absent: any decision about who may ask.
 
 pub mod download;
+mod frames;
 pub mod framing;
 pub mod head;
 pub mod interim;
 pub mod meter;
 mod metered;
+pub mod target;
 pub mod upload;
 
 use super::{
@@ -31,7 +33,7 @@ use crate::{
 };
 use download::{Download, Ended};
 use metered::{Prices, metered};
-use std::{cell::Cell, pin::pin};
+use std::{borrow::Cow, cell::Cell, pin::pin};
 use upload::{Upload, Uploaded};
 
 /// How an exchange ended.
@@ -69,10 +71,12 @@ pub async fn exchange<'c>(
     let routed = &admitted.routed;
     let chosen = &routed.targets[target.min(routed.targets.len() - 1)];
     let book = &cx.serving.prices;
-    let own = book.rates(&upstream.name, chosen.model.as_deref().unwrap_or(&routed.model), &routed.model);
+    let format = routed.identified.incoming.route.format;
+    let model = target::model_at(format, upstream, chosen, &routed.model).unwrap_or(Cow::Borrowed(&routed.model));
+    let own = book.rates(&upstream.name, &model, &routed.model);
     let prices = Prices { book, upstream: &upstream.name, own };
     open.reprice(own);
-    let splice = head::splice_for(routed, chosen);
+    let splice = head::splice_for(routed, &model);
     let deadlines = connection.deadlines.clone();
     deadlines.arm(Awaited::Whole, cx.shard.sweeper.in_(cx.serving.limits.stream_max_timeout));
     cx.link.works_for(Some(Work::Cancel(deadlines.kill().clone())));
@@ -80,10 +84,9 @@ pub async fn exchange<'c>(
         deadlines.kill().end();
     }
     let flags = Flags::default();
-    let operation = routed.identified.incoming.route.operation;
-    let head = head::upstream_head(cx, routed, upstream, splice.as_ref());
+    let head = head::upstream_head(cx, routed, upstream, &model, splice.as_ref());
     let up = Upload { cx, splice, flags: &flags, deadlines: &deadlines };
-    let mut down = Download::new(cx, routed.identified.key, operation, &deadlines, &flags);
+    let mut down = Download::new(cx, &routed.identified, upstream.provider.format(), &deadlines, &flags);
     down.on_abort = upstream.on_abort;
     let began = clock::mono();
     let (uploaded, ended) = {
@@ -142,7 +145,7 @@ fn fill(cx: &Exchange<'_>, open: &mut OpenRecord, down: &Download<'_>) {
     record.request_bytes = cx.pipe.received();
     record.response_bytes = down.client_bytes;
     record.upstream_request_id = down.upstream_request_id;
-    record.stream = down.meter.is_stream();
+    record.stream |= down.meter.is_stream();
     record.usage_raw = down.meter.tally().raw();
     record.status = if down.head_sent { down.status } else { 0 };
     record.ttfb_us = down.first_byte_at.map_or(0, |at| at.since(cx.started));

@@ -13,8 +13,9 @@ const PREFIXES: [&[u8]; 4] = [b"/anthropic-aws", b"/anthropic", b"/foundry/anthr
 pub fn route(method: Method, path: &[u8]) -> Result<Route, NoRoute> {
     let cut = if path.starts_with(b"/v1/") { 0 } else { prefix_len(path) };
     let local = &path[cut..];
-    let found =
-        |operation, resource| Ok(Route { format: Format::Anthropic, operation, path: cut..path.len(), resource, stream: None });
+    let found = |operation, resource| {
+        Ok(Route { format: Format::Anthropic, operation, path: cut..path.len(), resource, stream: None })
+    };
     let nothing = path.len()..path.len();
     match local {
         b"/v1/messages" => post(method).and_then(|()| found(Operation::Messages, nothing)),
@@ -32,7 +33,8 @@ pub fn route(method: Method, path: &[u8]) -> Result<Route, NoRoute> {
 }
 
 fn prefix_len(path: &[u8]) -> usize {
-    let ours = |prefix: &&&[u8]| path.strip_prefix(**prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
+    let ours =
+        |prefix: &&&[u8]| path.strip_prefix(**prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
     PREFIXES.iter().find(ours).map_or(0, |prefix| prefix.len())
 }
 

@@ -29,7 +29,9 @@ pub fn carried<'f>(frame: &Frame<'f>) -> Carried<'f> {
             frame.text(":error-code").unwrap_or_default(),
             frame.text(":error-message").unwrap_or_default().as_bytes(),
         ),
-        _ if frame.text(":event-type") == Some("chunk") => encoded(frame.payload).map_or(Carried::Other, Carried::Event),
+        _ if frame.text(":event-type") == Some("chunk") => {
+            encoded(frame.payload).map_or(Carried::Other, Carried::Event)
+        }
         _ => Carried::Other,
     }
 }

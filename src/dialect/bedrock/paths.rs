@@ -63,7 +63,10 @@ mod tests {
         let path = b"/bedrock/model/arn:aws:bedrock:us-east-1:1:inference-profile%2Fus.anthropic.claude-opus-5/invoke";
         let found = route(Method::Post, path).unwrap();
         assert_eq!((found.operation, found.stream), (Operation::Messages, Some(false)));
-        assert_eq!(&path[found.resource], b"arn:aws:bedrock:us-east-1:1:inference-profile%2Fus.anthropic.claude-opus-5");
+        assert_eq!(
+            &path[found.resource],
+            b"arn:aws:bedrock:us-east-1:1:inference-profile%2Fus.anthropic.claude-opus-5"
+        );
         assert!(path[found.path].starts_with(b"/model/arn"));
         let decoded = b"/model/arn:aws:bedrock:us-east-1:1:inference-profile/us.anthropic.claude-opus-5/invoke";
         assert_eq!(route(Method::Post, decoded), Err(NoRoute::Path));

@@ -98,7 +98,10 @@ mod tests {
         }
         assert!(find(&all, "us.anthropic.claude-sonnet-4").is_none());
         let object = all[0].object();
-        assert_eq!(object["models"][0]["modelArn"], "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-sonnet-4-6");
+        assert_eq!(
+            object["models"][0]["modelArn"],
+            "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-sonnet-4-6"
+        );
         assert_eq!((&object["status"], &object["type"]), (&"ACTIVE".into(), &"SYSTEM_DEFINED".into()));
     }
 }

@@ -23,7 +23,8 @@ const METHODS: [(&[u8], bool); 6] = [
 /// its own.
 pub fn route(method: Method, path: &[u8]) -> Result<Route, NoRoute> {
     let after = |rest: &[u8]| rest.is_empty() || rest.starts_with(b"/");
-    let mut cut = PREFIXES.iter().find_map(|p| path.strip_prefix(*p).filter(|r| after(r)).map(|_| p.len())).unwrap_or(0);
+    let mut cut =
+        PREFIXES.iter().find_map(|p| path.strip_prefix(*p).filter(|r| after(r)).map(|_| p.len())).unwrap_or(0);
     if path[cut..].strip_prefix(b"/v1").is_some_and(after) {
         cut += b"/v1".len();
     }
@@ -55,6 +56,11 @@ pub fn route(method: Method, path: &[u8]) -> Result<Route, NoRoute> {
     }
     let start = path.len() - last.len();
     found(Operation::Messages, start..start + model.len(), Some(stream))
+}
+
+/// The part of a path behind project and location.
+pub fn publisher(path: &[u8]) -> Option<&[u8]> {
+    memchr::memmem::find(path, b"/publishers/").and_then(|at| path.get(at..))
 }
 
 /// Writes the path by which an upstream is asked for a model, behind its project and location.
@@ -94,9 +100,16 @@ mod tests {
 
     #[test]
     fn what_only_looks_like_a_path_reaches_none() {
-        for last in ["claude-x", "claude-x:predict", ":rawPredict", "..:rawPredict", "%2e%2e:rawPredict", "a/b:rawPredict",
-            "claude-x:rawPredict/", "count-tokens:streamRawPredict"]
-        {
+        for last in [
+            "claude-x",
+            "claude-x:predict",
+            ":rawPredict",
+            "..:rawPredict",
+            "%2e%2e:rawPredict",
+            "a/b:rawPredict",
+            "claude-x:rawPredict/",
+            "count-tokens:streamRawPredict",
+        ] {
             assert_eq!(route(Method::Post, format!("{TAIL}{last}").as_bytes()), Err(NoRoute::Path), "{last}");
         }
         for path in [

@@ -28,16 +28,17 @@ struct Lengths {
 
 impl Lengths {
     fn of(prelude: &[u8]) -> Result<Self, FrameError> {
-        let word = |at: usize| {
-            prelude.get(at..at + 4).and_then(|b| b.first_chunk()).copied().map_or(0, u32::from_be_bytes)
-        };
+        let word =
+            |at: usize| prelude.get(at..at + 4).and_then(|b| b.first_chunk()).copied().map_or(0, u32::from_be_bytes);
         if crc32fast::hash(prelude.get(..8).unwrap_or_default()) != word(8) {
             return Err(FrameError::PreludeChecksum);
         }
         let (total, headers) = (word(0) as usize, word(4) as usize);
         let payload = total.checked_sub(PRELUDE_BYTES + CHECKSUM_BYTES).and_then(|rest| rest.checked_sub(headers));
         match payload {
-            Some(payload) if headers <= HEADERS_BYTES_MAX && payload <= PAYLOAD_BYTES_MAX => Ok(Self { total, headers }),
+            Some(payload) if headers <= HEADERS_BYTES_MAX && payload <= PAYLOAD_BYTES_MAX => {
+                Ok(Self { total, headers })
+            }
             _ => Err(FrameError::Length),
         }
     }
@@ -98,12 +99,7 @@ impl FrameScanner {
     }
 
     /// A frame that lies whole in the chunk.
-    fn whole(
-        &self,
-        bytes: &[u8],
-        lengths: Lengths,
-        show: &mut impl FnMut(Frame<'_>),
-    ) -> Result<usize, FrameError> {
+    fn whole(&self, bytes: &[u8], lengths: Lengths, show: &mut impl FnMut(Frame<'_>)) -> Result<usize, FrameError> {
         let (covered, checksum) = bytes.split_at(lengths.total - CHECKSUM_BYTES);
         if crc32fast::hash(covered).to_be_bytes() != checksum {
             return Err(FrameError::MessageChecksum);
