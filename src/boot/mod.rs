@@ -4,6 +4,7 @@
 //! The order is the point: everything that can refuse does so before a socket is bound, and nothing is served before the
 //! journal has been replayed. Deliberately absent: anything that happens per request.
 
+mod changes;
 mod keys;
 mod plane;
 mod signals;
@@ -28,6 +29,7 @@ use crate::{
     },
     sys::{affinity, open_files, probe, runtime, socket},
 };
+use changes::Left;
 use parking_lot::RwLock;
 use plane::Plane;
 use std::{
@@ -107,9 +109,10 @@ fn start(source: Source) -> Result<Started, BootError> {
     let cores = affinity::allowed_cores();
     let shards = if config.shards.count == 0 { cores.len().max(1) } else { config.shards.count };
     let names = Arc::new(Names::default());
-    let (journal, ledger) = open_journal(&config, &names)?;
+    let (journal, ledger, left) = open_journal(&config, &names)?;
+    let desk = journal.changes();
     let keys = KeyStore::open(&config.store.path).map_err(|error| BootError::Other(error.to_string()))?;
-    let plane = Plane::new(source, names.clone(), ledger.clone(), shards, keys, &config);
+    let plane = Plane::new(source, names.clone(), ledger.clone(), shards, keys, desk.clone(), &config);
     let plane = Arc::new(plane.map_err(BootError::Configuration)?);
     let listeners = bind_clients(config.listen.clients, shards)?;
     let clients = listeners[0].local_addr().map_err(|e| other("clients' address", e))?;
@@ -130,6 +133,8 @@ fn start(source: Source) -> Result<Started, BootError> {
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| up::door()).unzip();
     let sink = LedgerSink::new(ledger.clone(), metrics.clone(), names);
     let journal = journal.start(receivers, sink).map_err(|e| other("cannot write the journal", e))?;
+    changes::started(&desk, &left, &plane.config(), shards)
+        .map_err(|e| other("this start has no entry in the audit", e))?;
     for (place, (listener, up)) in listeners.into_iter().zip(senders).enumerate() {
         let setup = shard::Setup {
             id: ShardId(place as u16),
@@ -201,7 +206,7 @@ fn check_retention(config: &Config) {
     }
 }
 
-fn open_journal(config: &Config, names: &Arc<Names>) -> Result<(Journal, SharedLedger), BootError> {
+fn open_journal(config: &Config, names: &Arc<Names>) -> Result<(Journal, SharedLedger, Left), BootError> {
     let began = Instant::now();
     let mut ledger = Ledger::new(names.clone());
     let options = JournalOptions {
@@ -221,6 +226,8 @@ fn open_journal(config: &Config, names: &Arc<Names>) -> Result<(Journal, SharedL
     };
     let (journal, replay): (Journal, Replay) =
         Journal::open(options, visit).map_err(|e| other("cannot open the journal", e))?;
+    replay.changes.iter().for_each(|change| ledger.apply_change(change.clone()));
+    let left = Left::of(ledger.change_log(), replay.orphans.len());
     ledger.set_as_of(crate::sys::clock::unix());
     tracing::info!(
         store = %config.store.path.display(),
@@ -229,7 +236,7 @@ fn open_journal(config: &Config, names: &Arc<Names>) -> Result<(Journal, SharedL
         took_ms = began.elapsed().as_millis() as u64,
         "journal replayed"
     );
-    Ok((journal, Arc::new(RwLock::new(ledger))))
+    Ok((journal, Arc::new(RwLock::new(ledger)), left))
 }
 
 /// One listening socket per shard on one port; the first decides the port if it is 0.
@@ -292,6 +299,7 @@ impl Started {
             door: self.plane.door(),
             shards: self.gauges,
             journal: self.journal.health(),
+            changes: self.plane.changes().clone(),
             accounts: self.plane.accounts(),
             raise: self.plane.raise(),
             keys: self.plane.clone(),
@@ -300,16 +308,19 @@ impl Started {
         };
         let listener = tokio::net::TcpListener::from_std(self.admin).map_err(|e| other("admin listener", e))?;
         tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, admin::router(state)).await {
+            if let Err(error) =
+                axum::serve(listener, admin::router(state).into_make_service_with_connect_info::<SocketAddr>()).await
+            {
                 tracing::error!(%error, "the admin listener ended");
             }
         });
         let plane = self.plane.clone();
-        tokio::spawn(reloads.serve(move || plane.reload()));
+        tokio::spawn(reloads.serve(move |by| plane.reload(by)));
         tokio::spawn(plane::keep_fresh(self.plane.clone()));
         signals::until_settled(&self.plane.door()).await;
         ready(self.addresses);
-        let clean = signals::until_drained(signals, &self.plane.door(), &reload, &drain).await;
+        let clean = signals::until_drained(signals, &self.plane, &reload, &drain).await;
+        changes::stopping(self.plane.changes(), clean);
         self.journal.stop().map_err(|e| other("the journal could not be completed", e))?;
         tracing::info!(clean, "stopped");
         Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -3,18 +3,28 @@
 use super::Source;
 use crate::{
     control::{
-        admin::{AdminToken, Raise, RaiseError, ReloadReply},
+        admin::{AdminToken, RaiseAsk, RaiseError, ReloadError, ReloadReply},
         budget::{AccountBook, Raises},
+        changes::{Actor, Change, kinds},
         config::{Callers, Config, ConfigError, Surroundings, build_snapshot},
+        journal::ChangeDesk,
         keys::KeyStore,
         ledger::SharedLedger,
     },
-    kernel::{account::Scope, ids::SnapshotVersion, names::Names, snapshot::Snapshot, window::Window},
+    kernel::{
+        account::{Account, Mode, Scope},
+        ids::SnapshotVersion,
+        names::Names,
+        snapshot::Snapshot,
+        time::UnixMs,
+        window::Window,
+    },
     link::down::DownDoor,
     observe::Accounts,
     sys::clock,
 };
 use parking_lot::{Mutex, MutexGuard};
+use serde_json::json;
 use std::{sync::Arc, time::Duration};
 
 /// How often upstream names are resolved again.
@@ -28,6 +38,8 @@ pub(super) struct Plane {
     shards: usize,
     fixed: Fixed,
     door: Arc<DownDoor>,
+    changes: ChangeDesk,
+    raising: Mutex<()>,
     /// Taken before `current`, and held while a change of keys is written to disk.
     keys: Mutex<KeyStore>,
     /// Never held while something is awaited of disk or network: a revocation needs it.
@@ -69,6 +81,7 @@ impl Plane {
         ledger: SharedLedger,
         shards: usize,
         keys: KeyStore,
+        changes: ChangeDesk,
         checked: &Config,
     ) -> Result<Self, Vec<ConfigError>> {
         let config = Arc::new(source.load()?);
@@ -84,6 +97,8 @@ impl Plane {
         Ok(Self {
             fixed: Fixed::of(checked),
             door: Arc::new(DownDoor::new(Arc::new(first), shards)),
+            changes,
+            raising: Mutex::default(),
             keys: Mutex::new(keys),
             current: Mutex::new(Current { config, accounts, replaced: Vec::new() }),
             source,
@@ -114,36 +129,60 @@ impl Plane {
         })
     }
 
-    /// Raises a budget's current window. Shards see it with their next request, since accounts are shared.
-    pub fn raise(self: &Arc<Self>) -> Raise {
-        let plane = self.clone();
-        Arc::new(move |ask| {
-            let mut current = plane.current.lock();
-            let now = clock::unix().seconds();
-            let raised = current.accounts.raise(&ask.scope, &ask.period, ask.amount, now).map_err(RaiseError::Store)?;
-            let account = raised.ok_or(RaiseError::NoSuchBudget)?;
-            let snapshot = plane.door.latest();
-            let budget = snapshot.budgets.iter().find(|b| b.accounts.iter().any(|a| a.id == account.id));
-            budget.map(|budget| (account, budget.mode)).ok_or(RaiseError::NoSuchBudget)
-        })
+    /// Where changes are handed in for the audit.
+    pub fn changes(&self) -> &ChangeDesk {
+        &self.changes
     }
 
-    /// Reads the configuration again and publishes it. The old one stays in force if the new one is wrong.
-    pub fn reload(&self) -> ReloadReply {
-        let texts = |errors: Vec<ConfigError>| {
-            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            lines.iter().for_each(|line| tracing::error!("reload refused: {line}"));
-            lines
+    /// The turn of whoever raises a budget.
+    pub fn raising(&self) -> MutexGuard<'_, ()> {
+        self.raising.lock()
+    }
+
+    /// The account that a raise is asked for.
+    pub fn account(&self, ask: &RaiseAsk, now: UnixMs) -> Option<Arc<Account>> {
+        let wanted = |a: &Arc<Account>| {
+            a.period.as_str() == ask.period && a.window.contains(now.seconds()) && a.scope.to_string() == ask.scope
         };
-        let config = self.source.load().map_err(texts)?;
+        self.current.lock().accounts.accounts().into_iter().find(wanted)
+    }
+
+    /// Raises it.
+    pub fn apply_raise(&self, ask: &RaiseAsk, now: UnixMs) -> Result<(Arc<Account>, Mode), RaiseError> {
+        let mut current = self.current.lock();
+        let raised = current.accounts.raise(&ask.scope, &ask.period, ask.amount, now.seconds());
+        let account = raised.map_err(RaiseError::Store)?.ok_or(RaiseError::NoSuchBudget)?;
+        let snapshot = self.door.latest();
+        let budget = snapshot.budgets.iter().find(|b| b.accounts.iter().any(|a| a.id == account.id));
+        budget.map(|budget| (account, budget.mode)).ok_or(RaiseError::NoSuchBudget)
+    }
+
+    /// Reads the configuration again and publishes it. The old one stays in force if the new one is wrong, or if the audit
+    /// cannot say that there is a new one.
+    pub fn reload(&self, by: &Actor) -> ReloadReply {
+        let told = self.try_reload(by);
+        match &told {
+            Ok(version) => tracing::info!(version, by = %by.name, "configuration reloaded"),
+            Err(ReloadError::Invalid(errors)) => {
+                errors.iter().for_each(|line| tracing::error!("reload refused: {line}"));
+            }
+            Err(ReloadError::NotRecorded(error)) => tracing::error!("reload refused: {error}"),
+        }
+        told
+    }
+
+    fn try_reload(&self, by: &Actor) -> ReloadReply {
+        let config = self.source.load().map_err(ReloadError::invalid)?;
         if Fixed::of(&config).listen != self.fixed.listen {
             tracing::warn!(
                 "[listen] addresses, [shards], store.path and audit.retention take effect at the next start only"
             );
         }
-        let version = self.take(config).map_err(texts)?;
-        tracing::info!(version, "configuration reloaded");
-        Ok(version)
+        let (before, after) = (&self.config().outline, &config.outline);
+        let change = Change::new(kinds::RELOAD, by, "", clock::unix())
+            .before(&json!({ "config_sha256": before.digest() }))
+            .after(&json!({ "config_sha256": after.digest(), "changed": before.changes_to(after) }));
+        self.change(&change, ReloadError::NotRecorded, || self.take(config).map_err(ReloadError::invalid))
     }
 
     /// Publishes a new configuration.

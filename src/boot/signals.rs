@@ -1,7 +1,8 @@
 //! Signals and the end: SIGTERM and SIGINT drain, a second one ends at once, SIGHUP reloads.
 
+use super::{changes, plane::Plane};
 use crate::{
-    control::admin::ReloadSender,
+    control::{admin::ReloadSender, changes::Actor},
     link::down::{DownDoor, Phase},
 };
 use std::{
@@ -28,15 +29,19 @@ pub(super) async fn until_settled(door: &DownDoor) {
 }
 
 /// Serves signals until all shards have drained. True if every stream ended by itself.
-pub(super) async fn until_drained(signals: Signals, door: &DownDoor, reload: &ReloadSender, asked: &Notify) -> bool {
+pub(super) async fn until_drained(signals: Signals, plane: &Plane, reload: &ReloadSender, asked: &Notify) -> bool {
+    let door = plane.door();
     let Signals { mut ending, mut hangup } = signals;
     loop {
         tokio::select! {
-            () = ending.end() => break,
+            () = ending.end() => {
+                changes::draining(plane.changes());
+                break;
+            }
             () = asked.notified() => break,
             _ = hangup.recv() => {
                 let reload = reload.clone();
-                tokio::spawn(async move { reload.reload().await });
+                tokio::spawn(async move { reload.reload(Actor::SIGNAL).await });
             }
         }
     }

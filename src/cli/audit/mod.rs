@@ -1,5 +1,6 @@
 //! `weir audit`: what the journal's files say, without the gateway (interface.md §1).
 
+mod changes;
 mod checkpoint;
 mod export;
 mod query;
@@ -24,7 +25,7 @@ pub enum AuditCommand {
     /// Prove the hash chain, offline or beside a running gateway; name the first bad place
     Verify(verify::VerifyArgs),
     /// Find records in the journal
-    Query(query::QueryArgs),
+    Query(Box<query::QueryArgs>),
     /// Add what is new to a directory of JSON lines, one folder a day
     Export(export::ExportArgs),
     /// Sign how far the journal has come, for `verify --checkpoint`

@@ -1,6 +1,6 @@
 //! `weir audit query`.
 
-use super::{StoreArgs, Teller, heard, text};
+use super::{StoreArgs, Teller, changes, heard, text};
 use crate::control::{
     audit::{self, Found},
     ledger::{RecordFilter, RecordView},
@@ -13,9 +13,9 @@ use std::{
 };
 
 /// Rows of a table, unless `--limit` says otherwise.
-const TABLE_ROWS: usize = 100;
+pub(super) const TABLE_ROWS: usize = 100;
 /// The most records that `--limit` keeps.
-const LIMIT_MAX: u64 = 1_000_000;
+pub(super) const LIMIT_MAX: u64 = 1_000_000;
 const HEADINGS: [&str; 11] =
     ["started", "request", "user", "team", "model", "status", "outcome", "input", "output", "cost USD", "ms"];
 /// The first column of figures.
@@ -59,6 +59,18 @@ pub struct QueryArgs {
     /// One request
     #[arg(long, value_name = "ID")]
     pub request_id: Option<String>,
+    /// Changes instead of requests: keys, raises, reloads, drains, starts and stops; who, what, before, after
+    #[arg(long, conflicts_with_all = ["user", "team", "project", "key", "session", "model", "status", "outcome", "request_id"])]
+    pub changes: bool,
+    /// Changes of one kind: key.create, key.rotate, key.revoke, key (all three), budget.raise, reload, drain, start, stop
+    #[arg(long, requires = "changes")]
+    pub kind: Option<String>,
+    /// Changes by one administrator; `signal` and `process` are the gateway's own
+    #[arg(long, requires = "changes")]
+    pub who: Option<String>,
+    /// Changes of one key or budget, as in `team:platform monthly`
+    #[arg(long, requires = "changes")]
+    pub subject: Option<String>,
     /// Only the newest so many; a table has 100 unless told otherwise, json and jsonl have all
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=LIMIT_MAX))]
     pub limit: Option<u64>,
@@ -79,6 +91,9 @@ pub enum QueryFormat {
 }
 
 pub fn run(args: &QueryArgs) -> Result<(), String> {
+    if args.changes {
+        return changes::run(args);
+    }
     let filter = filter(args)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let found = match args.format {

@@ -35,14 +35,14 @@ pub fn run(args: &VerifyArgs) -> Result<(), String> {
 }
 
 fn report(args: &VerifyArgs, verified: &Verified) -> Result<String, std::fmt::Error> {
-    let Verified { first_segment, segments, groups, entries, closes, unknown_entries, bytes, .. } = verified;
+    let Verified { first_segment, segments, groups, entries, closes, changes, unknown_entries, bytes, .. } = verified;
     let last_segment = first_segment + segments.saturating_sub(1);
     let mut out = String::new();
     writeln!(out, "the chain is whole: {}", args.store.store.display())?;
     writeln!(out, "  segments   {segments} ({first_segment} to {last_segment}), {bytes} bytes")?;
     writeln!(out, "  groups     {groups}")?;
     let later = if *unknown_entries > 0 { format!(", {unknown_entries} of a later weir") } else { String::new() };
-    writeln!(out, "  entries    {entries} ({closes} requests closed{later})")?;
+    writeln!(out, "  entries    {entries} ({closes} requests closed, {changes} changes{later})")?;
     match verified.times {
         Some((first, last)) => writeln!(out, "  time       {} to {}", first.rfc3339(), last.rfc3339())?,
         None => writeln!(out, "  time       no entries yet")?,

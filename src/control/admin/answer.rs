@@ -52,7 +52,7 @@ impl IntoResponse for Refusal {
 pub(super) async fn not_found(uri: Uri) -> Refusal {
     let message = format!(
         "there is no {} here; paths are /healthz, /readyz, /metrics and /admin/v1/ usage, budgets, budgets/raise, limits, keys, \
-         requests, shards, reload, drain",
+         requests, changes, shards, reload, drain",
         uri.path()
     );
     Refusal::new(StatusCode::NOT_FOUND, "not_found", message)

@@ -1,14 +1,18 @@
 //! The bearer token of the admin API.
 
 use super::{AdminState, answer::Refusal};
-use crate::kernel::{keys::KeyDigest, secret::Secret};
+use crate::{
+    control::changes::Actor,
+    kernel::{keys::KeyDigest, secret::Secret},
+};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::{
-    extract::{Request, State},
+    extract::{ConnectInfo, Request, State},
     http::{HeaderMap, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use std::net::SocketAddr;
 
 /// Who may use the admin API. Only the token's digest is kept.
 #[derive(Clone)]
@@ -34,9 +38,13 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }
 
-pub(super) async fn require_token(State(state): State<AdminState>, request: Request, next: Next) -> Response {
+pub(super) async fn require_token(State(state): State<AdminState>, mut request: Request, next: Next) -> Response {
     let why = match bearer(request.headers()) {
-        Some(shown) if state.token.admits(shown) => return next.run(request).await,
+        Some(shown) if state.token.admits(shown) => {
+            let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+            request.extensions_mut().insert(Actor::admin(peer));
+            return next.run(request).await;
+        }
         _ if state.token.0.is_none() => "the admin API is closed: set admin.token in the configuration file",
         Some(_) => "this is not the admin token",
         None => "show the admin token: Authorization: Bearer <admin.token>",

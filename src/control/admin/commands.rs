@@ -1,21 +1,58 @@
 //! Reload and drain.
 
-use super::{AdminState, answer::Refusal};
-use crate::link::down::Phase;
-use axum::{Json, extract::State, http::StatusCode};
+use super::{
+    AdminState,
+    answer::{Refusal, now},
+};
+use crate::{
+    control::{
+        changes::{Actor, Change, kinds},
+        config::ConfigError,
+        journal::{NotRecorded, Receipt},
+    },
+    link::down::Phase,
+};
+use axum::{Extension, Json, extract::State, http::StatusCode};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 use tokio::sync::{mpsc, oneshot};
 
-/// What a reload gives: the version now published, or everything that is wrong with the file.
-pub type ReloadReply = Result<u64, Vec<String>>;
+/// Why the old configuration stays in force.
+#[derive(Clone, Debug)]
+pub enum ReloadError {
+    /// Everything that is wrong with the new one.
+    Invalid(Vec<String>),
+    /// The audit has no entry of the change.
+    NotRecorded(NotRecorded),
+}
+
+impl ReloadError {
+    /// These errors.
+    pub fn invalid(errors: Vec<ConfigError>) -> Self {
+        Self::Invalid(errors.iter().map(ToString::to_string).collect())
+    }
+}
+
+impl fmt::Display for ReloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(errors) => f.write_str(&errors.join("; ")),
+            Self::NotRecorded(error) => error.fmt(f),
+        }
+    }
+}
+
+/// What a reload gives: the version now published, or why there is none.
+pub type ReloadReply = Result<u64, ReloadError>;
+
+type Asked = (Actor, oneshot::Sender<ReloadReply>);
 
 /// Asks for reloads: the admin API does, and whoever handles SIGHUP.
 #[derive(Clone)]
-pub struct ReloadSender(mpsc::Sender<oneshot::Sender<ReloadReply>>);
+pub struct ReloadSender(mpsc::Sender<Asked>);
 
 /// Does reloads, one after the other.
-pub struct ReloadReceiver(mpsc::Receiver<oneshot::Sender<ReloadReply>>);
+pub struct ReloadReceiver(mpsc::Receiver<Asked>);
 
 /// Makes both ends.
 pub fn reloads() -> (ReloadSender, ReloadReceiver) {
@@ -25,9 +62,9 @@ pub fn reloads() -> (ReloadSender, ReloadReceiver) {
 
 impl ReloadSender {
     /// Reloads and waits for the result; `None` if nobody does reloads any more.
-    pub async fn reload(&self) -> Option<ReloadReply> {
+    pub async fn reload(&self, by: Actor) -> Option<ReloadReply> {
         let (reply, answer) = oneshot::channel();
-        self.0.send(reply).await.ok()?;
+        self.0.send((by, reply)).await.ok()?;
         answer.await.ok()
     }
 }
@@ -35,11 +72,11 @@ impl ReloadSender {
 impl ReloadReceiver {
     /// Serves reloads until all senders are gone. The hook reads files and resolves names, so it runs on a thread where it
     /// may block; a hook that panics loses its own reload only.
-    pub async fn serve(mut self, hook: impl Fn() -> ReloadReply + Send + Sync + 'static) {
+    pub async fn serve(mut self, hook: impl Fn(&Actor) -> ReloadReply + Send + Sync + 'static) {
         let hook = Arc::new(hook);
-        while let Some(reply) = self.0.recv().await {
+        while let Some((by, reply)) = self.0.recv().await {
             let hook = hook.clone();
-            match tokio::task::spawn_blocking(move || hook()).await {
+            match tokio::task::spawn_blocking(move || hook(&by)).await {
                 // Whoever asked may have gone away; the reload has happened all the same.
                 Ok(result) => drop(reply.send(result)),
                 Err(error) => tracing::error!(%error, "a reload failed"),
@@ -48,10 +85,17 @@ impl ReloadReceiver {
     }
 }
 
-pub(super) async fn reload(State(state): State<AdminState>) -> Result<Json<Value>, Refusal> {
-    match state.reload.reload().await {
+pub(super) async fn reload(
+    State(state): State<AdminState>,
+    Extension(by): Extension<Actor>,
+) -> Result<Json<Value>, Refusal> {
+    match state.reload.reload(by).await {
         Some(Ok(version)) => Ok(Json(json!({ "version": version }))),
-        Some(Err(errors)) => {
+        Some(Err(ReloadError::NotRecorded(error))) => {
+            let message = format!("{error}; the old configuration stays in force");
+            Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message))
+        }
+        Some(Err(ReloadError::Invalid(errors))) => {
             let message = format!("the configuration was not taken, the old one stays in force: {}", errors.join("; "));
             let refusal = Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_configuration", message);
             Err(refusal.with_details(errors))
@@ -63,9 +107,19 @@ pub(super) async fn reload(State(state): State<AdminState>) -> Result<Json<Value
     }
 }
 
-pub(super) async fn drain(State(state): State<AdminState>) -> (StatusCode, Json<Value>) {
+/// A drain does not wait for the disk: it begins, and the answer says whether the audit has it (`recorded`).
+pub(super) async fn drain(
+    State(state): State<AdminState>,
+    Extension(by): Extension<Actor>,
+) -> (StatusCode, Json<Value>) {
     tracing::info!("drain asked for over the admin API");
+    let handed_in = state.changes.submit(&Change::new(kinds::DRAIN, &by, "", now()));
     state.door.enter(Phase::Draining);
     state.drain.notify_one();
-    (StatusCode::ACCEPTED, Json(json!({ "draining": true })))
+    let recorded = tokio::task::spawn_blocking(move || handed_in.and_then(Receipt::wait)).await;
+    let recorded = matches!(recorded, Ok(Ok(())));
+    if !recorded {
+        tracing::error!("the audit has no entry of this drain yet; it is written if the disk takes it before the end");
+    }
+    (StatusCode::ACCEPTED, Json(json!({ "draining": true, "recorded": recorded })))
 }

@@ -4,9 +4,12 @@ use super::{
     AdminState,
     answer::{Refusal, now},
 };
-use crate::control::keys::{Issued, KeyDesk, KeyError, KeyView, NewKey, Rotation};
+use crate::control::{
+    changes::Actor,
+    keys::{Issued, KeyDesk, KeyError, KeyView, NewKey, Rotation},
+};
 use axum::{
-    Json,
+    Extension, Json,
     body::Bytes,
     extract::{Path, Query, State},
     http::{StatusCode, header},
@@ -76,22 +79,31 @@ pub(super) async fn list(
     Ok(Json(Keys { data: at_desk(state, |desk| Ok(desk.list())).await? }))
 }
 
-pub(super) async fn create(State(state): State<AdminState>, body: Bytes) -> Result<Response, Refusal> {
+pub(super) async fn create(
+    State(state): State<AdminState>,
+    Extension(by): Extension<Actor>,
+    body: Bytes,
+) -> Result<Response, Refusal> {
     let asked = NewKey::parse(&body, now().seconds()).map_err(KeyError::Invalid)?;
-    let issued = at_desk(state, move |desk| desk.create(asked)).await?;
+    let issued = at_desk(state, move |desk| desk.create(asked, &by)).await?;
     Ok(secret_answer(StatusCode::CREATED, &issued))
 }
 
 pub(super) async fn rotate(
     State(state): State<AdminState>,
+    Extension(by): Extension<Actor>,
     Path(id): Path<String>,
     body: Bytes,
 ) -> Result<Response, Refusal> {
     let rotation = Rotation::parse(&body).map_err(KeyError::Invalid)?;
-    let issued = at_desk(state, move |desk| desk.rotate(&id, rotation)).await?;
+    let issued = at_desk(state, move |desk| desk.rotate(&id, rotation, &by)).await?;
     Ok(secret_answer(StatusCode::OK, &issued))
 }
 
-pub(super) async fn revoke(State(state): State<AdminState>, Path(id): Path<String>) -> Result<Json<KeyView>, Refusal> {
-    Ok(Json(at_desk(state, move |desk| desk.revoke(&id)).await?))
+pub(super) async fn revoke(
+    State(state): State<AdminState>,
+    Extension(by): Extension<Actor>,
+    Path(id): Path<String>,
+) -> Result<Json<KeyView>, Refusal> {
+    Ok(Json(at_desk(state, move |desk| desk.revoke(&id, &by)).await?))
 }

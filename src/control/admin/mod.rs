@@ -1,4 +1,5 @@
-//! The admin listener (interface.md §4): liveness, metrics, usage, budgets, limits, keys, records, shards, reload, drain.
+//! The admin listener (interface.md §4): liveness, metrics, usage, budgets, limits, keys, records, changes, shards, reload,
+//! drain.
 //!
 //! Every answer but `/metrics` is JSON; every error is `{"error":{"type","message"}}` and says what to do. All of
 //! `/admin/v1` wants the bearer token, unknown paths in it included. Nothing here waits for a shard: figures are read from
@@ -21,12 +22,16 @@ pub(crate) mod tests;
 
 pub use auth::AdminToken;
 pub use budgets::BudgetView;
-pub use commands::{ReloadReceiver, ReloadReply, ReloadSender, reloads};
+pub use commands::{ReloadError, ReloadReceiver, ReloadReply, ReloadSender, reloads};
 pub use limits::LimitView;
 pub use raise::{Raise, RaiseAsk, RaiseError};
 pub use shards::ShardView;
 
-use super::{journal::JournalHealth, keys::KeyDesk, ledger::SharedLedger};
+use super::{
+    journal::{ChangeDesk, JournalHealth},
+    keys::KeyDesk,
+    ledger::SharedLedger,
+};
 use crate::{
     link::{down::DownDoor, gauges::ShardGauges},
     observe::{Accounts, metrics::Metrics},
@@ -53,6 +58,8 @@ pub struct AdminState {
     pub shards: Vec<Arc<ShardGauges>>,
     /// Whether the journal is written.
     pub journal: Arc<JournalHealth>,
+    /// Where changes are handed in for the audit.
+    pub changes: ChangeDesk,
     /// The budgets.
     pub accounts: Accounts,
     /// Raises a budget once.
@@ -70,6 +77,7 @@ pub fn router(state: AdminState) -> Router {
     let api = Router::new()
         .route("/usage", get(records::usage))
         .route("/requests", get(records::requests))
+        .route("/changes", get(records::changes))
         .route("/budgets", get(budgets::budgets))
         .route("/budgets/raise", post(raise::raise))
         .route("/limits", get(limits::limits))

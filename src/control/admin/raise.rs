@@ -1,13 +1,16 @@
 //! `POST /admin/v1/budgets/raise`: adds money to the current window of one budget.
 
 use super::{AdminState, answer::Refusal, budgets::BudgetView};
-use crate::kernel::{
-    account::{Account, Mode},
-    money::Nanos,
+use crate::{
+    control::{changes::Actor, journal::NotRecorded},
+    kernel::{
+        account::{Account, Mode},
+        money::Nanos,
+    },
 };
-use axum::{Json, body::Bytes, extract::State, http::StatusCode};
+use axum::{Extension, Json, body::Bytes, extract::State, http::StatusCode};
 use serde::Deserialize;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// Which budget, and by how much.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,10 +30,22 @@ pub enum RaiseError {
     NoSuchBudget,
     /// It could not be written to the store.
     Store(std::io::Error),
+    /// The audit has no entry of it, so it was not made.
+    NotRecorded(NotRecorded),
+}
+
+impl fmt::Display for RaiseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchBudget => f.write_str("there is no such budget now"),
+            Self::Store(error) => write!(f, "it cannot be written to store.path: {error}"),
+            Self::NotRecorded(error) => error.fmt(f),
+        }
+    }
 }
 
 /// Does raises; it writes to disk, so it is called where that may wait. Gives the raised account.
-pub type Raise = Arc<dyn Fn(&RaiseAsk) -> Result<(Arc<Account>, Mode), RaiseError> + Send + Sync>;
+pub type Raise = Arc<dyn Fn(&RaiseAsk, &Actor) -> Result<(Arc<Account>, Mode), RaiseError> + Send + Sync>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,11 +66,15 @@ fn asked(body: &[u8]) -> Result<RaiseAsk, Refusal> {
     Ok(RaiseAsk { scope: body.scope, period: body.period, amount })
 }
 
-pub(super) async fn raise(State(state): State<AdminState>, body: Bytes) -> Result<Json<BudgetView>, Refusal> {
+pub(super) async fn raise(
+    State(state): State<AdminState>,
+    Extension(by): Extension<Actor>,
+    body: Bytes,
+) -> Result<Json<BudgetView>, Refusal> {
     let ask = asked(&body)?;
     let (raise, shown) = (state.raise.clone(), ask.clone());
     let unavailable = |message: String| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
-    match tokio::task::spawn_blocking(move || raise(&ask)).await {
+    match tokio::task::spawn_blocking(move || raise(&ask, &by)).await {
         Ok(Ok((account, mode))) => {
             tracing::info!(scope = shown.scope, period = shown.period, amount = %shown.amount, "budget raised");
             Ok(Json(BudgetView::of(&account, mode)))
@@ -70,6 +89,7 @@ pub(super) async fn raise(State(state): State<AdminState>, body: Bytes) -> Resul
         Ok(Err(RaiseError::Store(error))) => {
             Err(unavailable(format!("the raise cannot be written to store.path, and nothing was raised: {error}")))
         }
+        Ok(Err(RaiseError::NotRecorded(error))) => Err(unavailable(format!("{error}; nothing was raised"))),
         Err(_panicked) => Err(unavailable("the raise did not end; see the log".to_owned())),
     }
 }

@@ -1,7 +1,10 @@
-//! Usage and records, from the ledger.
+//! Usage, records and changes, from the ledger.
 
 use super::{AdminState, answer::Refusal};
-use crate::control::ledger::{RecordFilter, RecordView, UsageQuery, UsageRow};
+use crate::control::{
+    changes::{ChangeFilter, ChangeView},
+    ledger::{RecordFilter, RecordView, UsageQuery, UsageRow},
+};
 use axum::{
     Json,
     extract::{Query, State},
@@ -33,4 +36,13 @@ pub(super) async fn requests(
     let filter = RecordFilter::parse(&pairs).map_err(Refusal::bad_query)?;
     let ledger = state.ledger.read();
     Ok(Json(Answer { data: ledger.requests(&filter), as_of: ledger.as_of().rfc3339() }))
+}
+
+pub(super) async fn changes(
+    State(state): State<AdminState>,
+    Query(pairs): Pairs,
+) -> Result<Json<Answer<ChangeView>>, Refusal> {
+    let filter = ChangeFilter::parse(&pairs).map_err(Refusal::bad_query)?;
+    let ledger = state.ledger.read();
+    Ok(Json(Answer { data: ledger.changes(&filter), as_of: ledger.as_of().rfc3339() }))
 }

@@ -126,8 +126,9 @@ pub(crate) fn serve() -> Served {
         door: Arc::new(DownDoor::new(snapshot(1), shards.len())),
         shards,
         journal: health,
+        changes: journal.changes(),
         accounts: accounts(),
-        raise: Arc::new(|_| Err(RaiseError::NoSuchBudget)),
+        raise: Arc::new(|_, _| Err(RaiseError::NoSuchBudget)),
         keys: Arc::new(keys::Desk::new(directory.path())),
         reload,
         drain: Arc::default(),
@@ -139,7 +140,7 @@ pub(crate) fn serve() -> Served {
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
-            tokio::spawn(receiver.serve(move || hook.borrow().clone()));
+            tokio::spawn(receiver.serve(move |_| hook.borrow().clone()));
             axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), app).await.unwrap();
         });
     });
@@ -336,7 +337,9 @@ fn shards_show_their_figures_and_their_configuration() {
 fn a_reload_gives_the_new_version_or_every_error() {
     let api = serve();
     assert_eq!(api.json("POST", "/admin/v1/reload"), (200, serde_json::json!({"version": 2})));
-    api.reloads.send(Err(vec!["key[0].secret: is empty".into(), "listen.clients: no port".into()])).unwrap();
+    api.reloads
+        .send(Err(ReloadError::Invalid(vec!["key[0].secret: is empty".into(), "listen.clients: no port".into()])))
+        .unwrap();
     let (status, answer) = api.json("POST", "/admin/v1/reload");
     assert_eq!((status, &answer["error"]["errors"][1]), (422, &"listen.clients: no port".into()));
     assert_eq!(api.get("/admin/v1/reload").0, 405);

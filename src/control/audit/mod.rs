@@ -7,6 +7,7 @@
 //! elsewhere (`checkpoint`): a journal that does not contain the checkpoint's prefix is found out.
 //! Deliberately absent: Parquet, object stores and stored bodies.
 
+mod changes;
 mod checkpoint;
 mod export;
 mod keys;
@@ -19,6 +20,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
+pub use changes::changes;
 pub use checkpoint::{Checkpoint, read_checkpoint, take_checkpoint};
 pub use export::{ExportOptions, Exported, export};
 pub use keys::{PublicKey, SigningKey, generate_keys};

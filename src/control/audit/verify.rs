@@ -2,9 +2,12 @@
 
 use super::{AuditError, Checkpoint, Progress, hex, need_segments};
 use crate::{
-    control::journal::{
-        ChainPlace, GroupPlace, HEADER_BYTES, Hash, IntactGroup, JournalError, SegmentHeader, Tail, Visit, Walk,
-        segment_path, segments,
+    control::{
+        changes::Change,
+        journal::{
+            ChainPlace, GroupPlace, HEADER_BYTES, Hash, IntactGroup, JournalError, SegmentHeader, Tail, Visit, Walk,
+            segment_path, segments,
+        },
     },
     kernel::{ids::RequestId, names::Names, record::Entry, time::UnixMs},
 };
@@ -46,6 +49,8 @@ pub struct Verified {
     pub entries: u64,
     /// Of these, closes.
     pub closes: u64,
+    /// Of these, changes that administrators made, beginnings and ends included.
+    pub changes: u64,
     /// Of these, of a kind that a later version added.
     pub unknown_entries: u64,
     /// Bytes, headers and groups.
@@ -256,6 +261,11 @@ impl Visit for Verifier<'_> {
             }
             None => self.found.unknown_entries += 1,
         }
+    }
+
+    fn change(&mut self, change: Change) {
+        self.found.changes += 1;
+        self.seen(change.at);
     }
 
     fn group(&mut self, place: &GroupPlace, entries: u64) -> Result<ControlFlow<()>, String> {

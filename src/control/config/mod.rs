@@ -13,6 +13,7 @@ mod keys;
 mod limits;
 mod listen;
 mod models;
+mod outline;
 mod pricing;
 mod providers;
 mod rate_limits;
@@ -30,6 +31,7 @@ mod upstreams;
 mod tests;
 
 pub use error::ConfigError;
+pub use outline::Outline;
 pub use snapshot::{Callers, Surroundings, build_snapshot};
 pub use types::*;
 
@@ -49,8 +51,9 @@ pub fn load(path: &Path) -> Result<Config, Vec<ConfigError>> {
 pub fn parse(text: &str, base_dir: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Vec<ConfigError>> {
     let table = text.parse::<toml::Table>().map_err(|error| vec![ConfigError::syntax(text, &error)])?;
     let context = Context::new(base_dir, env);
-    let config = read(&Reader::root(&table, &context));
+    let mut config = read(&Reader::root(&table, &context));
     cross::check(&config, &context);
+    config.outline = Outline::of(text, &table, &context);
     let errors = context.into_errors();
     if errors.is_empty() { Ok(config) } else { Err(errors) }
 }
@@ -76,6 +79,7 @@ fn read(root: &Reader<'_>) -> Config {
         on_store_error: budgets.1,
         pricing: pricing::pricing(root),
         audit: service::audit(root),
+        outline: Outline::default(),
     };
     root.finish();
     config

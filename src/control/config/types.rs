@@ -1,5 +1,6 @@
 //! The meant configuration: domain types, every default filled in, every secret wrapped.
 
+use super::outline::Outline;
 use crate::kernel::{
     account::Mode,
     keys::{KeyDigest, Retiring},
@@ -49,6 +50,8 @@ pub struct Config {
     pub pricing: Pricing,
     /// What is kept of requests.
     pub audit: Audit,
+    /// What the file says, item by item, so that a reload can tell what it changes.
+    pub outline: Outline,
 }
 
 /// `[listen]`.

@@ -2,9 +2,10 @@
 
 use super::{
     CRASH,
-    entry::{AttemptV1, CloseV1, EntryV1, KindV1, OpenV1, PrincipalV1, UsageV1},
+    entry::{AttemptV1, ChangeV1, CloseV1, EntryV1, KindV1, OpenV1, PrincipalV1, UsageV1},
 };
 use crate::{
+    control::changes::{Change, ChangeId},
     kernel::{
         ids::{PrincipalId, RequestId},
         keys::Principal,
@@ -71,6 +72,40 @@ impl std::fmt::Display for DecodeError {
             Self::TooManyAttempts => f.write_str("an entry has more attempts than this version of weir knows"),
         }
     }
+}
+
+/// An entry that has been read.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "lives for one look; boxing would allocate per entry")]
+pub(super) enum Decoded {
+    /// Of a request.
+    Entry(Entry),
+    /// Of a change.
+    Change(Change),
+}
+
+/// Turns a change into its message.
+pub(super) fn encode_change(change: &Change) -> EntryV1 {
+    let Change { id, at, kind, who, peer, subject, before, after, failed } = change.clone();
+    let kind = KindV1::Change(ChangeV1 {
+        id_high: (id.0 >> 64) as u64,
+        id_low: id.0 as u64,
+        at_ms: at.0,
+        kind: kind.into_owned(),
+        who,
+        peer,
+        subject,
+        before,
+        after,
+        failed,
+    });
+    EntryV1 { kind: Some(kind) }
+}
+
+fn decode_change(change: ChangeV1) -> Change {
+    let ChangeV1 { id_high, id_low, at_ms, kind, who, peer, subject, before, after, failed } = change;
+    let id = ChangeId((u128::from(id_high) << 64) | u128::from(id_low));
+    Change { id, at: UnixMs(at_ms), kind: kind.into(), who, peer, subject, before, after, failed }
 }
 
 /// Turns an entry into its message.
@@ -188,11 +223,12 @@ impl Decoder {
     }
 
     /// Reads one entry; `None` for a kind that a later version added.
-    pub fn decode(&mut self, bytes: &[u8]) -> Result<Option<Entry>, DecodeError> {
+    pub fn decode(&mut self, bytes: &[u8]) -> Result<Option<Decoded>, DecodeError> {
         let entry: EntryV1 = prost::Message::decode(bytes).map_err(DecodeError::NotAnEntry)?;
         match entry.kind {
-            Some(KindV1::Open(open)) => self.open(open).map(|open| Some(Entry::Open(open))),
-            Some(KindV1::Close(close)) => self.close(close).map(|record| Some(Entry::Close(record))),
+            Some(KindV1::Open(open)) => self.open(open).map(|open| Some(Decoded::Entry(Entry::Open(open)))),
+            Some(KindV1::Close(close)) => self.close(close).map(|record| Some(Decoded::Entry(Entry::Close(record)))),
+            Some(KindV1::Change(change)) => Ok(Some(Decoded::Change(decode_change(change)))),
             None => Ok(None),
         }
     }

@@ -3,7 +3,7 @@
 /// One entry of a group. Further kinds take the next tags.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct EntryV1 {
-    #[prost(oneof = "KindV1", tags = "1, 2")]
+    #[prost(oneof = "KindV1", tags = "1, 2, 3")]
     pub kind: Option<KindV1>,
 }
 
@@ -14,6 +14,35 @@ pub(super) enum KindV1 {
     Open(OpenV1),
     #[prost(message, tag = "2")]
     Close(CloseV1),
+    #[prost(message, tag = "3")]
+    Change(ChangeV1),
+}
+
+/// Somebody changes something (`control::changes`). Readers that do not know it pass it by.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct ChangeV1 {
+    #[prost(fixed64, tag = "1")]
+    pub id_high: u64,
+    #[prost(fixed64, tag = "2")]
+    pub id_low: u64,
+    #[prost(uint64, tag = "3")]
+    pub at_ms: u64,
+    #[prost(string, tag = "4")]
+    pub kind: String,
+    #[prost(string, tag = "5")]
+    pub who: String,
+    #[prost(string, tag = "6")]
+    pub peer: String,
+    #[prost(string, tag = "7")]
+    pub subject: String,
+    /// JSON, without a secret.
+    #[prost(string, tag = "8")]
+    pub before: String,
+    /// JSON, without a secret.
+    #[prost(string, tag = "9")]
+    pub after: String,
+    #[prost(string, optional, tag = "10")]
+    pub failed: Option<String>,
 }
 
 /// A request is about to go upstream. Numbers of formats, operations, outcomes and results are in `codec.rs`.

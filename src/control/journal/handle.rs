@@ -4,6 +4,7 @@ use super::{
     GROUP_ENTRIES_MAX, JournalError, JournalHealth, Replay, SEGMENT_BYTES_MAX,
     appender::{Appender, Position},
     codec,
+    desk::{self, ChangeDesk, Inbox},
     group::GroupBuilder,
     replay::{End, Replayer},
     retention::Retention,
@@ -11,6 +12,7 @@ use super::{
     writer::Writer,
 };
 use crate::{
+    control::changes::Change,
     kernel::{
         names::Names,
         record::{Entry, Record},
@@ -64,6 +66,9 @@ pub trait Sink: Send + 'static {
     /// These records are on disk, and so is everything that had been sent by `as_of`. Also called with no records, so that
     /// `as_of` moves on.
     fn flushed(&mut self, closes: &[Record], as_of: UnixMs);
+
+    /// These changes are on disk.
+    fn changed(&mut self, _changes: &[Change]) {}
 }
 
 /// The journal, open and complete, but not yet writing.
@@ -72,6 +77,8 @@ pub struct Journal {
     pub(super) appender: Appender,
     pub(super) retention: Retention,
     pub(super) health: Arc<JournalHealth>,
+    pub(super) inbox: Inbox,
+    desk: ChangeDesk,
     // Held for the life of the journal: it is the lock on the store.
     _lock: File,
 }
@@ -81,6 +88,7 @@ pub struct JournalHandle {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<(), JournalError>>,
     health: Arc<JournalHealth>,
+    desk: ChangeDesk,
 }
 
 impl Journal {
@@ -123,7 +131,13 @@ impl Journal {
         let health = Arc::new(JournalHealth::default());
         health.set_accepting(true);
         health.set_flushed_at(now());
-        Ok((Self { options, appender, retention, health, _lock: lock }, replay))
+        let (desk, inbox) = desk::door(health.clone());
+        Ok((Self { options, appender, retention, health, inbox, desk, _lock: lock }, replay))
+    }
+
+    /// Where changes are handed in.
+    pub fn changes(&self) -> ChangeDesk {
+        self.desk.clone()
     }
 
     /// The journal's state, for the readiness check and the shards.
@@ -136,12 +150,14 @@ impl Journal {
         let stop = Arc::new(AtomicBool::new(false));
         let health = self.health();
         let directory = self.options.directory.clone();
+        let desk = self.changes();
         let writer = Writer::new(self, receivers, Box::new(sink), stop.clone());
         let thread = thread::Builder::new()
             .name("weir-journal".into())
             .spawn(move || writer.run())
             .map_err(|source| JournalError::Io { doing: "start the thread that writes", path: directory, source })?;
-        Ok(JournalHandle { stop, thread, health })
+        desk.wakes(thread.thread().clone());
+        Ok(JournalHandle { stop, thread, health, desk })
     }
 }
 
@@ -151,6 +167,11 @@ impl JournalHandle {
         self.stop.store(true, SeqCst);
         self.thread.thread().unpark();
         self.thread.join().unwrap_or(Err(JournalError::Died))
+    }
+
+    /// Where changes are handed in.
+    pub fn changes(&self) -> ChangeDesk {
+        self.desk.clone()
     }
 
     /// The journal's state.

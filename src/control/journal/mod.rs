@@ -39,6 +39,9 @@
 //! in an earlier segment, is damage, and weir refuses to start on it: it never skips what it cannot read. A torn end is cut
 //! off and kept beside its segment, as `journal-%010d.wal.torn-OFFSET`; nothing reads that file.
 //!
+//! Entries are of requests (`OpenV1`, `CloseV1`), or of changes (`ChangeV1`: keys, raises, reloads, drains, starts and stops), in
+//! one chain. Replay passes changes on and books nothing by them.
+//!
 //! Names are texts in entries, never numbers, so that a segment can be read without the process that wrote it.
 //!
 //! Retention takes whole segments away, oldest first, and leaves the format alone: the first remaining header says which
@@ -47,6 +50,7 @@
 
 mod appender;
 mod codec;
+mod desk;
 mod entry;
 mod error;
 mod group;
@@ -62,6 +66,7 @@ mod writer;
 #[cfg(test)]
 pub(super) mod tests;
 
+pub use desk::{CHANGE_WAIT, ChangeDesk, NotRecorded, Receipt};
 pub use error::JournalError;
 pub(super) use group::{HEADER_BYTES, Hash, IntactGroup, SegmentHeader};
 pub use handle::{Journal, JournalHandle, JournalOptions, Sink};
@@ -71,7 +76,10 @@ pub use storage::{DiskStorage, SegmentFile, Storage};
 pub(super) use storage::{segment_path, segments};
 pub(super) use walk::{ChainPlace, GroupPlace, Tail, Visit, Walk, created_at};
 
-use crate::kernel::limits::USAGE_RAW_BYTES_MAX;
+use crate::{
+    control::changes::{CHANGES_WAITING_MAX, DETAIL_BYTES_MAX},
+    kernel::limits::USAGE_RAW_BYTES_MAX,
+};
 
 /// `refused_by` of requests that were in flight when weir died.
 pub const CRASH: &str = "crash";
@@ -83,4 +91,8 @@ pub const GROUP_ENTRIES_MAX: usize = 16 * 1024;
 const _: () = assert!(
     GROUP_ENTRIES_MAX as u64 * 4 * USAGE_RAW_BYTES_MAX as u64 <= u32::MAX as u64,
     "a group's length is 32 bits"
+);
+const _: () = assert!(
+    2 * CHANGES_WAITING_MAX as u64 * DETAIL_BYTES_MAX as u64 <= 64 * 1024 * 1024,
+    "changes are a small part of a group"
 );

@@ -8,11 +8,14 @@ use super::{
     retention::{Ages, SegmentAge},
     walk::{ChainPlace, Tail, Visit, Walk},
 };
-use crate::kernel::{
-    ids::RequestId,
-    names::Names,
-    record::{Entry, Open, Record},
-    time::UnixMs,
+use crate::{
+    control::changes::{Change, ChangeLog},
+    kernel::{
+        ids::RequestId,
+        names::Names,
+        record::{Entry, Open, Record},
+        time::UnixMs,
+    },
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -36,6 +39,8 @@ pub struct Replay {
     pub unknown_entries: u64,
     /// Segments read.
     pub segments: u64,
+    /// The newest changes.
+    pub changes: ChangeLog,
 }
 
 /// The end of the chain, as found.
@@ -163,6 +168,11 @@ impl Visit for Replayer<'_> {
             Some(Entry::Close(record)) => self.closed(&record),
             None => self.found.unknown_entries += 1,
         }
+    }
+
+    fn change(&mut self, change: Change) {
+        self.seen(change.at);
+        self.found.changes.push(change);
     }
 
     fn segment_end(&mut self, segment: u64, bytes: u64) {

@@ -1,6 +1,7 @@
 //! What must never happen to a journal, one test each.
 
 mod chain;
+mod changes;
 mod codec;
 mod crash;
 mod faults;

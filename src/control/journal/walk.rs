@@ -3,12 +3,15 @@
 
 use super::{
     JournalError,
-    codec::Decoder,
+    codec::{Decoded, Decoder},
     group::{HEADER_BYTES, Hash, IntactGroup, SegmentHeader, any_intact_group},
     segment::{Opened, SegmentReader},
     storage::{segment_path, segments},
 };
-use crate::kernel::{names::Names, record::Entry, time::UnixMs};
+use crate::{
+    control::changes::Change,
+    kernel::{names::Names, record::Entry, time::UnixMs},
+};
 use std::{
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -48,6 +51,9 @@ pub(in crate::control) trait Visit {
 
     /// An entry of the group that comes next; `None` for one of a kind that a later version added.
     fn entry(&mut self, entry: Option<Entry>);
+
+    /// A change in the group that comes next, in its place among the entries.
+    fn change(&mut self, _change: Change) {}
 
     /// The end of an intact group that continues the chain. `entries` of it have been shown.
     fn group(&mut self, _place: &GroupPlace, _entries: u64) -> Result<ControlFlow<()>, String> {
@@ -237,7 +243,11 @@ fn show(
 ) -> Result<ControlFlow<()>, String> {
     let entries = group.entries()?;
     for bytes in &entries {
-        visit.entry(decoder.decode(bytes).map_err(|error| error.to_string())?);
+        match decoder.decode(bytes).map_err(|error| error.to_string())? {
+            Some(Decoded::Entry(entry)) => visit.entry(Some(entry)),
+            Some(Decoded::Change(change)) => visit.change(change),
+            None => visit.entry(None),
+        }
     }
     visit.group(place, entries.len() as u64)
 }

@@ -2,6 +2,7 @@
 
 use super::{
     GROUP_ENTRIES_MAX, Journal, JournalError, JournalHealth, Sink, codec,
+    desk::Receipts,
     group::{Group, GroupBuilder},
     handle::now,
 };
@@ -91,12 +92,19 @@ impl Writer {
             });
             more |= taken == share;
         }
+        let mut receipts = Receipts::default();
+        more |= self.journal.inbox.drain(&mut receipts, |change| {
+            builder.push(&codec::encode_change(change));
+            newest = newest.max(change.at);
+        });
         if builder.entries() == 0 {
             return Ok(false);
         }
         let group = self.journal.appender.seal(builder);
         self.write(&group)?;
         self.journal.retention.wrote(self.journal.appender.segment(), newest);
+        self.sink.changed(receipts.changes());
+        receipts.give();
         // While there is more in the rings, only what has been flushed before is certain to be complete.
         let as_of = if more { self.journal.health.flushed_at() } else { begun_at };
         self.sink.flushed(&self.closes, as_of);

@@ -35,3 +35,15 @@ impl KeyError {
         Self::Conflict(text.into())
     }
 }
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(fields) => {
+                f.write_str(&fields.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+            }
+            Self::Unknown => f.write_str("there is no key of this id"),
+            Self::Conflict(text) | Self::Unavailable(text) => f.write_str(text),
+        }
+    }
+}

@@ -21,6 +21,7 @@ pub use file::StoreError;
 pub use request::{NewKey, Rotation};
 pub use store::KeyStore;
 
+use super::changes::Actor;
 use crate::kernel::secret::Secret;
 
 /// A key, and the secret that nobody will see again.
@@ -37,11 +38,11 @@ pub trait KeyDesk: Send + Sync {
     fn list(&self) -> Vec<KeyView>;
 
     /// Makes a key.
-    fn create(&self, asked: NewKey) -> Result<Issued, KeyError>;
+    fn create(&self, asked: NewKey, by: &Actor) -> Result<Issued, KeyError>;
 
     /// Gives a key a new secret; the old one works on for the grace.
-    fn rotate(&self, id: &str, rotation: Rotation) -> Result<Issued, KeyError>;
+    fn rotate(&self, id: &str, rotation: Rotation, by: &Actor) -> Result<Issued, KeyError>;
 
     /// Revokes a key. Doing so twice is no error.
-    fn revoke(&self, id: &str) -> Result<KeyView, KeyError>;
+    fn revoke(&self, id: &str, by: &Actor) -> Result<KeyView, KeyError>;
 }

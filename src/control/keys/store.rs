@@ -59,33 +59,35 @@ impl KeyStore {
         clashes
     }
 
+    /// A key as it stands.
+    pub fn view(&self, id: &str, now: i64) -> Option<KeyView> {
+        self.keys.get(id).map(|key| key.view(now))
+    }
+
+    /// What `create` would make now, for the audit, which is told before. It may still fail.
+    pub fn draft_create(&self, asked: &NewKey, configured: &[KeyConfig], now: i64) -> Result<KeyView, KeyError> {
+        self.check_new(asked, configured)?;
+        Ok(made_of(asked.clone(), KeyDigest([0; 32]), now).view(now))
+    }
+
+    /// How a key stands, and how it would after `rotate` now.
+    pub fn draft_rotate(
+        &self,
+        id: &str,
+        rotation: Rotation,
+        configured: &[KeyConfig],
+        now: i64,
+    ) -> Result<(KeyView, KeyView), KeyError> {
+        let before = self.rotatable(id, configured, now)?;
+        Ok((before.view(now), rotated(before, rotation, KeyDigest([0; 32]), now).view(now)))
+    }
+
     /// Makes a key.
     pub fn create(&mut self, asked: NewKey, configured: &[KeyConfig], now: i64) -> Result<Issued, KeyError> {
-        if configured.iter().any(|key| key.id == asked.id) {
-            return Err(KeyError::conflict(format!(
-                "\"{}\" is a key of the configuration file; choose another id",
-                asked.id
-            )));
-        }
-        if let Some(key) = self.keys.get(&asked.id) {
-            let whose = if key.revoked_at.is_some() { "a revoked key, whose records go by it" } else { "another key" };
-            return Err(KeyError::conflict(format!("\"{}\" is the id of {whose}; choose another id", asked.id)));
-        }
+        self.check_new(&asked, configured)?;
         let forgotten = self.make_room()?;
         let (secret, digest) = self.new_secret(configured)?;
-        let key = MadeKey {
-            id: asked.id,
-            digest,
-            previous: None,
-            user: asked.user,
-            team: asked.team,
-            project: asked.project,
-            models: asked.models,
-            expires: asked.expires,
-            created_at: now,
-            created_by: ADMIN.to_owned(),
-            revoked_at: None,
-        };
+        let key = made_of(asked, digest, now);
         let view = key.view(now);
         self.keys.insert(key.id.clone(), key);
         if let Err(error) = self.save() {
@@ -104,18 +106,9 @@ impl KeyStore {
         configured: &[KeyConfig],
         now: i64,
     ) -> Result<Issued, KeyError> {
-        let before = self.changeable(id, configured)?.clone();
-        if before.revoked_at.is_some() {
-            return Err(KeyError::conflict(format!("\"{id}\" is revoked; create another key")));
-        }
-        if before.is_expired(now) {
-            return Err(KeyError::conflict(format!("\"{id}\" has expired; create another key")));
-        }
+        let before = self.rotatable(id, configured, now)?.clone();
         let (secret, digest) = self.new_secret(configured)?;
-        // Whole seconds, rounded up: less than a second is still a grace.
-        let until = now.saturating_add(rotation.grace.as_millis().div_ceil(1000) as i64);
-        let previous = (!rotation.grace.is_zero()).then_some(Retiring { digest: before.digest, until });
-        let key = MadeKey { digest, previous, ..before.clone() };
+        let key = rotated(&before, rotation, digest, now);
         let view = key.view(now);
         self.keys.insert(id.to_owned(), key);
         if let Err(error) = self.save() {
@@ -132,6 +125,31 @@ impl KeyStore {
         let Some(key) = self.keys.get_mut(id) else { return Err(KeyError::Unknown) };
         key.revoked_at.get_or_insert(now);
         Ok(key.view(now))
+    }
+
+    fn check_new(&self, asked: &NewKey, configured: &[KeyConfig]) -> Result<(), KeyError> {
+        if configured.iter().any(|key| key.id == asked.id) {
+            return Err(KeyError::conflict(format!(
+                "\"{}\" is a key of the configuration file; choose another id",
+                asked.id
+            )));
+        }
+        if let Some(key) = self.keys.get(&asked.id) {
+            let whose = if key.revoked_at.is_some() { "a revoked key, whose records go by it" } else { "another key" };
+            return Err(KeyError::conflict(format!("\"{}\" is the id of {whose}; choose another id", asked.id)));
+        }
+        Ok(())
+    }
+
+    fn rotatable(&self, id: &str, configured: &[KeyConfig], now: i64) -> Result<&MadeKey, KeyError> {
+        let before = self.changeable(id, configured)?;
+        if before.revoked_at.is_some() {
+            return Err(KeyError::conflict(format!("\"{id}\" is revoked; create another key")));
+        }
+        if before.is_expired(now) {
+            return Err(KeyError::conflict(format!("\"{id}\" has expired; create another key")));
+        }
+        Ok(before)
     }
 
     fn changeable(&self, id: &str, configured: &[KeyConfig]) -> Result<&MadeKey, KeyError> {
@@ -173,4 +191,27 @@ impl KeyStore {
             KeyError::Unavailable(format!("{} cannot be written: {error}", path.display()))
         })
     }
+}
+
+fn made_of(asked: NewKey, digest: KeyDigest, now: i64) -> MadeKey {
+    MadeKey {
+        id: asked.id,
+        digest,
+        previous: None,
+        user: asked.user,
+        team: asked.team,
+        project: asked.project,
+        models: asked.models,
+        expires: asked.expires,
+        created_at: now,
+        created_by: ADMIN.to_owned(),
+        revoked_at: None,
+    }
+}
+
+fn rotated(before: &MadeKey, rotation: Rotation, digest: KeyDigest, now: i64) -> MadeKey {
+    // Whole seconds, rounded up: less than a second is still a grace.
+    let until = now.saturating_add(rotation.grace.as_millis().div_ceil(1000) as i64);
+    let previous = (!rotation.grace.is_zero()).then_some(Retiring { digest: before.digest, until });
+    MadeKey { digest, previous, ..before.clone() }
 }

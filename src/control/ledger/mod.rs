@@ -1,8 +1,8 @@
 //! The ledger: who spent what, in memory, fed by closed records from the journal, at start and live.
 //!
 //! Invariant: it never knows anything that is not on disk; `as_of` says up to when it knows everything. What it keeps is
-//! bounded: `rollup` folds old hours when there are too many rows (sums stay exact), `newest` keeps the last records only,
-//! `spend` has one number per scope and day.
+//! bounded: `rollup` folds old hours when there are too many rows (sums stay exact), `newest` keeps the last records only, as
+//! `changes` does with what administrators changed, `spend` has one number per scope and day.
 //! What counts: every record whose outcome is not `refused` is a request in a row. Refused ones are only counted, unless they used
 //! something before they were (a revoked key's stream).
 //! Everything is booked at the moment a request began, since that is when its budget window was chosen.
@@ -25,6 +25,7 @@ pub use rollup::{Sums, UsageRow};
 pub use sink::LedgerSink;
 pub use view::{AttemptView, RecordView};
 
+use super::changes::{Change, ChangeFilter, ChangeLog, ChangeView};
 use crate::kernel::{
     account::Scope,
     money::Nanos,
@@ -56,6 +57,7 @@ pub struct Ledger {
     rollup: Rollup,
     spend: Spend,
     newest: Newest,
+    changes: ChangeLog,
     refused: u64,
     as_of: UnixMs,
 }
@@ -68,6 +70,7 @@ impl Ledger {
             rollup: Rollup::new(ROWS_MAX),
             spend: Spend::default(),
             newest: Newest::new(NEWEST_RECORDS_MAX),
+            changes: ChangeLog::default(),
             refused: 0,
             as_of: UnixMs(0),
         }
@@ -88,6 +91,21 @@ impl Ledger {
         } else {
             self.rollup.add(record);
         }
+    }
+
+    /// Takes note of a change that an administrator made. It books nothing.
+    pub fn apply_change(&mut self, change: Change) {
+        self.changes.push(change);
+    }
+
+    /// The newest changes that a filter lets through, newest first.
+    pub fn changes(&self, filter: &ChangeFilter) -> Vec<ChangeView> {
+        self.changes.find(filter).map(ChangeView::of).collect()
+    }
+
+    /// The changes themselves.
+    pub fn change_log(&self) -> &ChangeLog {
+        &self.changes
     }
 
     /// Everything sent by this moment has been booked.

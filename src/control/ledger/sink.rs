@@ -2,7 +2,7 @@
 
 use super::SharedLedger;
 use crate::{
-    control::journal::Sink,
+    control::{changes::Change, journal::Sink},
     kernel::{names::Names, record::Record, time::UnixMs},
     observe::metrics::Metrics,
 };
@@ -30,5 +30,12 @@ impl Sink for LedgerSink {
         let mut ledger = self.ledger.write();
         closes.iter().for_each(|record| ledger.apply(record));
         ledger.set_as_of(as_of);
+    }
+
+    fn changed(&mut self, changes: &[Change]) {
+        if !changes.is_empty() {
+            let mut ledger = self.ledger.write();
+            changes.iter().for_each(|change| ledger.apply_change(change.clone()));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Keys over the admin API, with a store and nobody to publish to.
 
 use super::*;
+use crate::control::changes::Actor;
 use crate::control::keys::{Issued, KeyDesk, KeyError, KeyStore, KeyView, NewKey, Rotation};
 use parking_lot::Mutex;
 use std::path::Path;
@@ -19,15 +20,15 @@ impl KeyDesk for Desk {
         self.0.lock().views(answer::now().seconds())
     }
 
-    fn create(&self, asked: NewKey) -> Result<Issued, KeyError> {
+    fn create(&self, asked: NewKey, _by: &Actor) -> Result<Issued, KeyError> {
         self.0.lock().create(asked, &[], answer::now().seconds())
     }
 
-    fn rotate(&self, id: &str, rotation: Rotation) -> Result<Issued, KeyError> {
+    fn rotate(&self, id: &str, rotation: Rotation, _by: &Actor) -> Result<Issued, KeyError> {
         self.0.lock().rotate(id, rotation, &[], answer::now().seconds())
     }
 
-    fn revoke(&self, id: &str) -> Result<KeyView, KeyError> {
+    fn revoke(&self, id: &str, _by: &Actor) -> Result<KeyView, KeyError> {
         self.0.lock().revoke(id, &[], answer::now().seconds())
     }
 }

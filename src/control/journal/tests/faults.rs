@@ -9,8 +9,8 @@ use std::{
 
 /// A disk with so many bytes left, whose sync can be made to fail.
 #[derive(Default)]
-struct Disk {
-    bytes_left: AtomicU64,
+pub(super) struct Disk {
+    pub(super) bytes_left: AtomicU64,
     sync_fails: AtomicBool,
     removal_fails: AtomicBool,
     refusals: AtomicU64,
@@ -77,7 +77,7 @@ impl SegmentFile for FaultySegment {
 
 /// Collects what has been flushed.
 #[derive(Clone, Default)]
-struct Seen(Arc<Mutex<Vec<RequestId>>>);
+pub(super) struct Seen(Arc<Mutex<Vec<RequestId>>>);
 
 impl Sink for Seen {
     fn flushed(&mut self, closes: &[Record], _as_of: UnixMs) {
@@ -85,7 +85,7 @@ impl Sink for Seen {
     }
 }
 
-fn start(dir: &Path, names: &Arc<Names>, disk: &Arc<Disk>) -> (JournalHandle, UpSender, Seen) {
+pub(super) fn start(dir: &Path, names: &Arc<Names>, disk: &Arc<Disk>) -> (JournalHandle, UpSender, Seen) {
     let opts = JournalOptions { stop_timeout: Duration::from_millis(50), ..options(dir, names) };
     let (journal, _) = Journal::open_in(opts, FaultyStorage::boxed(dir, disk), |_| ()).unwrap();
     let (sender, receiver) = door();
@@ -94,7 +94,7 @@ fn start(dir: &Path, names: &Arc<Names>, disk: &Arc<Disk>) -> (JournalHandle, Up
     (handle, sender, seen)
 }
 
-fn healthy() -> Arc<Disk> {
+pub(super) fn healthy() -> Arc<Disk> {
     Arc::new(Disk { bytes_left: AtomicU64::new(u64::MAX), ..Disk::default() })
 }
 
