@@ -317,6 +317,8 @@ impl Started {
         let plane = self.plane.clone();
         tokio::spawn(reloads.serve(move |by| plane.reload(by)));
         tokio::spawn(plane::keep_fresh(self.plane.clone()));
+        tokio::spawn(self.plane.credentials().keep());
+        self.plane.credentials().first().await;
         signals::until_settled(&self.plane.door()).await;
         ready(self.addresses);
         let clean = signals::until_drained(signals, &self.plane, &reload, &drain).await;

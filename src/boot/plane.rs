@@ -7,6 +7,7 @@ use crate::{
         budget::{AccountBook, Raises},
         changes::{Actor, Change, kinds},
         config::{Callers, Config, ConfigError, Surroundings, build_snapshot},
+        credentials::CredentialKeeper,
         journal::ChangeDesk,
         keys::KeyStore,
         ledger::SharedLedger,
@@ -38,6 +39,7 @@ pub(super) struct Plane {
     shards: usize,
     fixed: Fixed,
     door: Arc<DownDoor>,
+    credentials: Arc<CredentialKeeper>,
     changes: ChangeDesk,
     raising: Mutex<()>,
     /// Taken before `current`, and held while a change of keys is written to disk.
@@ -86,7 +88,8 @@ impl Plane {
     ) -> Result<Self, Vec<ConfigError>> {
         let config = Arc::new(source.load()?);
         check_keys(&config, &keys)?;
-        let surroundings = Surroundings::look_up(&config, &names)?;
+        let credentials = Arc::new(CredentialKeeper::default());
+        let surroundings = Surroundings::look_up(&config, &names, &credentials)?;
         let raises = Raises::open(&checked.store.path).map_err(|error| {
             let mend = "repair or remove the file; without it, budgets have the amounts of this configuration";
             vec![ConfigError::new("store.path", format!("one-off raises cannot be read: {error}"), mend)]
@@ -101,6 +104,7 @@ impl Plane {
             raising: Mutex::default(),
             keys: Mutex::new(keys),
             current: Mutex::new(Current { config, accounts, replaced: Vec::new() }),
+            credentials,
             source,
             names,
             ledger,
@@ -110,6 +114,11 @@ impl Plane {
 
     pub fn door(&self) -> Arc<DownDoor> {
         self.door.clone()
+    }
+
+    /// What mints upstream credentials.
+    pub fn credentials(&self) -> Arc<CredentialKeeper> {
+        self.credentials.clone()
     }
 
     pub fn admin_token(&self) -> AdminToken {
@@ -187,18 +196,19 @@ impl Plane {
 
     /// Publishes a new configuration.
     fn take(&self, config: Config) -> Result<u64, Vec<ConfigError>> {
-        let surroundings = Surroundings::look_up(&config, &self.names)?;
+        let surroundings = Surroundings::look_up(&config, &self.names, &self.credentials)?;
         let keys = self.keys();
         check_keys(&config, &keys)?;
         let mut current = self.current.lock();
         current.config = Arc::new(config);
+        self.credentials.retain(&current.config);
         Ok(self.publish(surroundings, &keys, &mut current))
     }
 
     /// Publishes the current configuration as the world is now.
     fn refresh(&self) -> Result<(), Vec<ConfigError>> {
         let config = self.config();
-        let surroundings = Surroundings::look_up(&config, &self.names)?;
+        let surroundings = Surroundings::look_up(&config, &self.names, &self.credentials)?;
         let keys = self.keys();
         let mut current = self.current.lock();
         // A reload that came in between has looked for itself.

@@ -10,6 +10,7 @@ pub mod audit;
 pub mod budget;
 pub mod changes;
 pub mod config;
+pub mod credentials;
 pub mod journal;
 pub mod keys;
 pub mod ledger;

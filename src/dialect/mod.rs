@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod anthropic;
+pub mod aws;
 pub mod bedrock;
 pub mod errors;
 pub mod headers;

@@ -29,6 +29,11 @@ pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
 pub const PIPE_BYTES_MAX: usize = 256 * 1024;
 /// Request bodies kept for a retry, per shard. Bytes. Beyond it requests cut through and are not retried.
 pub const REPLAY_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// A request body that is signed: the whole of it must be known before its head. Bytes (botocore allows as much for Bedrock,
+/// contract.md §1.5).
+pub const SIGNED_BODY_BYTES_MAX: u64 = 25_000_000;
+/// By how much an upstream's clock must differ from ours before signatures take note. Seconds; AWS allows 300.
+pub const SKEW_SECONDS_MIN: i64 = 30;
 /// Idle bulk buffers kept by a shard for the next request. Bytes.
 pub const IDLE_BUFFER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// A captured usage object or event. Bytes.
@@ -75,6 +80,7 @@ const _: () = assert!(HEAD_BYTES_MAX <= BULK_BUFFER_BYTES && UPSTREAM_HEAD_BYTES
 const _: () = assert!(RATE_WAIT.as_millis() >= 3 * TICK.as_millis(), "a recall is answered at the next tick");
 const _: () = assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(PIPE_BYTES_MAX >= 2 * BULK_BUFFER_BYTES && PIPE_BYTES_MAX <= REPLAY_BYTES_MAX);
+const _: () = assert!(SIGNED_BODY_BYTES_MAX * 4 <= REPLAY_BYTES_MAX as u64, "some signed bodies fit at once");
 const _: () = assert!(JOURNAL_RING_SPARE * 4 <= JOURNAL_RING_ENTRIES);
 const _: () = assert!(USAGE_RAW_BYTES_MAX <= USAGE_CAPTURE_BYTES_MAX, "only what was captured can be kept");
 const _: () = assert!(HEADERS_MAX <= 128, "the parser's own table has 128 places");

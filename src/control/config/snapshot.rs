@@ -6,7 +6,7 @@ use super::{
     types::{Config, KeyConfig, ModelConfig, RateLimitConfig, ScopeKind, ScopePattern, UpstreamAuth, UpstreamConfig},
 };
 use crate::{
-    control::budget::AccountBook,
+    control::{budget::AccountBook, credentials::CredentialKeeper},
     kernel::{
         account::Scope,
         credential::Credential,
@@ -38,11 +38,15 @@ impl Surroundings {
     /// Reads files and asks the name service, so only the control plane calls it, and nobody waits for it but a reload. A
     /// host that does not resolve is a warning and an upstream without addresses; TLS files that have become unreadable
     /// since the configuration was checked are errors.
-    pub fn look_up(config: &Config, names: &Names) -> Result<Self, Vec<ConfigError>> {
+    pub fn look_up(config: &Config, names: &Names, keeper: &CredentialKeeper) -> Result<Self, Vec<ConfigError>> {
         let mut errors = Vec::new();
         let edge = edge(config, &mut errors);
-        let upstreams =
-            config.upstreams.iter().enumerate().filter_map(|(at, u)| upstream(at, u, names, &mut errors)).collect();
+        let upstreams = config
+            .upstreams
+            .iter()
+            .enumerate()
+            .filter_map(|(at, u)| upstream(at, u, names, keeper, &mut errors))
+            .collect();
         if errors.is_empty() { Ok(Self { edge, upstreams }) } else { Err(errors) }
     }
 
@@ -118,7 +122,13 @@ fn edge(config: &Config, errors: &mut Vec<ConfigError>) -> EdgePolicy {
     }
 }
 
-fn upstream(at: usize, config: &UpstreamConfig, names: &Names, errors: &mut Vec<ConfigError>) -> Option<Upstream> {
+fn upstream(
+    at: usize,
+    config: &UpstreamConfig,
+    names: &Names,
+    keeper: &CredentialKeeper,
+    errors: &mut Vec<ConfigError>,
+) -> Option<Upstream> {
     let url = &config.base_url;
     let tls_roots = match url.tls.then(|| tls::roots(config.ca.as_deref())).transpose() {
         Ok(roots) => roots,
@@ -136,7 +146,7 @@ fn upstream(at: usize, config: &UpstreamConfig, names: &Names, errors: &mut Vec<
         base_path: url.base_path.as_str().into(),
         addresses: resolve(&config.name, &url.host, url.port),
         tls_roots,
-        credential: credential(config),
+        credential: Credential { minted: keeper.minted(config), ..credential(config) },
         region: config.region.as_str().into(),
         project: config.project.as_str().into(),
         connect_timeout: config.connect_timeout,

@@ -56,6 +56,14 @@ pub struct Cursor {
     pub offset: u64,
 }
 
+impl Cursor {
+    /// Moves past a part that was only looked at.
+    pub fn pass(&mut self, part: &Part) {
+        self.part += 1;
+        self.offset += part.len() as u64;
+    }
+}
+
 /// What an upload finds at its cursor.
 pub enum Next {
     /// These bytes.
@@ -278,8 +286,7 @@ impl BodyPipe {
 
     /// Moves a cursor past a part that has been sent.
     pub fn sent(&self, cursor: &mut Cursor, part: &Part) {
-        cursor.part += 1;
-        cursor.offset += part.len() as u64;
+        cursor.pass(part);
         {
             let mut state = self.state.borrow_mut();
             if cursor.offset > state.sent {

@@ -7,7 +7,7 @@
 pub mod dial;
 pub mod idle;
 
-use super::{edge::incoming::Exchange, gate::Admitted, settle::OpenRecord};
+use super::{edge::incoming::Exchange, gate::Admitted, relay::credential, settle::OpenRecord};
 use crate::{
     kernel::{
         fault::{Fault, FaultKind, Room},
@@ -66,6 +66,11 @@ pub async fn lease<'c>(
             break;
         }
         let Some(upstream) = cx.serving.upstream(target.upstream) else { break };
+        if let Err(fault) = credential::ready(cx, upstream) {
+            last = fault;
+            tries.target += 1;
+            continue;
+        }
         tries.attempts += 1;
         if !tries.fresh_only
             && let Some(connection) = cx.shard.idle.borrow_mut().take(upstream, cx.shard.sweeper.now())

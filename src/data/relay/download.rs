@@ -2,6 +2,7 @@
 
 use super::{
     Flags,
+    credential::Shows,
     framing::BodyFraming,
     head::{ClientHead, client_head},
     interim,
@@ -15,7 +16,7 @@ use crate::{
     },
     dialect::{
         anthropic::{limits::limit_lines, usage::Compared},
-        bedrock, errors,
+        errors,
     },
     kernel::{
         fault::{Fault, FaultKind, Room},
@@ -60,10 +61,9 @@ pub struct Download<'a> {
     key: &'a Key,
     /// The format of the client's path.
     format: Format,
-    /// The format that the upstream answers in.
-    upstream: Format,
     deadlines: &'a Rc<Deadlines>,
     flags: &'a Flags,
+    shows: &'a Shows<'a>,
     /// The answer is worth reading even if nobody takes it any more.
     drains: bool,
     /// What becomes of a stream whose client goes away.
@@ -102,17 +102,17 @@ impl<'a> Download<'a> {
     pub fn new(
         cx: &'a Exchange<'a>,
         identified: &Identified<'a>,
-        upstream: Format,
         deadlines: &'a Rc<Deadlines>,
         flags: &'a Flags,
+        shows: &'a Shows<'a>,
     ) -> Self {
         Self {
             cx,
             key: identified.key,
             format: identified.incoming.route.format,
-            upstream,
             deadlines,
             flags,
+            shows,
             drains: false,
             on_abort: OnAbort::Cancel,
             status: 0,
@@ -153,7 +153,7 @@ impl<'a> Download<'a> {
         self.flags.begun.set(true);
         self.deadlines.disarm(Awaited::Read);
         self.status = head.status;
-        if self.refuses_credential(&head, buf.filled()) {
+        if self.shows.is_refused(&head, buf.filled()) {
             return Ended::Credential;
         }
         self.cx.pipe.keep_no_longer();
@@ -169,15 +169,6 @@ impl<'a> Download<'a> {
             self.cx.shard.gauges.streams.sub(1);
         }
         ended
-    }
-
-    /// It is us whom the upstream does not know, not the client. AWS says so with other statuses, and by name.
-    fn refuses_credential(&self, head: &ResponseHead, bytes: &[u8]) -> bool {
-        let named = || {
-            let header = head.headers.iter().find(|h| h.name.of(bytes).eq_ignore_ascii_case(b"x-amzn-errortype"));
-            header.is_some_and(|h| bedrock::errors::refuses_credential(head.status, h.value.of(bytes)))
-        };
-        head.status == 401 || (self.upstream == Format::Bedrock && head.status >= 400 && named())
     }
 
     /// From here on the client's leaving need not end the upstream's answer, if its operator wants the last counts. What has

@@ -3,7 +3,7 @@
 
 use super::target::write_target;
 use crate::{
-    data::{edge::incoming::Exchange, gate::Routed},
+    data::{edge::incoming::Exchange, gate::Routed, relay::credential::Shows},
     dialect::headers::{goes_down, goes_up},
     kernel::{ids::RequestId, limits::SMALL_BUFFER_BYTES, snapshot::Upstream},
     sys::buf::{Buf, Part},
@@ -67,6 +67,7 @@ pub fn upstream_head(
     upstream: &Upstream,
     model: &str,
     splice: Option<&Splice>,
+    shows: &Shows<'_>,
 ) -> UpstreamHead {
     let mut out: Vec<u8> = Vec::with_capacity(1024);
     out.extend_from_slice(cx.head.method_name.of(cx.bytes));
@@ -86,7 +87,13 @@ pub fn upstream_head(
     }
     // What must be metered must be readable.
     out.extend_from_slice(b"accept-encoding: identity\r\n");
+    shows.put_on(&mut out);
     let chunked = match cx.head.body {
+        // A signed body is whole by now, so its length is known, however the client framed it.
+        RequestBody::Length(_) | RequestBody::Chunked if let Some(payload) = shows.payload() => {
+            let _ok = write!(out, "content-length: {}\r\n\r\n", payload.bytes);
+            false
+        }
         RequestBody::Length(bytes) => {
             let grown = bytes.saturating_add_signed(splice.map_or(0, Splice::growth));
             // Writing to memory does not fail.

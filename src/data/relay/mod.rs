@@ -4,6 +4,7 @@
 //! stop them (law 4); neither direction is ever dropped, each is ended by shutting its socket down (law 10); nothing is asked
 //! again once a byte of the answer has gone to the client. Deliberately absent: any decision about who may ask.
 
+pub mod credential;
 pub mod download;
 mod frames;
 pub mod framing;
@@ -31,6 +32,7 @@ use crate::{
     },
     sys::{clock, socket::Writer},
 };
+use credential::Shows;
 use download::{Download, Ended};
 use metered::{Prices, metered};
 use std::{borrow::Cow, cell::Cell, pin::pin};
@@ -42,7 +44,7 @@ pub enum Relayed<'c> {
     Done(Outcome, Metered),
     /// weir itself ended it before the client had a byte of an answer; the upstream may bill it.
     Cut(Fault, Metered),
-    /// A kept connection had gone stale: nothing is lost, ask again on a new one.
+    /// A kept connection had gone stale, or a credential just before its renewal: nothing is lost, ask again.
     Again(Admitted<'c>),
 }
 
@@ -77,6 +79,7 @@ pub async fn exchange<'c>(
     let prices = Prices { book, upstream: &upstream.name, own };
     open.reprice(own);
     let splice = head::splice_for(routed, &model);
+    let shows = Shows::prepare(cx, upstream, splice.as_ref()).await?;
     let deadlines = connection.deadlines.clone();
     deadlines.arm(Awaited::Whole, cx.shard.sweeper.in_(cx.serving.limits.stream_max_timeout));
     cx.link.works_for(Some(Work::Cancel(deadlines.kill().clone())));
@@ -84,9 +87,9 @@ pub async fn exchange<'c>(
         deadlines.kill().end();
     }
     let flags = Flags::default();
-    let head = head::upstream_head(cx, routed, upstream, &model, splice.as_ref());
+    let head = head::upstream_head(cx, routed, upstream, &model, splice.as_ref(), &shows);
     let up = Upload { cx, splice, flags: &flags, deadlines: &deadlines };
-    let mut down = Download::new(cx, &routed.identified, upstream.provider.format(), &deadlines, &flags);
+    let mut down = Download::new(cx, &routed.identified, &deadlines, &flags, &shows);
     down.on_abort = upstream.on_abort;
     let began = clock::mono();
     let (uploaded, ended) = {
@@ -102,6 +105,7 @@ pub async fn exchange<'c>(
     if reused && !down.heard && matches!(ended, Ended::NoAnswer) && deadlines.passed().is_none() && may_ask_again(cx) {
         return Ok(Relayed::Again(admitted));
     }
+    let outdated = matches!(ended, Ended::Credential) && shows.is_outdated(cx) && may_ask_again(cx);
     pool::note(
         open,
         Attempt {
@@ -111,6 +115,10 @@ pub async fn exchange<'c>(
             duration_us: took,
         },
     );
+    if outdated {
+        // What was refused is not what would be shown now.
+        return Ok(Relayed::Again(admitted));
+    }
     fill(cx, open, &down);
     if matches!(ended, Ended::Whole { reusable: true })
         && uploaded == Uploaded::Whole

@@ -5,6 +5,7 @@
 //! another thread, and any lock on a request's way.
 
 pub mod callers;
+pub mod credentials;
 pub mod deadlines;
 pub mod guard;
 mod run;
@@ -45,6 +46,8 @@ pub struct Shard {
     pub rates: RefCell<RateBook>,
     /// What requests usually cost.
     pub expectations: RefCell<Expectations>,
+    /// What the upstreams are shown, where it is minted.
+    pub credentials: RefCell<credentials::CredentialBook>,
     /// Upstream connections waiting for their next use.
     pub idle: RefCell<IdleConnections>,
     /// Who is being served.

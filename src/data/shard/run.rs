@@ -92,6 +92,7 @@ async fn live(setup: Setup) -> i32 {
         leases: RefCell::new(LeaseBook::new(usize::from(setup.id.0), setup.count)),
         rates: RefCell::new(RateBook::new(setup.count)),
         expectations: RefCell::new(Expectations::default()),
+        credentials: RefCell::default(),
         idle: RefCell::new(IdleConnections::default()),
         callers: Callers::default(),
         sweeper: Sweeper::new(clock::mono()),
@@ -102,6 +103,7 @@ async fn live(setup: Setup) -> i32 {
         serving: RefCell::new(serving),
         door: setup.door,
     });
+    shard.credentials.borrow_mut().follow(&shard.serving().upstreams);
     shard.door.applied(shard.id, shard.serving().version);
     runtime::spawn(accept_all(shard.clone(), listener));
     tick_on(shard).await;
@@ -157,6 +159,7 @@ async fn tick_on(shard: Rc<Shard>) {
         shard.sweeper.advance(clock::mono());
         shard.gauges.ticks.set(count);
         take_snapshot(&shard);
+        shard.credentials.borrow_mut().tick();
         let held = shard.leases.borrow_mut().tick(clock::unix());
         shard.gauges.leased_nanos.set(held.0.max(0) as u64);
         shard.rates.borrow_mut().tick(clock::mono());
@@ -184,6 +187,7 @@ fn take_snapshot(shard: &Rc<Shard>) {
     if let Some(newer) = shard.door.newer_than(before.version) {
         let serving = Rc::new(Serving::new(newer, Some(&before)));
         let version = serving.version;
+        shard.credentials.borrow_mut().follow(&serving.upstreams);
         *shard.serving.borrow_mut() = serving;
         end_revoked(shard);
         shard.door.applied(shard.id, version);

@@ -67,21 +67,6 @@ pub fn exception_frame(kind: &str, text: &str) -> Vec<u8> {
     out
 }
 
-/// Does this answer of a Bedrock upstream refuse our own credential? AWS says it with 403, and by the exception's name; what
-/// only the model's policy denies is the client's to know.
-pub fn refuses_credential(status: u16, error_type: &[u8]) -> bool {
-    const NAMES: [&[u8]; 6] = [
-        b"UnrecognizedClientException",
-        b"InvalidSignatureException",
-        b"ExpiredTokenException",
-        b"MissingAuthenticationTokenException",
-        b"IncompleteSignatureException",
-        b"InvalidClientTokenId",
-    ];
-    let name = error_type.split(|b| *b == b':').next().unwrap_or_default();
-    matches!(status, 400 | 401 | 403) && NAMES.contains(&name.trim_ascii())
-}
-
 /// A request id as AWS writes them.
 pub fn uuid(id: RequestId) -> String {
     let hex = format!("{:032x}", id.0);
@@ -120,12 +105,5 @@ mod tests {
         assert_eq!(header(":exception-type").as_deref(), Some("modelTimeoutException"));
         assert_eq!(header(":message-type").as_deref(), Some("exception"));
         assert_eq!(message.payload().as_ref(), br#"{"message":"too slow"}"#);
-    }
-
-    #[test]
-    fn a_policy_that_denies_is_not_taken_for_a_bad_credential() {
-        assert!(refuses_credential(403, b"ExpiredTokenException:http://internal.amazon.com/"));
-        assert!(!refuses_credential(403, b"AccessDeniedException"));
-        assert!(!refuses_credential(200, b"ExpiredTokenException"));
     }
 }

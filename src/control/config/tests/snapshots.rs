@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    control::budget::AccountBook,
+    control::{budget::AccountBook, credentials::CredentialKeeper},
     kernel::{
         account::{Mode, Scope},
         ids::{SnapshotVersion, UpstreamIx},
@@ -21,7 +21,8 @@ const NOW: i64 = 1_795_000_000;
 fn build(config: &Config, names: &Names, accounts: &mut AccountBook) -> Snapshot {
     let spent = |_: &Scope, _: Window| Nanos::ZERO;
     let callers = Callers { made: &[], names, spent: &spent, now_seconds: NOW, shards: 2 };
-    let surroundings = Surroundings::look_up(config, names).unwrap_or_else(|errors| panic!("{errors:#?}"));
+    let surroundings = Surroundings::look_up(config, names, &CredentialKeeper::default())
+        .unwrap_or_else(|errors| panic!("{errors:#?}"));
     build_snapshot(config, surroundings, SnapshotVersion(1), &callers, accounts)
 }
 
@@ -157,7 +158,8 @@ fn a_reload_opens_accounts_anew_or_keeps_removed_ones() {
 fn a_certificate_that_has_gone_is_taken_for_no_tls() {
     let mut config = local("");
     config.listen.tls = Some(TlsFiles { cert: "/nonexistent".into(), key: "/nonexistent".into(), client_ca: None });
-    let errors = Surroundings::look_up(&config, &Names::default()).err().unwrap_or_default();
+    let errors =
+        Surroundings::look_up(&config, &Names::default(), &CredentialKeeper::default()).err().unwrap_or_default();
     assert_eq!(errors.len(), 2);
 }
 

@@ -1,0 +1,145 @@
+//! Where gateways get their credentials: Google's token endpoint and metadata server, Entra's token endpoint, AWS's instance
+//! metadata and container endpoint, played by the same process so that it knows what it issued.
+//!
+//! Besides: `GET /sim/issuer` tells how many were issued, `PUT /sim/issuer?fail=1` makes the endpoints fail and `fail=0` mends
+//! them, `POST /sim/issuer/revoke` ends all that was issued.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use super::State;
+use super::clock;
+use super::http::Head;
+use super::proof::Issued;
+
+const ROLE: &str = "weir-role";
+
+/// Answers an endpoint of ours; `None` if it is none, or nothing is to be issued.
+pub(super) fn answer(head: &Head, body: &[u8], state: &State) -> Option<(u16, Vec<u8>, &'static str)> {
+    let life = state.proof.options.issued_life?;
+    let (path, query) = head.target().split_once('?').unwrap_or((head.target(), ""));
+    let mut issued = state.proof.issued.lock().unwrap_or_else(PoisonError::into_inner);
+    let json = |text: String| Some((200, text.into_bytes(), ""));
+    match (head.method(), path) {
+        ("GET", "/sim/issuer") => return json(format!(r#"{{"issued":{}}}"#, issued.count)),
+        ("PUT", "/sim/issuer") => {
+            issued.failing = query == "fail=1";
+            return json("{}".to_owned());
+        }
+        ("POST", "/sim/issuer/revoke") => {
+            issued.tokens.clear();
+            issued.aws.clear();
+            return json("{}".to_owned());
+        }
+        _ => {}
+    }
+    let plays = is_endpoint(head.method(), path);
+    if plays && issued.failing {
+        return Some((500, br#"{"error":"server_error","error_description":"simulated"}"#.to_vec(), ""));
+    }
+    let refuse = |what: &str| {
+        Some((400, format!(r#"{{"error":"invalid_request","error_description":"{what}"}}"#).into_bytes(), ""))
+    };
+    let form = |name: &str| parameter(body, name);
+    match (head.method(), path) {
+        ("POST", "/sim/google/token") => match form("grant_type").as_deref() {
+            Some("urn:ietf:params:oauth:grant-type:jwt-bearer") if form("assertion").is_some_and(|a| is_jwt(&a)) => {
+                json(issued.token("ya29.", life))
+            }
+            Some("refresh_token") if form("refresh_token").is_some() => json(issued.token("ya29.", life)),
+            _ => refuse("no assertion"),
+        },
+        ("GET", "/computeMetadata/v1/instance/service-accounts/default/token") => match head.text("metadata-flavor") {
+            Some("Google") => Some((200, issued.token("ya29.", life).into_bytes(), "Metadata-Flavor: Google\r\n")),
+            _ => refuse("no Metadata-Flavor"),
+        },
+        ("POST", path) if path.ends_with("/oauth2/v2.0/token") => {
+            let scope = form("scope").as_deref() == Some("https://ai.azure.com/.default");
+            let proof = form("client_secret").or_else(|| form("client_assertion"));
+            match scope && form("client_id").is_some() && proof.is_some_and(|proof| proof != "wrong") {
+                true => json(issued.token("eyJ0.", life)),
+                false => refuse("AADSTS7000215: Invalid client secret provided."),
+            }
+        }
+        ("PUT", "/latest/api/token") => {
+            Some((200, b"imds-session".to_vec(), "x-aws-ec2-metadata-token-ttl-seconds: 21600\r\n"))
+        }
+        ("GET", "/latest/meta-data/iam/security-credentials/") => Some((200, ROLE.as_bytes().to_vec(), "")),
+        ("GET", "/latest/meta-data/iam/security-credentials/weir-role") => {
+            match head.text("x-aws-ec2-metadata-token") {
+                Some("imds-session") => json(issued.aws_keys(life, "\"Code\":\"Success\",\"Type\":\"AWS-HMAC\",")),
+                _ => refuse("no session"),
+            }
+        }
+        ("GET", "/sim/aws/credentials") => json(issued.aws_keys(life, "")),
+        _ => None,
+    }
+}
+
+/// Does a request stay out of the books?
+pub(super) fn is_apart(head: &Head) -> bool {
+    let path = head.target().split('?').next().unwrap_or_default();
+    path.starts_with("/sim/") || is_endpoint(head.method(), path)
+}
+
+fn is_endpoint(method: &str, path: &str) -> bool {
+    match method {
+        "POST" => path == "/sim/google/token" || path.ends_with("/oauth2/v2.0/token"),
+        "PUT" => path == "/latest/api/token",
+        "GET" => {
+            path == "/sim/aws/credentials" || path.starts_with("/computeMetadata/") || path.starts_with("/latest/")
+        }
+        _ => false,
+    }
+}
+
+impl Issued {
+    fn until(&mut self, life: Duration) -> (u64, u64) {
+        self.count += 1;
+        (self.count, clock::unix_ms() + life.as_millis() as u64)
+    }
+
+    fn token(&mut self, prefix: &str, life: Duration) -> String {
+        let (number, end) = self.until(life);
+        let token = format!("{prefix}issued-token-{number}-{:016x}", fastrand::u64(..));
+        let answer =
+            format!(r#"{{"access_token":"{token}","expires_in":{},"token_type":"Bearer"}}"#, life.as_secs().max(1));
+        self.tokens.insert(token, end);
+        answer
+    }
+
+    fn aws_keys(&mut self, life: Duration, more: &str) -> String {
+        let (number, end) = self.until(life);
+        let id = format!("ASIAISSUED{number:010}");
+        let (secret, session) = (format!("issued-secret-{:016x}", fastrand::u64(..)), format!("issued-session-{number}"));
+        let expiration = clock::rfc3339(end.div_ceil(1000));
+        let answer = format!(
+            r#"{{{more}"AccessKeyId":"{id}","SecretAccessKey":"{secret}","Token":"{session}","Expiration":"{expiration}"}}"#
+        );
+        self.aws.insert(id, (secret, session, end.div_ceil(1000) * 1000));
+        answer
+    }
+}
+
+/// A value of a form, decoded.
+fn parameter(body: &[u8], name: &str) -> Option<String> {
+    let text = std::str::from_utf8(body).ok()?;
+    let value = text.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+    let mut out = Vec::new();
+    let mut bytes = value.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'+' => out.push(b' '),
+            b'%' => {
+                let pair = [bytes.next()?, bytes.next()?];
+                out.push(u8::from_str_radix(std::str::from_utf8(&pair).ok()?, 16).ok()?);
+            }
+            other => out.push(other),
+        }
+    }
+    String::from_utf8(out).ok()
+}
+
+fn is_jwt(text: &str) -> bool {
+    text.split('.').count() == 3 && text.starts_with("eyJ")
+}
