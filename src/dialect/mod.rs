@@ -1,13 +1,14 @@
 //! The API formats: paths and operations, error bodies, usage rules. Pure: bytes and values in, values out.
 //!
 //! One folder per format, with the same files in each: `paths` (what a request asks for), `errors` (how a fault is said),
-//! and in `anthropic` the `usage` (how an answer tells what it used), which is the same in all of them. Deliberately absent:
-//! anything that decides; a dialect only translates.
+//! and in `anthropic` the `usage` (how an answer tells what it used), which is the same in all of them; `bridge` says in one
+//! format what was said in another. Deliberately absent: anything that decides; a dialect only translates.
 
 pub mod answer;
 pub mod anthropic;
 pub mod aws;
 pub mod bedrock;
+pub mod bridge;
 pub mod errors;
 pub mod headers;
 pub mod segment;

@@ -61,6 +61,12 @@ pub fn id_at(provider: Provider, region: &str, id: &str) -> Option<String> {
     Some(there).filter(|id| !id.is_empty())
 }
 
+/// What Bedrock calls a model itself, without a geography: there, tokens are counted for it and not for a profile.
+pub fn base_at_bedrock(id: &str) -> Option<&'static str> {
+    let plain = canonical(id);
+    ROWS.iter().find(|row| canonical(row.anthropic) == plain).map(|row| row.bedrock)
+}
+
 /// The geography that inference profiles of a region begin with, as Claude Code chooses it.
 pub fn geography(region: &str) -> &'static str {
     const BY_REGION: [(&str, &str); 4] = [("us-gov-", "us-gov."), ("us-", "us."), ("eu-", "eu."), ("ap-", "apac.")];
