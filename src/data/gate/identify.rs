@@ -6,6 +6,7 @@ use crate::{
     kernel::{
         fault::{Fault, FaultKind, Room},
         keys::{Found, Key, KeyDigest},
+        record::Format,
     },
     sys::clock,
     wire::h1::{Known, header_all},
@@ -45,7 +46,7 @@ pub fn identify<'c>(cx: &Exchange<'c>, incoming: Incoming) -> Result<Identified<
         }
     }
     let Some((found, key)) = found.and_then(|found| Some((found, cx.serving.keys.get(found.key)?))) else {
-        if shown.is_empty() && signs_itself(cx) {
+        if shown.is_empty() && signs_itself(cx, incoming.route.format) {
             return Err(Fault::new(Room::Gate, FaultKind::SignedByClient, SIGNED));
         }
         return Err(refuse(match shown {
@@ -68,7 +69,11 @@ const SIGNED: &str = "this request is signed for AWS, but this gateway wants one
     CLAUDE_CODE_SKIP_BEDROCK_AUTH=1 (on /anthropic-aws: CLAUDE_CODE_SKIP_ANTHROPIC_AWS_AUTH=1) and \
     ANTHROPIC_AUTH_TOKEN=<gateway key>. AWS SDKs: set AWS_BEARER_TOKEN_BEDROCK=<gateway key>";
 
-fn signs_itself(cx: &Exchange<'_>) -> bool {
+/// Does the client sign, on a path whose clients do that unless they are told not to?
+fn signs_itself(cx: &Exchange<'_>, format: Format) -> bool {
+    if format != Format::Bedrock && !cx.path().starts_with(b"/anthropic-aws/") {
+        return false;
+    }
     let starts =
         |value: &[u8]| value.trim_ascii().get(..16).is_some_and(|s| s.eq_ignore_ascii_case(b"AWS4-HMAC-SHA256"));
     header_all(cx.bytes, &cx.head.headers, Known::Authorization).any(starts)
