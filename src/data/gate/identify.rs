@@ -1,11 +1,12 @@
 //! Credential → principal (contract.md §2.1). Which header it came in does not matter, its value does; two different valid
 //! keys in one request are refused, never guessed between.
 
+use super::Caller;
 use crate::{
     data::edge::incoming::{Exchange, Incoming},
     kernel::{
         fault::{Fault, FaultKind, Room},
-        keys::{Found, Key, KeyDigest},
+        keys::{Found, KeyDigest},
         record::Format,
     },
     sys::clock,
@@ -17,7 +18,7 @@ pub struct Identified<'c> {
     /// Where it leads.
     pub incoming: Incoming,
     /// Who calls.
-    pub key: &'c Key,
+    pub caller: Caller<'c>,
     /// Digest of the secret that was shown.
     pub shown: KeyDigest,
 }
@@ -60,7 +61,7 @@ pub fn identify<'c>(cx: &Exchange<'c>, incoming: Incoming) -> Result<Identified<
     if key.expires.is_some_and(|at| at <= clock::unix().seconds()) {
         return Err(refuse(format!("the gateway key in {shown} has expired; ask for a new one")));
     }
-    Ok(Identified { incoming, key, shown: found.digest })
+    Ok(Identified { incoming, caller: Caller::of_key(cx, key)?, shown: found.digest })
 }
 
 /// What a client is told that signs for AWS. Of a key only the digest is kept, so that no signature made with one could be
