@@ -178,17 +178,6 @@ fn the_same_records_look_different_in_each_format() {
     assert!(stderr(&wrong).contains("client_aborted"), "{}", stderr(&wrong));
 }
 
-#[test]
-fn parquet_is_promised_or_something_else_is_written_in_its_name() {
-    let (dir, store) = store(10);
-    let out = dir.path().join("out");
-    let refused = run(&["export", "--store", text(&store), "--out", text(&out), "--format", "parquet"]);
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(stderr(&refused).contains("Parquet is a later step") && !out.exists(), "{}", stderr(&refused));
-    let help = run(&["export", "--help"]);
-    assert!(stdout(&help).contains("Parquet is a later step"), "{}", stdout(&help));
-}
-
 /// Finished parts, and ids of all lines in them; an id that comes twice fails.
 fn exported(out: &Path) -> (usize, HashSet<String>) {
     let (mut parts, mut ids) = (0, HashSet::new());

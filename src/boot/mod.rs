@@ -16,6 +16,7 @@ use crate::{
     control::{
         admin,
         config::{Config, ConfigError, Driver},
+        export::{self, ExportHealth},
         journal::{Journal, JournalHandle, JournalOptions, Replay},
         keys::KeyStore,
         ledger::{Ledger, LedgerSink, SharedLedger},
@@ -25,7 +26,7 @@ use crate::{
     link::{gauges::ShardGauges, up},
     observe::{
         metrics::Metrics,
-        {JournalFigures, Sources},
+        {ExportFigures, ExportSource, JournalFigures, Sources},
     },
     sys::{affinity, open_files, probe, runtime, socket},
 };
@@ -94,6 +95,7 @@ pub fn serve(source: Source, ready: impl FnOnce(Addresses)) -> ExitCode {
 struct Started {
     plane: Arc<Plane>,
     journal: JournalHandle,
+    exports: Arc<ExportHealth>,
     metrics: Arc<Metrics>,
     ledger: SharedLedger,
     gauges: Vec<Arc<ShardGauges>>,
@@ -121,6 +123,7 @@ fn start(source: Source) -> Result<Started, BootError> {
     let admin_address = admin.local_addr().map_err(|e| other("admin address", e))?;
     let gauges: Vec<Arc<ShardGauges>> = (0..shards).map(|_| Arc::default()).collect();
     let health = journal.health();
+    let exports = Arc::<ExportHealth>::default();
     let metrics = Arc::new(Metrics::new(Sources {
         shards: gauges.clone(),
         accounts: plane.accounts(),
@@ -128,6 +131,7 @@ fn start(source: Source) -> Result<Started, BootError> {
             accepting: health.is_accepting(),
             lag_seconds: health.lag_seconds(now),
         }),
+        export: export_figures(&exports),
     }));
     config.upstreams.iter().for_each(|upstream| metrics.announce_upstream(&upstream.name));
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| up::door()).unzip();
@@ -149,8 +153,9 @@ fn start(source: Source) -> Result<Started, BootError> {
         };
         spawn_shard(setup)?;
     }
+    spawn_export(&config, &plane, &exports)?;
     let addresses = Addresses { clients, admin: admin_address, tls: config.listen.tls.is_some() };
-    Ok(Started { plane, journal, metrics, ledger, gauges, admin, addresses })
+    Ok(Started { plane, journal, exports, metrics, ledger, gauges, admin, addresses })
 }
 
 fn driver_of(config: &Config) -> runtime::Driver {
@@ -271,6 +276,25 @@ fn spawn_shard(setup: shard::Setup) -> Result<(), BootError> {
     thread.map(drop).map_err(|e| other("cannot start a shard's thread", e))
 }
 
+fn export_figures(health: &Arc<ExportHealth>) -> ExportSource {
+    let health = health.clone();
+    Arc::new(move |now| {
+        health.state().map(|status| ExportFigures {
+            lag_seconds: status.lag_seconds(now),
+            records: status.records,
+            failures: status.failures,
+        })
+    })
+}
+
+/// The export's thread. It is not waited for: a run that is cut short is taken up again at the next start.
+fn spawn_export(config: &Config, plane: &Arc<Plane>, health: &Arc<ExportHealth>) -> Result<(), BootError> {
+    let (store, plane, health) = (config.store.path.clone(), plane.clone(), health.clone());
+    let serve = move || export::serve(&store, &health, || plane.config().export.clone());
+    let thread = thread::Builder::new().name("weir-export".to_owned()).spawn(serve);
+    thread.map(drop).map_err(|e| other("cannot start the export's thread", e))
+}
+
 fn random_sequence() -> Result<u64, BootError> {
     let mut bytes = [0; 8];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| BootError::Other("no randomness from the system".to_owned()))?;
@@ -299,6 +323,7 @@ impl Started {
             door: self.plane.door(),
             shards: self.gauges,
             journal: self.journal.health(),
+            export: self.exports,
             changes: self.plane.changes().clone(),
             accounts: self.plane.accounts(),
             raise: self.plane.raise(),

@@ -17,6 +17,7 @@ use crate::{
         ids::SnapshotVersion,
         names::Names,
         snapshot::Snapshot,
+        standing::Registry,
         time::UnixMs,
         window::Window,
     },
@@ -36,7 +37,6 @@ pub(super) struct Plane {
     source: Source,
     names: Arc<Names>,
     ledger: SharedLedger,
-    shards: usize,
     fixed: Fixed,
     door: Arc<DownDoor>,
     credentials: Arc<CredentialKeeper>,
@@ -94,8 +94,8 @@ impl Plane {
             let mend = "repair or remove the file; without it, budgets have the amounts of this configuration";
             vec![ConfigError::new("store.path", format!("one-off raises cannot be read: {error}"), mend)]
         })?;
-        let mut accounts = AccountBook::with_raises(raises);
-        let outside = Outside { names: &names, ledger: &ledger, shards };
+        let mut accounts = AccountBook::new(Arc::new(Registry::new(names.clone(), shards)), raises);
+        let outside = Outside { ledger: &ledger };
         let first = outside.build(&config, surroundings, SnapshotVersion(1), &keys, &mut accounts);
         Ok(Self {
             fixed: Fixed::of(checked),
@@ -108,7 +108,6 @@ impl Plane {
             source,
             names,
             ledger,
-            shards,
         })
     }
 
@@ -227,7 +226,7 @@ impl Plane {
         let Current { config, accounts, replaced } = current;
         let before = self.door.latest();
         let version = SnapshotVersion(before.version.0 + 1);
-        let outside = Outside { names: &self.names, ledger: &self.ledger, shards: self.shards };
+        let outside = Outside { ledger: &self.ledger };
         let snapshot = outside.build(config, surroundings, version, keys, accounts);
         accounts.prune(clock::unix().seconds());
         self.door.publish(Arc::new(snapshot));
@@ -270,9 +269,7 @@ fn check_keys(config: &Config, keys: &KeyStore) -> Result<(), Vec<ConfigError>> 
 
 /// What a snapshot is built with besides its configuration.
 struct Outside<'a> {
-    names: &'a Names,
     ledger: &'a SharedLedger,
-    shards: usize,
 }
 
 impl Outside<'_> {
@@ -285,13 +282,7 @@ impl Outside<'_> {
         accounts: &mut AccountBook,
     ) -> Snapshot {
         let spent = |scope: &Scope, window: Window| self.ledger.read().spent(scope, window);
-        let callers = Callers {
-            made: &keys.callers(),
-            names: self.names,
-            spent: &spent,
-            now_seconds: clock::unix().seconds(),
-            shards: self.shards,
-        };
+        let callers = Callers { made: &keys.callers(), spent: &spent, now_seconds: clock::unix().seconds() };
         build_snapshot(config, surroundings, version, &callers, accounts)
     }
 }

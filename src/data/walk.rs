@@ -70,14 +70,14 @@ async fn rooms(cx: &Exchange<'_>, client: &mut Writer, open: &mut OpenRecord) ->
         return Ok(End::Local(local::probe()));
     }
     let identified = identify(cx, incoming)?;
-    open.record.principal = Some(identified.key.principal);
+    open.record.principal = Some(identified.caller.principal);
     cx.link.asked_with(identified.shown);
     if identified.incoming.route.operation == Operation::Models {
-        gate::limit::limit(cx, identified.key, Operation::Models, open).await?;
+        gate::limit::limit(cx, &identified.caller, Operation::Models, open).await?;
         return local::models(cx, &identified).map(End::Local);
     }
     if identified.incoming.route.operation == Operation::Usage {
-        return Ok(End::Local(local::usage(cx, identified.key)));
+        return Ok(End::Local(local::usage(cx, &identified.caller)));
     }
     if cx.head.expect_continue && cx.pipe.received() == 0 {
         relay::interim::say_continue(cx, client).await;

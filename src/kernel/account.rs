@@ -4,14 +4,51 @@
 //! (what has left both). A shard moves money between `free` and its own `held` in slices; a settled cost just leaves `held`.
 //! So `spent = amount - free - sum(held)`, to the nano-dollar, whenever no move is under way; `spent()` says when one is.
 
-use super::{money::Nanos, window::Period, window::Window};
+use super::{
+    keys::Principal,
+    money::Nanos,
+    numbers::Number,
+    table::{Presence, Shared},
+    window::{Period, Window},
+};
 use std::{
     fmt,
     sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst},
 };
 
+/// From one shard's holding to the next, in holdings of 16 bytes: 128 bytes, two cache lines.
+const APART: usize = 8;
 /// How often an account is asked again while shards move money.
 const ASK_AGAIN_MAX: u32 = 1000;
+
+/// By what a budget or a rate limit is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ScopeKind {
+    /// Everybody together.
+    Org,
+    /// By team.
+    Team,
+    /// By project.
+    Project,
+    /// By user.
+    User,
+    /// By key.
+    Key,
+    /// By session of a caller.
+    Session,
+}
+
+/// One session of one caller. Its id is a label that the client chooses, so the caller belongs to it: nobody can spend, or
+/// exhaust, what another caller's session has.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Session {
+    /// The caller's key.
+    pub key: String,
+    /// The caller's user.
+    pub user: String,
+    /// The session's id, as the client says.
+    pub id: String,
+}
 
 /// Whom a budget limits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -26,6 +63,8 @@ pub enum Scope {
     User(String),
     /// One key.
     Key(String),
+    /// One session.
+    Session(Box<Session>),
 }
 
 impl fmt::Display for Scope {
@@ -36,20 +75,68 @@ impl fmt::Display for Scope {
             Self::Project(id) => write!(f, "project:{id}"),
             Self::User(id) => write!(f, "user:{id}"),
             Self::Key(id) => write!(f, "key:{id}"),
+            Self::Session(session) => {
+                write!(f, "session:{} key:{} user:{}", session.id, session.key, session.user)
+            }
         }
     }
 }
 
 impl Scope {
-    /// Is this principal limited by it?
-    pub fn covers(&self, principal: &super::keys::Principal) -> bool {
+    /// The scope of that kind and id; a session's needs its caller too.
+    pub fn of(kind: ScopeKind, id: &str) -> Self {
+        match kind {
+            ScopeKind::Org => Self::Org,
+            ScopeKind::Team => Self::Team(id.into()),
+            ScopeKind::Project => Self::Project(id.into()),
+            ScopeKind::User => Self::User(id.into()),
+            ScopeKind::Key => Self::Key(id.into()),
+            ScopeKind::Session => {
+                Self::Session(Box::new(Session { key: String::new(), user: String::new(), id: id.into() }))
+            }
+        }
+    }
+
+    /// The scope of a caller's session.
+    pub fn session(principal: &Principal, id: &str) -> Self {
+        Self::Session(Box::new(Session { key: principal.key.clone(), user: principal.user.clone(), id: id.into() }))
+    }
+
+    /// What kind of scope it is.
+    pub fn kind(&self) -> ScopeKind {
+        match self {
+            Self::Org => ScopeKind::Org,
+            Self::Team(_) => ScopeKind::Team,
+            Self::Project(_) => ScopeKind::Project,
+            Self::User(_) => ScopeKind::User,
+            Self::Key(_) => ScopeKind::Key,
+            Self::Session(_) => ScopeKind::Session,
+        }
+    }
+
+    /// A pool of several callers, rather than one caller's own.
+    pub fn is_pool(&self) -> bool {
+        matches!(self, Self::Org | Self::Team(_) | Self::Project(_))
+    }
+
+    /// Is this principal limited by it? Of a session, in that session.
+    pub fn covers(&self, principal: &Principal) -> bool {
         match self {
             Self::Org => true,
             Self::Team(id) => *id == principal.team,
             Self::Project(id) => *id == principal.project,
             Self::User(id) => *id == principal.user,
             Self::Key(id) => *id == principal.key,
+            Self::Session(session) => session.key == principal.key && session.user == principal.user,
         }
+    }
+
+    /// The scopes a principal belongs to, its sessions' left out: key, user, project, team, org.
+    pub fn all_of(principal: &Principal) -> impl Iterator<Item = Self> {
+        let kinds = [ScopeKind::Key, ScopeKind::User, ScopeKind::Project, ScopeKind::Team];
+        let ids = [&principal.key, &principal.user, &principal.project, &principal.team].map(|id| id.as_str());
+        let own = kinds.into_iter().zip(ids).filter(|(_, id)| !id.is_empty()).map(|(kind, id)| Self::of(kind, id));
+        own.collect::<Vec<_>>().into_iter().chain(std::iter::once(Self::Org))
     }
 }
 
@@ -72,13 +159,14 @@ impl Mode {
     }
 }
 
-/// Number of an account, dense, unique for the life of the process.
+/// Number of an account, dense, unique among all that are alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountId(pub u32);
 
-/// What one shard holds of an account. Written by that shard alone, read by the control plane; on a line of its own.
+/// What one shard holds of an account. Written by that shard alone, read by the control plane; far enough from the next
+/// shard's, unless the account is one session's, whose requests come few at a time.
 #[derive(Default)]
-#[repr(align(128))]
+#[repr(align(16))]
 struct Holding {
     held: AtomicI64,
     reserved: AtomicI64,
@@ -105,7 +193,7 @@ pub struct Account {
     pub period: Period,
     /// The span of time whose spending it counts.
     pub window: Window,
-    amount: AtomicI64,
+    configured: AtomicI64,
     raised: AtomicI64,
     free: AtomicI64,
     moves_begun: AtomicU64,
@@ -113,6 +201,9 @@ pub struct Account {
     serial: AtomicU64,
     recall: AtomicU64,
     holdings: Box<[Holding]>,
+    apart: usize,
+    _number: Option<Number>,
+    presence: Presence,
     denied_at: AtomicI64,
     denied_needed: AtomicI64,
     denied_spent: AtomicI64,
@@ -129,42 +220,64 @@ impl Account {
         spent: Nanos,
         shards: usize,
     ) -> Self {
+        let apart = if scope.kind() == ScopeKind::Session { 1 } else { APART };
         Self {
             id,
             scope,
             period,
             window,
-            amount: AtomicI64::new(amount.0),
+            configured: AtomicI64::new(amount.0),
             raised: AtomicI64::new(0),
             free: AtomicI64::new(amount.minus(spent).0),
             moves_begun: AtomicU64::new(0),
             moves_done: AtomicU64::new(0),
             serial: AtomicU64::new(0),
             recall: AtomicU64::new(0),
-            holdings: (0..shards).map(|_| Holding::default()).collect(),
+            holdings: (0..shards * apart).map(|_| Holding::default()).collect(),
+            apart,
+            _number: None,
+            presence: Presence::default(),
             denied_at: AtomicI64::new(0),
             denied_needed: AtomicI64::new(0),
             denied_spent: AtomicI64::new(0),
         }
     }
 
-    /// The cap.
-    pub fn amount(&self) -> Nanos {
-        Nanos(self.amount.load(SeqCst))
+    /// The same account, under a number that is given back with it.
+    pub fn numbered(self, number: Number) -> Self {
+        Self { id: AccountId(number.value()), _number: Some(number), ..self }
     }
 
-    /// Raises or lowers the cap; the room changes by the difference, and may become negative.
+    /// The cap, raises included.
+    pub fn amount(&self) -> Nanos {
+        Nanos(self.configured.load(SeqCst)).plus(self.raised())
+    }
+
+    /// Raises or lowers the configured cap, on top of which one-off raises lie; the room changes by the difference, and may
+    /// become negative.
     pub fn set_amount(&self, amount: Nanos) {
+        if self.configured.load(SeqCst) == amount.0 {
+            return;
+        }
         self.moving(|| {
-            let before = self.amount.swap(amount.0, SeqCst);
-            self.free.fetch_add(amount.0 - before, SeqCst);
+            let before = self.configured.swap(amount.0, SeqCst);
+            self.free.fetch_add(amount.0.saturating_sub(before), SeqCst);
         });
     }
 
     /// Raises the cap once, on top of what is configured.
     pub fn raise(&self, by: Nanos) {
-        self.raised.fetch_add(by.0, SeqCst);
-        self.set_amount(self.amount().plus(by));
+        self.moving(|| {
+            self.raised.fetch_add(by.0, SeqCst);
+            self.free.fetch_add(by.0, SeqCst);
+        });
+    }
+
+    /// Books what was spent by a request that never held anything of this account: it began before the account did.
+    pub fn charge(&self, cost: Nanos) {
+        self.moving(|| {
+            self.free.fetch_sub(cost.0, SeqCst);
+        });
     }
 
     /// By how much the cap was raised over what is configured.
@@ -179,7 +292,7 @@ impl Account {
 
     /// Moves up to `want` from `free` to a shard, and returns what it got. Never takes what is not there.
     pub fn draw(&self, shard: usize, want: Nanos) -> Nanos {
-        let Some(holding) = self.holdings.get(shard) else { return Nanos::ZERO };
+        let Some(holding) = self.holding(shard) else { return Nanos::ZERO };
         if want.0 <= 0 || self.free.load(SeqCst) <= 0 {
             return Nanos::ZERO;
         }
@@ -196,7 +309,7 @@ impl Account {
 
     /// Gives money a shard does not need back to `free`. A negative amount books an overrun.
     pub fn give_back(&self, shard: usize, amount: Nanos) {
-        let Some(holding) = self.holdings.get(shard) else { return };
+        let Some(holding) = self.holding(shard) else { return };
         if amount.0 != 0 {
             self.moving(|| {
                 self.free.fetch_add(amount.0, SeqCst);
@@ -207,14 +320,14 @@ impl Account {
 
     /// Money really spent leaves a shard's holding.
     pub fn settle(&self, shard: usize, cost: Nanos) {
-        if let Some(holding) = self.holdings.get(shard) {
+        if let Some(holding) = self.holding(shard) {
             holding.held.fetch_sub(cost.0, SeqCst);
         }
     }
 
     /// Publishes what a shard has reserved for running requests, for the operator's eyes.
     pub fn publish_reserved(&self, shard: usize, reserved: Nanos) {
-        if let Some(holding) = self.holdings.get(shard) {
+        if let Some(holding) = self.holding(shard) {
             holding.reserved.store(reserved.0, SeqCst);
         }
     }
@@ -225,8 +338,8 @@ impl Account {
         if self.moves_begun.load(SeqCst) != done {
             return None;
         }
-        let room: i64 = self.free.load(SeqCst) + self.holdings.iter().map(|h| h.held.load(SeqCst)).sum::<i64>();
-        let spent = self.amount.load(SeqCst) - room;
+        let room = self.free().plus(self.held());
+        let spent = self.amount().0.saturating_sub(room.0);
         (self.moves_begun.load(SeqCst) == done).then_some(Nanos(spent))
     }
 
@@ -244,12 +357,12 @@ impl Account {
 
     /// What all shards have reserved for running requests.
     pub fn reserved(&self) -> Nanos {
-        Nanos(self.holdings.iter().map(|h| h.reserved.load(SeqCst)).sum())
+        Nanos(self.holdings.iter().step_by(self.apart).map(|h| h.reserved.load(SeqCst)).sum())
     }
 
     /// What all shards hold, reservations included.
     pub fn held(&self) -> Nanos {
-        Nanos(self.holdings.iter().map(|h| h.held.load(SeqCst)).sum())
+        Nanos(self.holdings.iter().step_by(self.apart).map(|h| h.held.load(SeqCst)).sum())
     }
 
     /// Asks every shard to give back what it has not reserved, at its next tick.
@@ -289,10 +402,24 @@ impl Account {
         })
     }
 
+    fn holding(&self, shard: usize) -> Option<&Holding> {
+        self.holdings.get(shard * self.apart)
+    }
+
     fn moving(&self, change: impl FnOnce()) {
         self.moves_begun.fetch_add(1, SeqCst);
         change();
         self.moves_done.fetch_add(1, SeqCst);
+    }
+}
+
+impl Shared for Account {
+    fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    fn presence(&self) -> &Presence {
+        &self.presence
     }
 }
 

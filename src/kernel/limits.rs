@@ -70,6 +70,16 @@ pub const RATE_WAIT: Duration = Duration::from_millis(80);
 pub const DISCARD_BYTES_MAX: u64 = 1024 * 1024;
 /// Pairs of key and model whose usual cost a shard remembers.
 pub const EXPECTATIONS_MAX: usize = 4096;
+/// Principals that have a number, before shards refuse new ones. Each takes some 300 bytes, for the life of the process.
+pub const PRINCIPALS_MAX: u32 = 500_000;
+/// Accounts (and as many limiters) of callers that no key stands for: users and projects of tokens, and single sessions.
+pub const FIRST_SIGHT_MAX: usize = 250_000;
+/// Those of single sessions among them: what clients choose must not crowd out whom an identity provider names.
+pub const FIRST_SIGHT_SESSIONS_MAX: usize = 150_000;
+/// Callers and sessions whose accounts and limits a shard has at hand.
+pub const STANDINGS_MAX: usize = 64 * 1024;
+/// How long a shard keeps them at hand unused.
+pub const STANDING_IDLE: Duration = Duration::from_secs(60);
 /// Keys made at run time, revoked ones included until room is needed.
 pub const MADE_KEYS_MAX: usize = 100_000;
 /// Id of a key made at run time. Bytes.
@@ -84,6 +94,7 @@ pub const REVOKED_LEAVE: Duration = Duration::from_millis(500);
 const _: () = assert!(WATCH_BUFFER_BYTES <= SMALL_BUFFER_BYTES && SMALL_BUFFER_BYTES < BULK_BUFFER_BYTES);
 const _: () = assert!(HEAD_BYTES_MAX <= BULK_BUFFER_BYTES && UPSTREAM_HEAD_BYTES_MAX <= BULK_BUFFER_BYTES);
 const _: () = assert!(RATE_WAIT.as_millis() >= 3 * TICK.as_millis(), "a recall is answered at the next tick");
+const _: () = assert!(FIRST_SIGHT_SESSIONS_MAX < FIRST_SIGHT_MAX && STANDINGS_MAX <= FIRST_SIGHT_SESSIONS_MAX);
 const _: () = assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(PIPE_BYTES_MAX >= 2 * BULK_BUFFER_BYTES && PIPE_BYTES_MAX <= REPLAY_BYTES_MAX);
 const _: () = assert!(SIGNED_BODY_BYTES_MAX * 4 <= REPLAY_BYTES_MAX as u64, "some signed bodies fit at once");

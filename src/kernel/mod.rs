@@ -1,8 +1,8 @@
 //! What every part of weir shares: ids, money, usage, pricing, policy, limits, faults, snapshots, records.
 //!
 //! Invariants: pure. No I/O, no clock, no async, no global state; time comes in as an argument. `account`,
-//! `limiter` and `credential` hold atomics, since all shards share a budget account, a rate limit or a token, but every function
-//! on them is a plain computation.
+//! `limiter` and `credential` hold atomics, `names` and `table` lock-free maps, since all shards share a budget account, a rate
+//! limit, a token or a name, but every function on them is a plain computation that neither locks nor waits.
 //! Deliberately absent: anything that knows a wire format (that is `dialect` and `wire`) or a runtime (`sys`).
 
 pub mod account;
@@ -16,12 +16,16 @@ pub mod limits;
 pub mod models;
 pub mod money;
 pub mod names;
+pub mod numbers;
 pub mod platform;
 pub mod policy;
 pub mod pricing;
 pub mod record;
+pub mod rules;
 pub mod secret;
 pub mod snapshot;
+pub mod standing;
+pub mod table;
 pub mod time;
 pub mod usage;
 pub mod window;

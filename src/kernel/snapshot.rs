@@ -1,7 +1,7 @@
 //! The immutable configuration a shard works by. A request keeps the one it began with to its end.
 
 use super::{
-    account::{Account, Mode},
+    account::{Account, Mode, Scope},
     credential::Credential,
     ids::SnapshotVersion,
     ids::UpstreamIx,
@@ -12,6 +12,8 @@ use super::{
     names::NameId,
     pricing::PriceBook,
     record::Format,
+    rules::{BudgetRule, Rules},
+    standing::Registry,
 };
 use ipnet::IpNet;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -45,7 +47,7 @@ pub struct Budget {
     /// What happens at the cap.
     pub mode: Mode,
     /// The operator's words at the cap.
-    pub blocked_message: Box<str>,
+    pub blocked_message: Arc<str>,
     /// A pool of several callers.
     pub pooled: bool,
     /// The accounts of this window and the next, so that a rollover needs no new snapshot at midnight sharp.
@@ -53,6 +55,11 @@ pub struct Budget {
 }
 
 impl Budget {
+    /// The budget that a rule gives a scope.
+    pub fn new(rule: &BudgetRule, scope: &Scope, accounts: Vec<Arc<Account>>) -> Self {
+        Self { mode: rule.mode, blocked_message: rule.blocked_message.clone(), pooled: scope.is_pool(), accounts }
+    }
+
     /// The account that counts at a moment.
     pub fn account_at(&self, unix_seconds: i64) -> Option<&Arc<Account>> {
         self.accounts.iter().find(|a| a.window.contains(unix_seconds))
@@ -201,6 +208,10 @@ pub struct Snapshot {
     pub budgets: Vec<Budget>,
     /// How much may be asked in a minute, or at once.
     pub rate_limits: Vec<RateLimit>,
+    /// Both as rules, for callers and sessions that are not known yet.
+    pub rules: Rules,
+    /// Names, accounts and limiters, known and to come; the same over reloads.
+    pub registry: Arc<Registry>,
     /// How much an admission holds back.
     pub reserve: Reserve,
     /// The operator's limits.
@@ -221,5 +232,27 @@ impl Snapshot {
     /// The rate limit at a place.
     pub fn rate_limit(&self, ix: RateLimitIx) -> Option<&RateLimit> {
         self.rate_limits.get(ix.0 as usize)
+    }
+}
+
+#[cfg(test)]
+impl Snapshot {
+    /// A snapshot of nothing but rules, for tests.
+    pub(crate) fn of_rules(version: u64, rules: Rules, registry: Arc<Registry>) -> Self {
+        Self {
+            version: SnapshotVersion(version),
+            edge: EdgePolicy::default(),
+            keys: KeyTable::new(Vec::new()),
+            on_revoke: OnRevoke::Finish,
+            models: ModelTable::default(),
+            upstreams: Vec::new(),
+            prices: PriceBook::built_in(),
+            budgets: Vec::new(),
+            rate_limits: Vec::new(),
+            rules,
+            registry,
+            reserve: Reserve::Expected,
+            limits: Limits::default(),
+        }
     }
 }

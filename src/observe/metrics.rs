@@ -221,7 +221,7 @@ mod tests {
             window::{Period, Window},
         },
         link::gauges::ShardGauges,
-        observe::JournalFigures,
+        observe::{ExportFigures, JournalFigures},
     };
     use std::sync::Arc;
 
@@ -240,6 +240,7 @@ mod tests {
             shards,
             accounts: Arc::new(move || accounts.to_vec()),
             journal: Arc::new(|_| JournalFigures { accepting: true, lag_seconds: 0.25 }),
+            export: Arc::new(|_| Some(ExportFigures { lag_seconds: 1.5, records: 2, failures: 3 })),
         }
     }
 
@@ -257,6 +258,9 @@ mod tests {
             "weir_streams_open 4.0",
             "weir_ledger_lag_seconds 0.25",
             "weir_journal_accepting 1.0",
+            "weir_export_lag_seconds 1.5",
+            "weir_export_records_total 2",
+            "weir_export_failures_total 3",
             "weir_records_lost_total 0",
             "weir_shard_connections{shard=\"1\"} 7",
             "weir_budget_remaining_usd{scope=\"org\"} 4.5",

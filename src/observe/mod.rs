@@ -5,4 +5,4 @@ pub mod metrics;
 pub mod names;
 mod scrape;
 
-pub use scrape::{Accounts, JournalFigures, Sources};
+pub use scrape::{Accounts, ExportFigures, ExportSource, JournalFigures, Sources};

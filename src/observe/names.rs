@@ -23,6 +23,12 @@ pub const BUDGET_REMAINING_USD: &str = "weir_budget_remaining_usd";
 pub const LEDGER_LAG_SECONDS: &str = "weir_ledger_lag_seconds";
 /// Client connections now, by shard.
 pub const SHARD_CONNECTIONS: &str = "weir_shard_connections";
+/// How far the export's destination is behind the journal, at most, seconds. Only where an export is configured.
+pub const EXPORT_LAG_SECONDS: &str = "weir_export_lag_seconds";
+/// Records exported by this process. Printed as `weir_export_records_total`.
+pub const EXPORT_RECORDS: &str = "weir_export_records";
+/// Runs of the export that failed. Printed as `weir_export_failures_total`.
+pub const EXPORT_FAILURES: &str = "weir_export_failures";
 /// Is the journal being written? 1 or 0.
 pub const JOURNAL_ACCEPTING: &str = "weir_journal_accepting";
 /// Requests that left no record because the ring to the journal was full. Printed as `weir_records_lost_total`.

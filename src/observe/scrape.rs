@@ -33,6 +33,20 @@ pub struct JournalFigures {
     pub lag_seconds: f64,
 }
 
+/// What is shown of the export.
+#[derive(Clone, Copy, Debug)]
+pub struct ExportFigures {
+    /// How far the destination is behind, seconds.
+    pub lag_seconds: f64,
+    /// Records exported.
+    pub records: u64,
+    /// Runs that failed.
+    pub failures: u64,
+}
+
+/// The export at a moment; none where none is configured.
+pub type ExportSource = Arc<dyn Fn(UnixMs) -> Option<ExportFigures> + Send + Sync>;
+
 /// Where figures are looked up.
 #[derive(Clone)]
 pub struct Sources {
@@ -42,6 +56,8 @@ pub struct Sources {
     pub accounts: Accounts,
     /// The journal, at a moment.
     pub journal: Arc<dyn Fn(UnixMs) -> JournalFigures + Send + Sync>,
+    /// The export.
+    pub export: ExportSource,
 }
 
 pub(super) struct Scrape(Sources);
@@ -79,6 +95,20 @@ impl Scrape {
     }
 }
 
+fn encode_export(encoder: &mut DescriptorEncoder<'_>, figures: &ExportFigures) -> Result<(), fmt::Error> {
+    let (name, help) = (names::EXPORT_LAG_SECONDS, "How far the export is behind the journal, at most");
+    let gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    ConstGauge::new(figures.lag_seconds).encode(gauge)?;
+    let counters = [
+        (names::EXPORT_RECORDS, "Records exported", figures.records),
+        (names::EXPORT_FAILURES, "Runs of the export that failed", figures.failures),
+    ];
+    for (name, help, value) in counters {
+        ConstCounter::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+    }
+    Ok(())
+}
+
 impl fmt::Debug for Scrape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scrape").field("shards", &self.0.shards.len()).finish_non_exhaustive()
@@ -100,6 +130,9 @@ impl Collector for Scrape {
         }
         for (name, help, value) in self.counters() {
             ConstCounter::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+        }
+        if let Some(figures) = (self.0.export)(now) {
+            encode_export(&mut encoder, &figures)?;
         }
         let mut family =
             encoder.encode_descriptor(names::SHARD_CONNECTIONS, "Client connections now", None, MetricType::Gauge)?;

@@ -48,6 +48,7 @@ fn a_refusal_comes_in_another_dialect_than_its_path_speaks() {
     assert_google(&spent, 429, "RESOURCE_EXHAUSTED", "spend limit reached");
     assert!(spent.header("retry-after").is_some());
     assert_eq!(gateway.provider.books()["totals"]["requests"], 0, "a refused request reached the provider");
+    gateway.record(11);
     let records = gateway.weir.admin_get("/admin/v1/requests?limit=100");
     let of =
         |format: &str| records["data"].as_array().expect("records").iter().filter(|r| r["format"] == format).count();

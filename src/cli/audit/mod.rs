@@ -26,7 +26,7 @@ pub enum AuditCommand {
     Verify(verify::VerifyArgs),
     /// Find records in the journal
     Query(Box<query::QueryArgs>),
-    /// Add what is new to a directory of JSON lines, one folder a day
+    /// Add what is new to a directory or an object store, as Parquet or JSON lines, one folder a day
     Export(export::ExportArgs),
     /// Sign how far the journal has come, for `verify --checkpoint`
     Checkpoint(checkpoint::CheckpointArgs),

@@ -35,7 +35,17 @@ pub(super) async fn readyz(State(state): State<AdminState>) -> Result<Json<Value
             format!("the journal cannot be written, for {lag:.1} s now; see the log and the disk of store.path");
         return not_ready("journal_unavailable", message);
     }
-    Ok(Json(json!({ "ready": true, "version": newest.0 })))
+    let mut ready = json!({ "ready": true, "version": newest.0 });
+    // A destination that is away delays reports; it is no reason to send nobody here.
+    if let Some(export) = state.export.state() {
+        ready["export"] = json!({
+            "ok": export.error.is_none(),
+            "lag_seconds": export.lag_seconds(now()),
+            "records": export.records,
+            "error": export.error,
+        });
+    }
+    Ok(Json(ready))
 }
 
 pub(super) async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {

@@ -28,6 +28,7 @@ pub use raise::{Raise, RaiseAsk, RaiseError};
 pub use shards::ShardView;
 
 use super::{
+    export::ExportHealth,
     journal::{ChangeDesk, JournalHealth},
     keys::KeyDesk,
     ledger::SharedLedger,
@@ -58,6 +59,8 @@ pub struct AdminState {
     pub shards: Vec<Arc<ShardGauges>>,
     /// Whether the journal is written.
     pub journal: Arc<JournalHealth>,
+    /// How the export fares.
+    pub export: Arc<ExportHealth>,
     /// Where changes are handed in for the audit.
     pub changes: ChangeDesk,
     /// The budgets.

@@ -11,16 +11,14 @@ use crate::{
     kernel::{
         account::{Account, AccountId, Denial, Mode, Scope},
         ids::{RequestId, ShardId, SnapshotVersion},
-        keys::{KeyTable, Principal},
+        keys::Principal,
         limiter::{Limiter, LimiterId, Measure, Second},
-        limits::Limits,
-        models::ModelTable,
         money::Nanos,
         names::Names,
-        pricing::PriceBook,
         record::{Outcome, Record, inline},
+        rules::Rules,
         secret::Secret,
-        snapshot::{EdgePolicy, OnRevoke, RateLimit, Reserve, Snapshot},
+        snapshot::{RateLimit, Snapshot},
         time::UnixMs,
         usage::Usage,
         window::{Period, Window},
@@ -35,19 +33,7 @@ use std::{net::SocketAddr, thread};
 const TOKEN: &str = "admin-secret";
 
 fn snapshot(version: u64) -> Arc<Snapshot> {
-    Arc::new(Snapshot {
-        version: SnapshotVersion(version),
-        edge: EdgePolicy::default(),
-        keys: KeyTable::new(Vec::new()),
-        on_revoke: OnRevoke::Finish,
-        models: ModelTable::default(),
-        upstreams: Vec::new(),
-        prices: PriceBook::built_in(),
-        budgets: Vec::new(),
-        rate_limits: limits(),
-        reserve: Reserve::Expected,
-        limits: Limits::default(),
-    })
+    Arc::new(Snapshot { rate_limits: limits(), ..Snapshot::of_rules(version, Rules::default(), Arc::default()) })
 }
 
 fn limits() -> Vec<RateLimit> {
@@ -116,6 +102,7 @@ pub(crate) fn serve() -> Served {
             accepting: lag.is_accepting(),
             lag_seconds: lag.lag_seconds(now),
         }),
+        export: Arc::new(|_| None),
     };
     let (reload, receiver) = reloads();
     let (answer, hook) = tokio::sync::watch::channel(Ok(2));
@@ -126,6 +113,7 @@ pub(crate) fn serve() -> Served {
         door: Arc::new(DownDoor::new(snapshot(1), shards.len())),
         shards,
         journal: health,
+        export: Arc::default(),
         changes: journal.changes(),
         accounts: accounts(),
         raise: Arc::new(|_, _| Err(RaiseError::NoSuchBudget)),

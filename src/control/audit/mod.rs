@@ -5,26 +5,23 @@
 //! What the chain proves: nothing in it was changed, removed or reordered without every later hash being made anew. It has
 //! no secret, so whoever can write the store can make it anew, or cut its end; against that stand signed checkpoints kept
 //! elsewhere (`checkpoint`): a journal that does not contain the checkpoint's prefix is found out.
-//! Deliberately absent: Parquet, object stores and stored bodies.
+//! Deliberately absent: the export, which is `control::export`, and stored bodies.
 
 mod changes;
 mod checkpoint;
-mod export;
 mod keys;
-mod manifest;
-mod parts;
 mod query;
 mod scan;
 mod verify;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub use changes::changes;
 pub use checkpoint::{Checkpoint, read_checkpoint, take_checkpoint};
-pub use export::{ExportOptions, Exported, export};
 pub use keys::{PublicKey, SigningKey, generate_keys};
 pub use query::{Found, query};
+pub(super) use scan::Ids;
 pub use verify::{BadPlace, Verified, VerifyError, VerifyOptions, verify};
 
 use super::journal::{Hash, JournalError, segment_path, segments};
@@ -69,12 +66,12 @@ impl fmt::Display for AuditError {
 
 impl std::error::Error for AuditError {}
 
-fn failed(doing: &str, path: &Path, error: impl fmt::Display) -> AuditError {
+pub(super) fn failed(doing: &str, path: &Path, error: impl fmt::Display) -> AuditError {
     AuditError::Other(format!("cannot {doing} {}: {error}", path.display()))
 }
 
 /// The segments of a store that has some.
-fn need_segments(store: &Path) -> Result<Vec<u64>, AuditError> {
+pub(super) fn need_segments(store: &Path) -> Result<Vec<u64>, AuditError> {
     let hint = "name the directory that store.path names with --store";
     if !store.is_dir() {
         return Err(AuditError::Other(format!("there is no directory {}; {hint}", store.display())));
@@ -88,12 +85,12 @@ fn need_segments(store: &Path) -> Result<Vec<u64>, AuditError> {
 
 /// Returns when a segment is on disk as far as it has been read: what is signed or exported of it beside a running gateway
 /// must not be undone by a loss of power.
-fn settle(store: &Path, segment: u64) -> Result<(), AuditError> {
+pub(super) fn settle(store: &Path, segment: u64) -> Result<(), AuditError> {
     let path = segment_path(store, segment);
     fs::File::open(&path).and_then(|file| file.sync_data()).map_err(|error| failed("sync", &path, error))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -104,12 +101,12 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     plain.then(|| digits.chunks(2).map(pair).collect()).flatten()
 }
 
-fn hash_of(text: &str) -> Option<Hash> {
+pub(super) fn hash_of(text: &str) -> Option<Hash> {
     unhex(text)?.try_into().ok()
 }
 
 /// Writes a file so that it is there whole or not at all, also after a crash.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&temporary)?;
     file.write_all(bytes)?;
@@ -118,7 +115,7 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_directory(path.parent().unwrap_or(Path::new("")))
 }
 
-fn sync_directory(path: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     let here = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     fs::File::open(here)?.sync_all()
 }

@@ -20,11 +20,11 @@ use std::{
 const CLOCK_SLACK_MS: u64 = 24 * 3600 * 1000;
 
 /// Request ids that have been seen. Their lower half is counted up from a random number, so little mixing is enough.
-pub(super) type Ids = HashSet<RequestId, BuildHasherDefault<IdHasher>>;
+pub(in crate::control) type Ids = HashSet<RequestId, BuildHasherDefault<IdHasher>>;
 
 /// A hasher for request ids alone.
 #[derive(Default)]
-pub(super) struct IdHasher(u64);
+pub(in crate::control) struct IdHasher(u64);
 
 impl Hasher for IdHasher {
     fn finish(&self) -> u64 {
@@ -76,7 +76,7 @@ impl Visit for Scan<'_> {
 
 impl Progress {
     /// One more group.
-    pub(super) fn passed(&mut self, place: &GroupPlace, entries: u64) {
+    pub(in crate::control) fn passed(&mut self, place: &GroupPlace, entries: u64) {
         self.segment = place.segment;
         self.groups += 1;
         self.entries += entries;

@@ -2,7 +2,6 @@
 
 mod beside;
 mod checkpoints;
-mod exports;
 mod queries;
 mod tampering;
 
@@ -26,13 +25,13 @@ const BEGAN: u64 = 1_763_700_000_000;
 const SMALL: u64 = 1000;
 
 /// A journal in a directory of its own.
-struct Store {
+pub(in crate::control) struct Store {
     dir: tempfile::TempDir,
-    names: Arc<Names>,
+    pub(in crate::control) names: Arc<Names>,
 }
 
 impl Store {
-    fn new() -> Self {
+    pub(in crate::control) fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap(), names: Arc::new(Names::default()) }
     }
 
@@ -47,7 +46,7 @@ impl Store {
         self.add_records(numbers.into_iter().map(|n| record_of(n, &self.names)));
     }
 
-    fn add_records(&self, records: impl IntoIterator<Item = Record>) {
+    pub(in crate::control) fn add_records(&self, records: impl IntoIterator<Item = Record>) {
         let opts = JournalOptions { segment_bytes_max: SMALL, ..options(self.path(), &self.names) };
         let (mut journal, _) = Journal::open(opts, |_| ()).unwrap();
         for record in records {
@@ -58,15 +57,15 @@ impl Store {
         }
     }
 
-    fn path(&self) -> &Path {
+    pub(in crate::control) fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    fn segment(&self, number: u64) -> PathBuf {
+    pub(in crate::control) fn segment(&self, number: u64) -> PathBuf {
         segment_path(self.path(), number)
     }
 
-    fn last_segment(&self) -> u64 {
+    pub(in crate::control) fn last_segment(&self) -> u64 {
         *segments(self.path()).unwrap().last().unwrap()
     }
 
@@ -85,7 +84,7 @@ impl Store {
     }
 
     /// A copy of all files.
-    fn copy(&self) -> Self {
+    pub(in crate::control) fn copy(&self) -> Self {
         let copy = Self::new();
         for file in fs::read_dir(self.path()).unwrap() {
             let file = file.unwrap();

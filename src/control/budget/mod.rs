@@ -1,44 +1,43 @@
-//! The accounts of all budgets, kept over reloads: shards hold leases on them, so an account must stay the same object as
-//! long as its budget is configured.
+//! The accounts of all budgets and the limiters of all rate limits, kept over reloads: shards hold leases on them, so an
+//! account must stay the same object as long as its budget is configured. They stand in the `Registry`, which shards share;
+//! here is what only the control plane may do with them: open those of the callers it knows, follow the configuration, raise
+//! one once, and drop what is over.
 
-mod limiters;
 mod raises;
 #[cfg(test)]
 mod tests;
 
-pub use limiters::LimiterBook;
 pub use raises::Raises;
 
 use crate::kernel::{
     account::{Account, AccountId, Scope},
+    limiter::{Limiter, LimiterId, Measure},
     money::Nanos,
+    rules::{BudgetRule, LimitRule, RuleSet},
+    standing::{AccountKey, Registry},
     window::{Period, Window},
 };
-use std::{
-    collections::{HashMap, HashSet},
-    io,
-    sync::Arc,
-};
+use std::{collections::HashSet, io, sync::Arc};
 
 /// How long an account stays listed after its window ended: running requests still settle on it.
 const KEPT_AFTER_END_SECONDS: i64 = 3600;
 
-type AccountKey = (Scope, Period, Window);
-
-/// Every open account, by what it counts.
+/// Every open account and limiter, and the raises in force.
 #[derive(Default)]
 pub struct AccountBook {
     raises: Raises,
-    /// The limiters of all rate limits, which live as long.
-    pub limiters: LimiterBook,
-    accounts: HashMap<AccountKey, Arc<Account>>,
-    next_id: u32,
+    registry: Arc<Registry>,
 }
 
 impl AccountBook {
-    /// A book without accounts, and with the raises that are in force.
-    pub fn with_raises(raises: Raises) -> Self {
-        Self { raises, ..Self::default() }
+    /// A book for a registry, with the raises that are in force.
+    pub fn new(registry: Arc<Registry>, raises: Raises) -> Self {
+        Self { raises, registry }
+    }
+
+    /// What shards share with it.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
     }
 
     /// Raises the account of a scope and period whose window is now, for this window. `None`: there is no such account.
@@ -49,10 +48,10 @@ impl AccountBook {
         by: Nanos,
         now_seconds: i64,
     ) -> io::Result<Option<Arc<Account>>> {
-        let is_it = |a: &&Arc<Account>| {
+        let is_it = |a: &Arc<Account>| {
             a.period.as_str() == period && a.window.contains(now_seconds) && a.scope.to_string() == scope
         };
-        let Some(account) = self.accounts.values().find(is_it).cloned() else { return Ok(None) };
+        let Some(account) = self.accounts().into_iter().find(is_it) else { return Ok(None) };
         self.raises.add(&account, by, now_seconds)?;
         account.raise(by);
         Ok(Some(account))
@@ -61,71 +60,118 @@ impl AccountBook {
     /// The accounts of a scope for the window around `now_seconds` and the one after it (a total has only one). Open ones
     /// are the same objects as before, with the new amount; for others `spent` says what is already gone.
     pub fn open(
-        &mut self,
+        &self,
         scope: &Scope,
         period: Period,
         amount: Nanos,
         spent: &dyn Fn(&Scope, Window) -> Nanos,
         now_seconds: i64,
-        shards: usize,
     ) -> Vec<Arc<Account>> {
         let now = period.window(now_seconds);
         let next = now.resets_at().map(|end| period.window(end));
         let windows = std::iter::once(now).chain(next);
-        windows.map(|window| self.open_one(scope, period, window, amount, spent, shards)).collect()
+        windows.map(|window| self.open_one(scope, period, window, amount, spent)).collect()
     }
 
     fn open_one(
-        &mut self,
+        &self,
         scope: &Scope,
         period: Period,
         window: Window,
         amount: Nanos,
         spent: &dyn Fn(&Scope, Window) -> Nanos,
-        shards: usize,
     ) -> Arc<Account> {
-        let key = (scope.clone(), period, window);
-        if let Some(account) = self.accounts.get(&key) {
-            let amount = amount.plus(account.raised());
-            if account.amount() != amount {
-                account.set_amount(amount);
+        let key = AccountKey { scope: scope.clone(), period, window };
+        let account = self.registry.accounts.open(&key, |number| {
+            let account = self.registry.account(&key, amount, spent(scope, window), number);
+            match self.raises.of(&scope.to_string(), period.as_str(), window) {
+                Nanos::ZERO => {}
+                raised => account.raise(raised),
             }
-            return account.clone();
-        }
-        let id = AccountId(self.next_id);
-        self.next_id += 1;
-        let gone = spent(scope, window);
-        let account = Arc::new(Account::new(id, scope.clone(), period, window, amount, gone, shards));
-        match self.raises.of(&scope.to_string(), period.as_str(), window) {
-            Nanos::ZERO => {}
-            raised => account.raise(raised),
-        }
-        self.accounts.insert(key, account.clone());
+            account
+        });
+        account.set_amount(amount);
         account
     }
 
-    /// Drops accounts that no budget uses any more and whose window has not ended. Nobody settles on them from now on, so if
-    /// the budget comes back it must start from what was really spent. Ended windows stay until `prune`.
-    pub fn forget_all_but<'a>(&mut self, used: impl Iterator<Item = &'a Arc<Account>>, now_seconds: i64) {
+    /// Follows a new configuration. Accounts in use stay. Others stay too if a rule still limits their scope, with its amount:
+    /// callers that no key stands for have theirs there, as many as there may be. The rest is dropped, unless its window has
+    /// ended, which is for `prune`. Nobody settles on those from now on, so if the budget comes back it must start from what
+    /// was really spent.
+    pub fn keep<'a>(
+        &self,
+        used: impl Iterator<Item = &'a Arc<Account>>,
+        rules: &RuleSet<BudgetRule>,
+        now_seconds: i64,
+    ) {
         let used: HashSet<AccountId> = used.map(|account| account.id).collect();
-        self.accounts.retain(|_, account| used.contains(&account.id) || account.window.end <= now_seconds);
+        for account in self.accounts() {
+            if used.contains(&account.id) || account.window.end <= now_seconds {
+                continue;
+            }
+            let rule = rules.of(&account.scope).find(|rule| rule.period == account.period);
+            match rule.filter(|_| self.registry.accounts.adopt(&account)) {
+                Some(rule) => account.set_amount(rule.amount),
+                None => self.registry.accounts.remove(&AccountKey::of(&account), &account),
+            }
+        }
     }
 
-    /// All accounts, in the order they were opened.
+    /// All accounts, in the order of their numbers.
     pub fn accounts(&self) -> Vec<Arc<Account>> {
-        let mut accounts: Vec<_> = self.accounts.values().cloned().collect();
+        let mut accounts = Vec::with_capacity(self.registry.accounts.len());
+        self.registry.accounts.for_each(|_, account| accounts.push(account.clone()));
         accounts.sort_by_key(|account| account.id);
         accounts
     }
 
     /// Drops accounts whose window ended more than an hour ago.
-    pub fn prune(&mut self, now_seconds: i64) {
-        self.accounts.retain(|_, account| account.window.end >= now_seconds.saturating_sub(KEPT_AFTER_END_SECONDS));
+    pub fn prune(&self, now_seconds: i64) {
+        let oldest = now_seconds.saturating_sub(KEPT_AFTER_END_SECONDS);
+        for account in self.accounts().into_iter().filter(|account| account.window.end < oldest) {
+            self.registry.accounts.remove(&AccountKey::of(&account), &account);
+        }
     }
 
     /// When the first window ends, in Unix seconds: from then on until the window after it ends, a new snapshot must be
     /// built. `None` if no window ever ends.
     pub fn next_rollover(&self, now_seconds: i64) -> Option<i64> {
-        self.accounts.values().filter_map(|account| account.window.resets_at()).filter(|end| *end > now_seconds).min()
+        let mut next = None;
+        self.registry.accounts.for_each(|_, account| {
+            let end = account.window.resets_at().filter(|end| *end > now_seconds);
+            next = next.into_iter().chain(end).min();
+        });
+        next
+    }
+
+    /// The limiter of a scope and measure: the same object as before, with the new limit.
+    pub fn open_limiter(&self, scope: &Scope, measure: Measure, limit: i64) -> Arc<Limiter> {
+        let key = (scope.clone(), measure);
+        let limiter = self.registry.limiters.open(&key, |number| self.registry.limiter(&key, limit, number));
+        if limiter.limit() != limit {
+            limiter.set_limit(limit);
+        }
+        limiter
+    }
+
+    /// Follows a new configuration: limiters in use stay, and so do those of callers that no key stands for, if a rule still
+    /// limits their scope. One that is dropped and comes back starts unused.
+    pub fn keep_limiters<'a>(&self, used: impl Iterator<Item = &'a Arc<Limiter>>, rules: &RuleSet<LimitRule>) {
+        let used: HashSet<LimiterId> = used.map(|limiter| limiter.id).collect();
+        let mut others = Vec::new();
+        self.registry.limiters.for_each(|_, limiter| {
+            if !used.contains(&limiter.id) {
+                others.push(limiter.clone());
+            }
+        });
+        for limiter in others {
+            let mut limits = rules.of(&limiter.scope).flat_map(|rule| &rule.limits);
+            let limit = limits.find(|(measure, _)| *measure == limiter.measure);
+            match limit.filter(|_| self.registry.limiters.adopt(&limiter)) {
+                Some((_, limit)) if *limit != limiter.limit() => limiter.set_limit(*limit),
+                Some(_) => {}
+                None => self.registry.limiters.remove(&(limiter.scope.clone(), limiter.measure), &limiter),
+            }
+        }
     }
 }

@@ -100,7 +100,7 @@ impl ScopeKind {
     /// The id a key has under this kind; empty for none.
     pub(super) fn id_of(self, key: &KeyConfig) -> &str {
         match self {
-            Self::Org => "",
+            Self::Org | Self::Session => "",
             Self::Team => &key.team,
             Self::Project => &key.project,
             Self::User => &key.user,
@@ -115,6 +115,7 @@ impl ScopeKind {
             Self::Project => "project",
             Self::User => "user",
             Self::Key => "key",
+            Self::Session => "session",
         }
     }
 }

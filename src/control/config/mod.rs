@@ -9,6 +9,7 @@ mod base_url;
 mod budgets;
 mod cross;
 mod error;
+mod export;
 mod keys;
 mod limits;
 mod listen;
@@ -79,6 +80,7 @@ fn read(root: &Reader<'_>) -> Config {
         on_store_error: budgets.1,
         pricing: pricing::pricing(root),
         audit: service::audit(root),
+        export: export::export(root),
         outline: Outline::default(),
     };
     root.finish();

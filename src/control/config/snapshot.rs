@@ -3,7 +3,10 @@
 use super::{
     error::ConfigError,
     tls,
-    types::{Config, KeyConfig, ModelConfig, RateLimitConfig, ScopeKind, ScopePattern, UpstreamAuth, UpstreamConfig},
+    types::{
+        BudgetConfig, Config, KeyConfig, ModelConfig, RateLimitConfig, ScopeKind, ScopePattern, UpstreamAuth,
+        UpstreamConfig,
+    },
 };
 use crate::{
     control::{budget::AccountBook, credentials::CredentialKeeper},
@@ -18,6 +21,7 @@ use crate::{
         platform,
         policy::AllowList,
         record::Format,
+        rules::{BudgetRule, LimitRule, RuleSet, Rules},
         secret::Secret,
         snapshot::{Budget, BudgetIx, EdgePolicy, Provider, RateLimit, RateLimitIx, Snapshot, Upstream},
         window::{Period, Window},
@@ -56,18 +60,14 @@ impl Surroundings {
     }
 }
 
-/// Who may call besides the configured keys, and what their budgets are reckoned with.
+/// Who may call besides the configured keys, and what budgets are reckoned with.
 pub struct Callers<'a> {
     /// Keys made at run time.
     pub made: &'a [KeyConfig],
-    /// Numbers of names and principals.
-    pub names: &'a Names,
     /// What a scope has spent in a window so far; asked only for accounts that are not open yet.
     pub spent: &'a dyn Fn(&Scope, Window) -> Nanos,
     /// The time, Unix seconds.
     pub now_seconds: i64,
-    /// Shards, each with its part of every account.
-    pub shards: usize,
 }
 
 /// Builds a snapshot. It neither waits nor fails.
@@ -76,24 +76,21 @@ pub fn build_snapshot(
     surroundings: Surroundings,
     version: SnapshotVersion,
     callers: &Callers<'_>,
-    accounts: &mut AccountBook,
+    accounts: &AccountBook,
 ) -> Snapshot {
     let keys: Vec<&KeyConfig> = config.keys.iter().chain(callers.made).collect();
     let ids = |kind: ScopeKind| keys.iter().map(move |key| kind.id_of(key));
     let scopes = expand(&config.budgets, |budget| (budget.scope.as_ref(), Some(budget.period)), ids);
     let mut budgets = Vec::with_capacity(scopes.len());
+    let rules = rules(config);
     for (scope, budget) in &scopes {
-        let (now, shards) = (callers.now_seconds, callers.shards);
-        budgets.push(Budget {
-            mode: budget.mode,
-            blocked_message: budget.blocked_message.as_str().into(),
-            pooled: matches!(scope, Scope::Org | Scope::Team(_) | Scope::Project(_)),
-            accounts: accounts.open(scope, budget.period, budget.amount, callers.spent, now, shards),
-        });
+        let opened = accounts.open(scope, budget.period, budget.amount, callers.spent, callers.now_seconds);
+        budgets.push(Budget::new(&budget_rule(budget, &ScopePattern::Org), scope, opened));
     }
-    accounts.forget_all_but(budgets.iter().flat_map(|budget| &budget.accounts), callers.now_seconds);
+    accounts.keep(budgets.iter().flat_map(|budget| &budget.accounts), &rules.budgets, callers.now_seconds);
     let limited = expand(&config.rate_limits, |limit| (limit.scope.as_ref(), None), ids);
     let (rate_limits, limit_places) = rate_limits(&limited, accounts);
+    accounts.keep_limiters(rate_limits.iter().map(|limit| &limit.limiter), &rules.limits);
     let mut places = Places { budgets: HashMap::new(), rate_limits: limit_places };
     for (place, (scope, _)) in scopes.iter().enumerate() {
         places.budgets.entry(scope.clone()).or_default().push(BudgetIx(place as u32));
@@ -101,13 +98,15 @@ pub fn build_snapshot(
     Snapshot {
         version,
         edge: surroundings.edge,
-        keys: key_table(&keys, callers.names, &places),
+        keys: key_table(&keys, &accounts.registry().names, &places),
         on_revoke: config.on_revoke,
         models: models(config),
         upstreams: surroundings.upstreams,
         prices: config.price_book(),
         budgets,
         rate_limits,
+        rules,
+        registry: accounts.registry().clone(),
         reserve: config.reserve,
         limits: config.limits.clone(),
     }
@@ -241,11 +240,11 @@ fn expand<'a, T, I: Iterator<Item = &'a str>>(
         match scope {
             None => {}
             Some(ScopePattern::Org) => scopes.push((Scope::Org, rule)),
-            Some(ScopePattern::One(kind, id)) => scopes.push((kind.scope(id), rule)),
+            Some(ScopePattern::One(kind, id)) => scopes.push((Scope::of(*kind, id), rule)),
             Some(ScopePattern::Each(kind)) => {
                 let mut seen = HashSet::new();
                 let each = ids(*kind).filter(|id| !id.is_empty() && !own.contains(&(*kind, *id, period)));
-                scopes.extend(each.filter(|id| seen.insert(*id)).map(|id| (kind.scope(id), rule)));
+                scopes.extend(each.filter(|id| seen.insert(*id)).map(|id| (Scope::of(*kind, id), rule)));
             }
         }
     }
@@ -261,30 +260,37 @@ struct Places {
 /// One rate limit for each scope and measure.
 fn rate_limits(
     scopes: &[(Scope, &RateLimitConfig)],
-    accounts: &mut AccountBook,
+    accounts: &AccountBook,
 ) -> (Vec<RateLimit>, HashMap<Scope, Vec<RateLimitIx>>) {
     let mut all = Vec::new();
     let mut places: HashMap<Scope, Vec<RateLimitIx>> = HashMap::new();
     for (scope, rule) in scopes {
         for (measure, limit) in &rule.limits {
             places.entry(scope.clone()).or_default().push(RateLimitIx(all.len() as u32));
-            let limiter = accounts.limiters.open(scope, *measure, *limit);
+            let limiter = accounts.open_limiter(scope, *measure, *limit);
             all.push(RateLimit { limiter, cache_read_permille: rule.cache_read_permille });
         }
     }
-    accounts.limiters.forget_all_but(all.iter().map(|limit| &limit.limiter));
     (all, places)
 }
 
-impl ScopeKind {
-    fn scope(self, id: &str) -> Scope {
-        match self {
-            Self::Org => Scope::Org,
-            Self::Team => Scope::Team(id.into()),
-            Self::Project => Scope::Project(id.into()),
-            Self::User => Scope::User(id.into()),
-            Self::Key => Scope::Key(id.into()),
-        }
+/// The rules as they apply to callers that no key stands for, and to sessions.
+fn rules(config: &Config) -> Rules {
+    let budgets = config.budgets.iter().filter_map(|budget| Some(budget_rule(budget, budget.scope.as_ref()?)));
+    let limits = config.rate_limits.iter().filter_map(|limit| {
+        let (whom, limits) = (limit.scope.clone()?, limit.limits.clone());
+        Some(LimitRule { whom, limits, cache_read_permille: limit.cache_read_permille })
+    });
+    Rules { budgets: RuleSet::new(budgets.collect()), limits: RuleSet::new(limits.collect()) }
+}
+
+fn budget_rule(budget: &BudgetConfig, whom: &ScopePattern) -> BudgetRule {
+    BudgetRule {
+        whom: whom.clone(),
+        amount: budget.amount,
+        period: budget.period,
+        mode: budget.mode,
+        blocked_message: budget.blocked_message.as_str().into(),
     }
 }
 
@@ -294,17 +300,11 @@ fn key_table(keys: &[&KeyConfig], names: &Names, places: &Places) -> KeyTable {
 }
 
 fn key_of(key: &KeyConfig, digest: KeyDigest, names: &Names, places: &Places) -> Key {
-    let kinds = [ScopeKind::Key, ScopeKind::User, ScopeKind::Project, ScopeKind::Team];
-    let mut own: Vec<Scope> =
-        kinds.into_iter().filter(|kind| !kind.id_of(key).is_empty()).map(|kind| kind.scope(kind.id_of(key))).collect();
-    own.push(Scope::Org);
+    let principal =
+        Principal { key: key.id.clone(), user: key.user.clone(), team: key.team.clone(), project: key.project.clone() };
+    let own: Vec<Scope> = Scope::all_of(&principal).collect();
     Key {
-        principal: names.principal(&Principal {
-            key: key.id.clone(),
-            user: key.user.clone(),
-            team: key.team.clone(),
-            project: key.project.clone(),
-        }),
+        principal: names.principal(&principal),
         id: key.id.as_str().into(),
         digest,
         retiring: key.retiring,

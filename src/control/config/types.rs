@@ -1,6 +1,7 @@
 //! The meant configuration: domain types, every default filled in, every secret wrapped.
 
 use super::outline::Outline;
+use crate::control::export::ExportJob;
 use crate::kernel::{
     account::Mode,
     keys::{KeyDigest, Retiring},
@@ -50,6 +51,8 @@ pub struct Config {
     pub pricing: Pricing,
     /// What is kept of requests.
     pub audit: Audit,
+    /// Where records are exported to, if anywhere.
+    pub export: Option<ExportJob>,
     /// What the file says, item by item, so that a reload can tell what it changes.
     pub outline: Outline,
 }
@@ -260,31 +263,7 @@ pub struct KeyConfig {
     pub expires: Option<i64>,
 }
 
-/// What a budget is counted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ScopeKind {
-    /// Everybody together.
-    Org,
-    /// By team.
-    Team,
-    /// By project.
-    Project,
-    /// By user.
-    User,
-    /// By key.
-    Key,
-}
-
-/// The scope of a budget as written.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum ScopePattern {
-    /// `org`.
-    Org,
-    /// One id.
-    One(ScopeKind, String),
-    /// `*`: one budget for each id among the keys, except those with a budget of their own for the same period.
-    Each(ScopeKind),
-}
+pub use crate::kernel::{account::ScopeKind, rules::ScopePattern};
 
 /// `[[budget]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -40,7 +40,7 @@ struct Permit(());
 
 /// Admits a request, or says why not.
 pub async fn admit<'c>(cx: &Exchange<'c>, routed: Routed<'c>, open: &mut OpenRecord) -> Result<Admitted<'c>, Fault> {
-    limit(cx, routed.identified.key, routed.identified.incoming.route.operation, open).await?;
+    limit(cx, &routed.identified.caller, routed.identified.incoming.route.operation, open).await?;
     let booked = book(cx, &routed, open).await;
     if booked.is_err() {
         open.undo_rates();
@@ -60,7 +60,7 @@ async fn book(cx: &Exchange<'_>, routed: &Routed<'_>, open: &mut OpenRecord) -> 
     let note = Open {
         request_id: cx.id,
         started_at: open.record.started_at,
-        principal: routed.identified.key.principal,
+        principal: routed.identified.caller.principal,
         session: open.record.session,
         format: open.record.format,
         operation: open.record.operation,
@@ -117,7 +117,7 @@ pub fn bound(cx: &Exchange<'_>, rates: &Rates) -> Nanos {
 fn ask(cx: &Exchange<'_>, rates: &Rates, routed: &Routed<'_>) -> Ask {
     let bound = bound(cx, rates);
     let expectations = cx.shard.expectations.borrow();
-    let kind = expectations.kind(routed.identified.key.principal, &routed.model);
+    let kind = expectations.kind(routed.identified.caller.principal, &routed.model);
     Ask { bound, expected: expectations.expected(kind, bound), exact: cx.pipe.is_ended() }
 }
 
@@ -129,19 +129,13 @@ fn max_tokens(cx: &Exchange<'_>) -> Option<u64> {
 
 async fn hold(cx: &Exchange<'_>, routed: &Routed<'_>, rates: Rates) -> Result<Held, Fault> {
     let now = clock::unix().seconds();
-    let budgets: ArrayVec<&Budget, BUDGETS_PER_REQUEST_MAX> = routed
-        .identified
-        .key
-        .budgets
-        .iter()
-        .filter_map(|ix| cx.serving.budget(*ix))
-        .take(BUDGETS_PER_REQUEST_MAX)
-        .collect();
+    let budgets = routed.identified.caller.budgets(cx.serving);
+    let touches = budgets.filter_map(|b| Some((Touch { account: b.account_at(now)?, mode: b.mode }, b)));
     let touches: ArrayVec<(Touch<'_>, &Budget), BUDGETS_PER_REQUEST_MAX> =
-        budgets.iter().filter_map(|b| b.account_at(now).map(|account| (Touch { account, mode: b.mode }, *b))).collect();
+        touches.take(BUDGETS_PER_REQUEST_MAX).collect();
     let reservation = reserve(cx, routed, &rates, &touches).await?;
     let asked = ask(cx, &rates, routed);
-    let kind = cx.shard.expectations.borrow().kind(routed.identified.key.principal, &routed.model);
+    let kind = cx.shard.expectations.borrow().kind(routed.identified.caller.principal, &routed.model);
     Ok(Held { reservation, rates, kind, bound: asked.bound })
 }
 

@@ -1,11 +1,13 @@
 //! Credential → principal (contract.md §2.1). Which header it came in does not matter, its value does; two different valid
 //! keys in one request are refused, never guessed between.
 
+use super::Caller;
 use crate::{
     data::edge::incoming::{Exchange, Incoming},
     kernel::{
         fault::{Fault, FaultKind, Room},
-        keys::{Found, Key, KeyDigest},
+        keys::{Found, KeyDigest},
+        record::Format,
     },
     sys::clock,
     wire::h1::{Known, header_all},
@@ -16,7 +18,7 @@ pub struct Identified<'c> {
     /// Where it leads.
     pub incoming: Incoming,
     /// Who calls.
-    pub key: &'c Key,
+    pub caller: Caller<'c>,
     /// Digest of the secret that was shown.
     pub shown: KeyDigest,
 }
@@ -45,7 +47,7 @@ pub fn identify<'c>(cx: &Exchange<'c>, incoming: Incoming) -> Result<Identified<
         }
     }
     let Some((found, key)) = found.and_then(|found| Some((found, cx.serving.keys.get(found.key)?))) else {
-        if shown.is_empty() && signs_itself(cx) {
+        if shown.is_empty() && signs_itself(cx, incoming.route.format) {
             return Err(Fault::new(Room::Gate, FaultKind::SignedByClient, SIGNED));
         }
         return Err(refuse(match shown {
@@ -59,7 +61,7 @@ pub fn identify<'c>(cx: &Exchange<'c>, incoming: Incoming) -> Result<Identified<
     if key.expires.is_some_and(|at| at <= clock::unix().seconds()) {
         return Err(refuse(format!("the gateway key in {shown} has expired; ask for a new one")));
     }
-    Ok(Identified { incoming, key, shown: found.digest })
+    Ok(Identified { incoming, caller: Caller::of_key(cx, key)?, shown: found.digest })
 }
 
 /// What a client is told that signs for AWS. Of a key only the digest is kept, so that no signature made with one could be
@@ -68,7 +70,11 @@ const SIGNED: &str = "this request is signed for AWS, but this gateway wants one
     CLAUDE_CODE_SKIP_BEDROCK_AUTH=1 (on /anthropic-aws: CLAUDE_CODE_SKIP_ANTHROPIC_AWS_AUTH=1) and \
     ANTHROPIC_AUTH_TOKEN=<gateway key>. AWS SDKs: set AWS_BEARER_TOKEN_BEDROCK=<gateway key>";
 
-fn signs_itself(cx: &Exchange<'_>) -> bool {
+/// Does the client sign, on a path whose clients do that unless they are told not to?
+fn signs_itself(cx: &Exchange<'_>, format: Format) -> bool {
+    if format != Format::Bedrock && !cx.path().starts_with(b"/anthropic-aws/") {
+        return false;
+    }
     let starts =
         |value: &[u8]| value.trim_ascii().get(..16).is_some_and(|s| s.eq_ignore_ascii_case(b"AWS4-HMAC-SHA256"));
     header_all(cx.bytes, &cx.head.headers, Known::Authorization).any(starts)

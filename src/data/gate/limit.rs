@@ -1,6 +1,9 @@
 //! Rate limits at the gate: hold a place in each limit of the caller, all or none, or say how long to wait.
 
-use super::rates::{RATE_LIMITS_PER_REQUEST_MAX, RateAsk, RateDecision};
+use super::{
+    Caller,
+    rates::{RATE_LIMITS_PER_REQUEST_MAX, RateAsk, RateDecision},
+};
 use crate::{
     data::{
         edge::incoming::Exchange,
@@ -10,7 +13,6 @@ use crate::{
     kernel::{
         account::Scope,
         fault::{Fault, FaultKind, Room},
-        keys::Key,
         limits::{RATE_WAIT, TICK},
         record::Operation,
         snapshot::RateLimit,
@@ -19,13 +21,18 @@ use crate::{
 };
 use arrayvec::ArrayVec;
 
-/// Holds a place in every limit of a key. Only messages have a size; everything else is a request, no more.
-pub async fn limit(cx: &Exchange<'_>, key: &Key, operation: Operation, open: &mut OpenRecord) -> Result<(), Fault> {
-    if key.rate_limits.is_empty() {
+/// Holds a place in every limit of a caller. Only messages have a size; everything else is a request, no more.
+pub async fn limit(
+    cx: &Exchange<'_>,
+    caller: &Caller<'_>,
+    operation: Operation,
+    open: &mut OpenRecord,
+) -> Result<(), Fault> {
+    let limits: ArrayVec<&RateLimit, RATE_LIMITS_PER_REQUEST_MAX> =
+        caller.rate_limits(cx.serving).take(RATE_LIMITS_PER_REQUEST_MAX).collect();
+    if limits.is_empty() {
         return Ok(());
     }
-    let limits: ArrayVec<&RateLimit, RATE_LIMITS_PER_REQUEST_MAX> =
-        key.rate_limits.iter().filter_map(|ix| cx.serving.rate_limit(*ix)).take(RATE_LIMITS_PER_REQUEST_MAX).collect();
     let ask = RateAsk {
         requests_only: operation != Operation::Messages,
         input_tokens: announced_bytes(cx) / BYTES_PER_TOKEN,
@@ -56,6 +63,7 @@ fn refused(limit: Option<&RateLimit>, seconds: u64) -> Fault {
         Scope::Project(_) => "this project",
         Scope::User(_) => "this user",
         Scope::Key(_) => "this key",
+        Scope::Session(_) => "this session",
     };
     let text = format!(
         "rate limit reached: {} {} for {whose}; try again in {seconds} s",

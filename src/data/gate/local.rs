@@ -1,6 +1,6 @@
 //! What weir answers from memory: probes, the model list, and what a caller's budgets have left.
 
-use super::Identified;
+use super::{Caller, Identified};
 use crate::{
     data::edge::incoming::Exchange,
     dialect::{
@@ -15,7 +15,6 @@ use crate::{
     kernel::{
         catalogue,
         fault::{Fault, FaultKind, Room},
-        keys::Key,
         platform,
         record::Format,
         snapshot::Provider,
@@ -36,7 +35,7 @@ pub fn models(cx: &Exchange<'_>, identified: &Identified<'_>) -> Result<Answer, 
     if identified.incoming.route.format == Format::Bedrock {
         return profiles(cx, identified);
     }
-    let all = listed(cx, identified.key);
+    let all = listed(cx, &identified.caller);
     let resource = cx.path().get(identified.incoming.route.resource.clone()).unwrap_or_default();
     let query = std::str::from_utf8(cx.head.query.of(cx.bytes)).unwrap_or("");
     let body = if resource.is_empty() {
@@ -52,7 +51,7 @@ pub fn models(cx: &Exchange<'_>, identified: &Identified<'_>) -> Result<Answer, 
 
 /// Answers `GET /inference-profiles…` of Bedrock clients, out of the routing table.
 fn profiles(cx: &Exchange<'_>, identified: &Identified<'_>) -> Result<Answer, Fault> {
-    let all: Vec<Profile> = listed(cx, identified.key).iter().filter_map(|model| profile(cx, model)).collect();
+    let all: Vec<Profile> = listed(cx, &identified.caller).iter().filter_map(|model| profile(cx, model)).collect();
     let resource = cx.path().get(identified.incoming.route.resource.clone()).unwrap_or_default();
     let body = match segment::decode(resource) {
         None => {
@@ -82,9 +81,9 @@ fn profile(cx: &Exchange<'_>, model: &Listed) -> Option<Profile> {
 }
 
 /// Answers `GET /api/oauth/usage`: the caller's own budgets, as they stand now.
-pub fn usage(cx: &Exchange<'_>, key: &Key) -> Answer {
+pub fn usage(cx: &Exchange<'_>, caller: &Caller<'_>) -> Answer {
     let now = clock::unix().seconds();
-    let budgets = key.budgets.iter().filter_map(|ix| cx.serving.budget(*ix)).filter_map(|b| b.account_at(now));
+    let budgets = caller.budgets(cx.serving).filter_map(|b| b.account_at(now));
     let caps: Vec<Cap> = budgets
         .map(|account| Cap {
             period: account.period,
@@ -96,11 +95,11 @@ pub fn usage(cx: &Exchange<'_>, key: &Key) -> Answer {
     spend::usage(&caps)
 }
 
-fn listed(cx: &Exchange<'_>, key: &Key) -> Vec<Listed> {
+fn listed(cx: &Exchange<'_>, caller: &Caller<'_>) -> Vec<Listed> {
     let table = &cx.serving.models;
-    let mut all: Vec<Listed> = table.iter().filter(|m| key.models.allows(&m.id)).map(|m| describe(&m.id)).collect();
+    let mut all: Vec<Listed> = table.iter().filter(|m| caller.models.allows(&m.id)).map(|m| describe(&m.id)).collect();
     if table.passes_unlisted() {
-        let more = catalogue::CATALOGUE.iter().filter(|m| key.models.allows(m.id) && table.get(m.id).is_none());
+        let more = catalogue::CATALOGUE.iter().filter(|m| caller.models.allows(m.id) && table.get(m.id).is_none());
         all.extend(more.map(|m| describe(m.id)));
     }
     all

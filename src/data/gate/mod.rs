@@ -5,6 +5,7 @@
 //! limiters when a lease or a slice runs dry. Deliberately absent: sockets, and any edit of the body other than the splice of the model id.
 
 pub mod admit;
+pub mod caller;
 pub mod expect;
 pub mod identify;
 pub mod leases;
@@ -12,7 +13,9 @@ pub mod limit;
 pub mod local;
 pub mod rates;
 pub mod route;
+pub mod standings;
 
 pub use admit::Admitted;
+pub use caller::Caller;
 pub use identify::Identified;
 pub use route::Routed;

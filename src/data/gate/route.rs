@@ -58,7 +58,7 @@ pub async fn route<'c>(cx: &Exchange<'c>, identified: Identified<'c>) -> Result<
         None => (asked, false),
     };
     let listed = cx.serving.models.get(&model).map_or(model.as_str(), |m| &m.id);
-    if !identified.key.models.allows(&model) && !identified.key.models.allows(listed) {
+    if !identified.caller.models.allows(&model) && !identified.caller.models.allows(listed) {
         let text = format!("this key may not use model {model}");
         return Err(Fault::new(Room::Gate, FaultKind::Denied, text));
     }

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     data::{
         edge::incoming::{Exchange, Work},
-        gate::Identified,
+        gate::{Caller, Identified},
         shard::deadlines::{Awaited, Deadlines},
     },
     dialect::{
@@ -20,7 +20,6 @@ use crate::{
     },
     kernel::{
         fault::{Fault, FaultKind, Room},
-        keys::Key,
         limits::{BULK_BUFFER_BYTES, HEAD_ROOM_BYTES, HEADERS_MAX, INTERIM_ANSWERS_MAX, UPSTREAM_HEAD_BYTES_MAX},
         record::{Format, Label, Operation, inline},
         snapshot::OnAbort,
@@ -58,7 +57,7 @@ pub enum Ended {
 /// One download. What it learns stays readable after it has run.
 pub struct Download<'a> {
     cx: &'a Exchange<'a>,
-    key: &'a Key,
+    caller: &'a Caller<'a>,
     /// The format of the client's path.
     format: Format,
     deadlines: &'a Rc<Deadlines>,
@@ -101,14 +100,14 @@ impl<'a> Download<'a> {
     /// A download about to begin.
     pub fn new(
         cx: &'a Exchange<'a>,
-        identified: &Identified<'a>,
+        identified: &'a Identified<'a>,
         deadlines: &'a Rc<Deadlines>,
         flags: &'a Flags,
         shows: &'a Shows<'a>,
     ) -> Self {
         Self {
             cx,
-            key: identified.key,
+            caller: &identified.caller,
             format: identified.incoming.route.format,
             deadlines,
             flags,
@@ -281,8 +280,7 @@ impl<'a> Download<'a> {
     fn limit_lines(&self) -> Option<String> {
         let now = clock::unix().seconds();
         let mut leases = self.cx.shard.leases.borrow_mut();
-        let budgets = self.key.budgets.iter().filter_map(|ix| self.cx.serving.budget(*ix));
-        let accounts = budgets.filter_map(|b| b.account_at(now));
+        let accounts = self.caller.budgets(self.cx.serving).filter_map(|b| b.account_at(now));
         let (used, account) =
             accounts.map(|account| (leases.utilization(account), account)).max_by(|a, b| a.0.total_cmp(&b.0))?;
         Some(limit_lines(used, account.window.resets_at()))

@@ -12,7 +12,7 @@ mod run;
 pub mod serving;
 
 use super::{
-    gate::{expect::Expectations, leases::LeaseBook, rates::RateBook},
+    gate::{expect::Expectations, leases::LeaseBook, rates::RateBook, standings::Standings},
     pool::idle::IdleConnections,
 };
 use crate::{
@@ -44,6 +44,8 @@ pub struct Shard {
     pub leases: RefCell<LeaseBook>,
     /// Its part of the rate limits.
     pub rates: RefCell<RateBook>,
+    /// Callers and sessions seen lately, and what they are held to.
+    pub standings: RefCell<Standings>,
     /// What requests usually cost.
     pub expectations: RefCell<Expectations>,
     /// What the upstreams are shown, where it is minted.

@@ -91,6 +91,7 @@ async fn live(setup: Setup) -> i32 {
         up: RefCell::new(setup.up),
         leases: RefCell::new(LeaseBook::new(usize::from(setup.id.0), setup.count)),
         rates: RefCell::new(RateBook::new(setup.count)),
+        standings: RefCell::default(),
         expectations: RefCell::new(Expectations::default()),
         credentials: RefCell::default(),
         idle: RefCell::new(IdleConnections::default()),
@@ -169,6 +170,7 @@ async fn tick_on(shard: Rc<Shard>) {
             shard.gauges.buffer_bytes.set(buf::lent_bytes() as u64);
         }
         if count % POOL_TICKS == 0 {
+            shard.standings.borrow_mut().tick(clock::mono());
             let idle = shard.idle.borrow_mut().prune(shard.sweeper.now(), &shard.serving());
             shard.gauges.upstream_idle.set(idle as u64);
         }

@@ -12,7 +12,11 @@ mod minute;
 
 pub use minute::{AMOUNT_MAX, Second};
 
-use super::account::Scope;
+use super::{
+    account::Scope,
+    numbers::Number,
+    table::{Presence, Shared},
+};
 use minute::Minute;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
 
@@ -54,7 +58,7 @@ impl Measure {
     }
 }
 
-/// Number of a limiter, dense, unique for the life of the process.
+/// Number of a limiter, dense, unique among all that are alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LimiterId(pub u32);
 
@@ -78,6 +82,18 @@ pub struct Limiter {
     minute: Option<Minute>,
     refused: AtomicU64,
     refused_at_ms: AtomicU64,
+    presence: Presence,
+    _number: Option<Number>,
+}
+
+impl Shared for Limiter {
+    fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    fn presence(&self) -> &Presence {
+        &self.presence
+    }
 }
 
 impl Limiter {
@@ -94,7 +110,14 @@ impl Limiter {
             minute: (measure != Measure::Concurrent).then(Minute::default),
             refused: AtomicU64::new(0),
             refused_at_ms: AtomicU64::new(0),
+            presence: Presence::default(),
+            _number: None,
         }
+    }
+
+    /// The same limiter, under a number that is given back with it.
+    pub fn numbered(self, number: Number) -> Self {
+        Self { id: LimiterId(number.value()), _number: Some(number), ..self }
     }
 
     /// The limit.

@@ -1,5 +1,6 @@
 //! One test per rule of the configuration language.
 
+mod export;
 mod golden;
 mod handshakes;
 mod providers;

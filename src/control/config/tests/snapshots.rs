@@ -18,16 +18,17 @@ use std::sync::Arc;
 
 const NOW: i64 = 1_795_000_000;
 
-fn build(config: &Config, names: &Names, accounts: &mut AccountBook) -> Snapshot {
+fn build(config: &Config, accounts: &AccountBook) -> Snapshot {
     let spent = |_: &Scope, _: Window| Nanos::ZERO;
-    let callers = Callers { made: &[], names, spent: &spent, now_seconds: NOW, shards: 2 };
+    let callers = Callers { made: &[], spent: &spent, now_seconds: NOW };
+    let names = &accounts.registry().names;
     let surroundings = Surroundings::look_up(config, names, &CredentialKeeper::default())
         .unwrap_or_else(|errors| panic!("{errors:#?}"));
     build_snapshot(config, surroundings, SnapshotVersion(1), &callers, accounts)
 }
 
 fn built(config: &Config) -> Snapshot {
-    build(config, &Names::default(), &mut AccountBook::default())
+    build(config, &AccountBook::default())
 }
 
 fn local(more: &str) -> Config {
@@ -105,8 +106,8 @@ scope = "user:alice@example.com"
 amount = "5"
 period = "total"
 "#;
-    let names = Names::default();
-    let snapshot = build(&local(more), &names, &mut AccountBook::default());
+    let book = AccountBook::default();
+    let (snapshot, names) = (build(&local(more), &book), &book.registry().names);
     let scopes = |secret: &str| {
         let key = snapshot.keys.get(snapshot.keys.find(secret.as_bytes()).unwrap().key).unwrap();
         let principal = names.principal_of(key.principal);
@@ -144,13 +145,13 @@ period = "total"
 #[test]
 fn a_reload_opens_accounts_anew_or_keeps_removed_ones() {
     let budget = "[[budget]]\nscope = \"org\"\nperiod = \"daily\"\namount = ";
-    let (names, mut accounts) = (Names::default(), AccountBook::default());
-    let first = build(&local(&format!("{budget}\"1\"")), &names, &mut accounts);
-    let second = build(&local(&format!("{budget}\"2\"")), &names, &mut accounts);
+    let accounts = AccountBook::default();
+    let first = build(&local(&format!("{budget}\"1\"")), &accounts);
+    let second = build(&local(&format!("{budget}\"2\"")), &accounts);
     assert!(Arc::ptr_eq(&first.budgets[0].accounts[0], &second.budgets[0].accounts[0]));
     assert_eq!(second.budgets[0].accounts[0].amount(), Nanos(2_000_000_000));
     assert_eq!(first.upstreams[0].name_id, second.upstreams[0].name_id);
-    build(&local(""), &names, &mut accounts);
+    build(&local(""), &accounts);
     assert!(accounts.accounts().is_empty());
 }
 
@@ -180,15 +181,15 @@ fn made(id: &str, team: &str) -> KeyConfig {
 #[test]
 fn a_key_made_at_run_time_is_booked_on_no_budget_or_keeps_a_removed_certificate_from_being_revoked() {
     let mut config = local("[[budget]]\nscope = \"team:*\"\nperiod = \"daily\"\namount = \"1\"");
-    let (names, mut accounts) = (Names::default(), AccountBook::default());
-    let first = build(&config, &names, &mut accounts);
+    let accounts = AccountBook::default();
+    let first = build(&config, &accounts);
     assert_eq!(first.budgets.len(), 1);
     // What could not be looked up now is not looked up for a change of keys.
     config.listen.tls = Some(TlsFiles { cert: "/nonexistent".into(), key: "/nonexistent".into(), client_ca: None });
     let spent = |_: &Scope, _: Window| Nanos::ZERO;
     let made = [made("made-1", "data"), made("made-2", "platform")];
-    let callers = Callers { made: &made, names: &names, spent: &spent, now_seconds: NOW, shards: 2 };
-    let second = build_snapshot(&config, Surroundings::of(&first), SnapshotVersion(2), &callers, &mut accounts);
+    let callers = Callers { made: &made, spent: &spent, now_seconds: NOW };
+    let second = build_snapshot(&config, Surroundings::of(&first), SnapshotVersion(2), &callers, &accounts);
     let budgets_of = |secret: &str| {
         let found = second.keys.find(secret.as_bytes()).unwrap();
         let key = second.keys.get(found.key).unwrap();
@@ -267,8 +268,8 @@ scope = "team:platform"
 input_tokens_per_minute = 1_000
 cache_read_weight = "0.125"
 "#;
-    let (names, mut book) = (Names::default(), AccountBook::default());
-    let snapshot = build(&local(more), &names, &mut book);
+    let book = AccountBook::default();
+    let snapshot = build(&local(more), &book);
     let limits = |secret: &str| {
         let key = snapshot.keys.get(snapshot.keys.find(secret.as_bytes()).unwrap().key).unwrap();
         let shown = |ix: &RateLimitIx| {
@@ -281,7 +282,7 @@ cache_read_weight = "0.125"
     let alice = ["key:dev-alice 60 requests_per_minute 0", "key:dev-alice 8 concurrent_requests 0", team];
     assert_eq!(limits("alice-secret-value"), alice);
     assert_eq!(limits("bob-secret-value"), ["key:dev-bob 5 requests_per_minute 0", team]);
-    let again = build(&local(&more.replace("= 5", "= 6")), &names, &mut book);
+    let again = build(&local(&more.replace("= 5", "= 6")), &book);
     let kept = snapshot.rate_limits.iter().zip(&again.rate_limits);
     assert!(kept.clone().all(|(old, new)| Arc::ptr_eq(&old.limiter, &new.limiter)));
     assert_eq!(limits("bob-secret-value")[0], "key:dev-bob 6 requests_per_minute 0", "the limit it is, on every shard");

@@ -1,0 +1,86 @@
+//! Who calls, and what that is held to: a configured key by its places in the snapshot, anybody else by a standing that all
+//! shards agree on. With rules for single sessions, the session named in the head is held to those too.
+
+use super::standings::{Moment, Who};
+use crate::{
+    data::edge::incoming::Exchange,
+    kernel::{
+        fault::{Fault, FaultKind, Room},
+        ids::PrincipalId,
+        keys::Key,
+        policy::AllowList,
+        record::{Label, inline},
+        snapshot::{Budget, RateLimit, Snapshot},
+        standing::{Crowded, Standing},
+    },
+    sys::clock,
+    wire::h1::Known,
+};
+use std::rc::Rc;
+
+/// Who calls.
+pub struct Caller<'c> {
+    /// The number in records.
+    pub principal: PrincipalId,
+    /// Which models it may use.
+    pub models: &'c AllowList,
+    key: Option<&'c Key>,
+    own: Option<Rc<Standing>>,
+    session: Option<Rc<Standing>>,
+}
+
+impl<'c> Caller<'c> {
+    /// A caller that showed a key.
+    pub fn of_key(cx: &Exchange<'_>, key: &'c Key) -> Result<Self, Fault> {
+        let session = session(cx, key.principal)?;
+        Ok(Self { principal: key.principal, models: &key.models, key: Some(key), own: None, session })
+    }
+
+    /// A caller that somebody else vouches for: a token's claims, a certificate's subject. Its names must have been verified;
+    /// empty ones belong to no scope. The first time any shard sees it, its accounts and limiters are opened by the rules for
+    /// each and for its ids; a caller seen before costs one hash lookup. A full table is a fault (`Overloaded`).
+    pub fn of_principal(cx: &Exchange<'_>, who: Who<'_>, models: &'c AllowList) -> Result<Self, Fault> {
+        let standing = cx.shard.standings.borrow_mut().of(who, cx.serving, now());
+        let own = standing.map_err(crowded)?;
+        let session = session(cx, own.principal)?;
+        Ok(Self { principal: own.principal, models, key: None, own: Some(own), session })
+    }
+
+    /// The budgets its requests are booked on.
+    pub fn budgets<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a Budget> {
+        let places = self.key.map_or(&[][..], |key| &key.budgets);
+        let seen = self.own.iter().chain(&self.session).flat_map(|standing| &standing.budgets);
+        places.iter().filter_map(|ix| snapshot.budget(*ix)).chain(seen)
+    }
+
+    /// The rate limits its requests are held to.
+    pub fn rate_limits<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a RateLimit> {
+        let places = self.key.map_or(&[][..], |key| &key.rate_limits);
+        let seen = self.own.iter().chain(&self.session).flat_map(|standing| &standing.rate_limits);
+        places.iter().filter_map(|ix| snapshot.rate_limit(*ix)).chain(seen)
+    }
+}
+
+/// What the session named in the head is held to. Requests that name none are not held to rules for sessions: an account for
+/// all of them would be spent once and for all. What must hold whatever a client says of itself belongs on its key or user.
+fn session(cx: &Exchange<'_>, principal: PrincipalId) -> Result<Option<Rc<Standing>>, Fault> {
+    if !cx.serving.rules.limit_sessions() {
+        return Ok(None);
+    }
+    let id: Label = cx.header(Known::ClaudeCodeSessionId).map(inline).unwrap_or_default();
+    if id.is_empty() {
+        return Ok(None);
+    }
+    let standing = cx.shard.standings.borrow_mut().of_session(principal, &id, cx.serving, now());
+    standing.map(Some).map_err(crowded)
+}
+
+fn now() -> Moment {
+    Moment { mono: clock::mono(), unix_seconds: clock::unix().seconds() }
+}
+
+fn crowded(_: Crowded) -> Fault {
+    let text = "this gateway keeps accounts for as many callers and sessions as it can; try again later, or with a session \
+                that has begun already";
+    Fault::new(Room::Gate, FaultKind::Overloaded, text)
+}
