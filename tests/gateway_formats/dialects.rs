@@ -37,10 +37,9 @@ fn a_refusal_comes_in_another_dialect_than_its_path_speaks() {
     assert_bedrock(&ask("/bedrock/nothing", &own), 404, "ResourceNotFoundException", "no such path");
     assert_google(&ask("/vertex/v1/nothing", &own), 404, "NOT_FOUND", "no such path");
     assert_eq!(ask("/foundry/nothing", &own).json()["error"]["type"], "not_found_error");
-    let listed_elsewhere = "/model/us.anthropic.claude-opus-4-8/invoke";
-    assert_bedrock(&ask(listed_elsewhere, &own), 404, "ResourceNotFoundException", "claude-opus-4-8");
-    let listed_elsewhere = format!("/{VERTEX_TAIL}/claude-opus-4-7:rawPredict");
-    assert_google(&ask(&listed_elsewhere, &own), 404, "NOT_FOUND", "claude-opus-4-7");
+    assert_bedrock(&ask("/model/acme-1/invoke", &own), 404, "ResourceNotFoundException", "acme-1 is not served");
+    let nameless = format!("/{VERTEX_TAIL}/acme-1:rawPredict");
+    assert_google(&ask(&nameless, &own), 404, "NOT_FOUND", "in the vertex format");
     let spent = gateway.post(&invoke, &[], &body("bedrock-2023-05-31", ""));
     assert_bedrock(&spent, 429, "ThrottlingException", "spend limit reached (daily; resets ");
     assert_eq!(spent.header("x-should-retry"), Some("false"));

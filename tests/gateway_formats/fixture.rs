@@ -69,6 +69,26 @@ targets = [{ upstream = "bedrock" }, { upstream = "vertex" }]
 id = "claude-sonnet-4-6"
 targets = [{ upstream = "vertex", model = "claude-sonnet-mapped@20260101" }, { upstream = "bedrock", model = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/mapped" }]
 
+[[model]]
+id = "claude-haiku-5-5"
+targets = [{ upstream = "bedrock" }]
+
+[[model]]
+id = "claude-opus-5"
+targets = [{ upstream = "vertex" }]
+
+[[model]]
+id = "claude-sonnet-5"
+targets = [{ upstream = "main" }]
+
+[[model]]
+id = "acme-1"
+targets = [{ upstream = "foundry" }]
+
+[[model]]
+id = "acme-2"
+targets = [{ upstream = "bedrock", model = "us.anthropic.claude-haiku-5-5" }]
+
 [models]
 passthrough = true
 

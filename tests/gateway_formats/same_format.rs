@@ -161,7 +161,7 @@ fn a_stream_that_breaks_off_ends_in_a_frame_no_client_can_read() {
 }
 
 /// Message type, event or exception type, and payload of each frame, by AWS's own codec.
-fn frames(mut bytes: &[u8]) -> Vec<(String, String, Vec<u8>)> {
+pub fn frames(mut bytes: &[u8]) -> Vec<(String, String, Vec<u8>)> {
     let mut found = Vec::new();
     while !bytes.is_empty() {
         let message = aws_smithy_eventstream::frame::read_message_from(&mut bytes).expect("a frame");
@@ -175,7 +175,7 @@ fn frames(mut bytes: &[u8]) -> Vec<(String, String, Vec<u8>)> {
     found
 }
 
-fn base64(bytes: &[u8]) -> String {
+pub fn base64(bytes: &[u8]) -> String {
     use base64::{Engine, engine::general_purpose::STANDARD};
     STANDARD.encode(bytes)
 }

@@ -185,7 +185,8 @@ async fn reserve(
     }
 }
 
-async fn whole_body(cx: &Exchange<'_>) -> Result<(), Fault> {
+/// Waits for the whole body.
+pub async fn whole_body(cx: &Exchange<'_>) -> Result<(), Fault> {
     if !cx.pipe.look_further() {
         return Err(Fault::new(Room::Gate, FaultKind::Overloaded, "too many large requests at once; try again"));
     }

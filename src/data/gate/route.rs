@@ -72,13 +72,14 @@ pub async fn route<'c>(cx: &Exchange<'c>, identified: Identified<'c>) -> Result<
         upstream.is_some_and(|upstream| model_at_upstream(format, upstream, target, &model).is_some())
     };
     let mut targets: ArrayVec<&Target, ATTEMPTS_MAX> = all.iter().filter(serves).take(ATTEMPTS_MAX).collect();
+    let another = |target: &&Target| {
+        cx.serving.upstream(target.upstream).is_none_or(|upstream| upstream.provider.format() != format)
+    };
+    // The client's own format first, since nothing is lost there; else in the operator's order.
+    targets.sort_by_key(another);
     if cx.serving.models.get(&model).is_none() {
-        // An id that is not listed goes to one upstream: of the client's own format, if there is one.
-        let own = |target: &&Target| {
-            cx.serving.upstream(target.upstream).is_some_and(|upstream| upstream.provider.format() == format)
-        };
-        let place = targets.iter().position(own).unwrap_or(0);
-        targets = targets.get(place).copied().into_iter().collect();
+        // An id that nobody listed goes to one upstream.
+        targets.truncate(1);
     }
     if targets.is_empty() {
         let text = format!("model: {model} is not served by this gateway in the {} format", format.as_str());

@@ -12,7 +12,7 @@ use crate::{
     kernel::{
         fault::{Fault, FaultKind, Room},
         models::Target,
-        record::{Format, Operation},
+        record::Operation,
         snapshot::Upstream,
     },
     wire::h1::{Known, header, header_all},
@@ -113,12 +113,10 @@ impl Asked<'_> {
         self.bridged.as_ref().map_or_else(|| routed.streams(cx), |bridging| bridging.stream)
     }
 
-    /// Does the upstream get this header of the client's? What was said anew is not said twice.
-    pub fn keeps(&self, known: Known, upstream: Format) -> bool {
-        match known {
-            Known::AnthropicVersion | Known::AnthropicBeta => self.bridged.is_none(),
-            Known::ContentEncoding => self.bridged.is_none(),
-            _ => upstream != Format::Anthropic || self.bridged.is_none() || known != Known::XAmznAny,
-        }
+    /// Does the upstream get this header of the client's? What was said anew is not said twice, and an answer that must be read
+    /// between formats is not asked for in a client's own terms.
+    pub fn keeps(&self, known: Known) -> bool {
+        let anew = matches!(known, Known::AnthropicVersion | Known::AnthropicBeta | Known::ContentEncoding);
+        self.bridged.is_none() || !(anew || known == Known::XAmznAny)
     }
 }

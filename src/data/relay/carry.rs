@@ -24,6 +24,7 @@ pub enum Carry {
 }
 
 /// A short answer.
+#[derive(Default)]
 pub struct Whole {
     /// Header lines that go on.
     pub lines: Vec<u8>,
@@ -68,11 +69,14 @@ impl Carry {
 }
 
 impl Whole {
-    /// What the client reads. `None`: the upstream's answer makes no sense.
+    /// What the client reads. `None`: the upstream's answer makes no sense, be it that nobody can read it.
     pub fn said(&self, way: Way, operation: Operation, status: u16, id: RequestId) -> Option<Said> {
         if status < 300 && operation == Operation::CountTokens {
             let body = counted(way.from, way.to, &self.body)?;
             return Some(Said { status, body, lines: String::new() });
+        }
+        if status < 300 {
+            return None;
         }
         Some(translate(way.to, status, &self.error_type, &self.body, id))
     }

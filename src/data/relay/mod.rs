@@ -4,8 +4,12 @@
 //! stop them (law 4); neither direction is ever dropped, each is ended by shutting its socket down (law 10); nothing is asked
 //! again once a byte of the answer has gone to the client. Deliberately absent: any decision about who may ask.
 
+mod asked;
+mod carry;
+mod convert;
 pub mod credential;
 pub mod download;
+mod edits;
 mod frames;
 pub mod framing;
 pub mod head;
@@ -32,10 +36,11 @@ use crate::{
     },
     sys::{clock, socket::Writer},
 };
+use asked::asked;
 use credential::Shows;
 use download::{Download, Ended};
 use metered::{Prices, metered};
-use std::{borrow::Cow, cell::Cell, pin::pin};
+use std::{cell::Cell, pin::pin};
 use upload::{Upload, Uploaded};
 
 /// How an exchange ended.
@@ -73,13 +78,11 @@ pub async fn exchange<'c>(
     let routed = &admitted.routed;
     let chosen = &routed.targets[target.min(routed.targets.len() - 1)];
     let book = &cx.serving.prices;
-    let format = routed.identified.incoming.route.format;
-    let model = target::model_at(format, upstream, chosen, &routed.model).unwrap_or(Cow::Borrowed(&routed.model));
-    let own = book.rates(&upstream.name, &model, &routed.model);
+    let asked = asked(cx, routed, upstream, chosen).await?;
+    let own = book.rates(&upstream.name, &asked.model, &routed.model);
     let prices = Prices { book, upstream: &upstream.name, own };
     open.reprice(own);
-    let splice = head::splice_for(routed, &model);
-    let shows = Shows::prepare(cx, upstream, splice.as_ref()).await?;
+    let shows = Shows::prepare(cx, upstream, &asked.edits).await?;
     let deadlines = connection.deadlines.clone();
     deadlines.arm(Awaited::Whole, cx.shard.sweeper.in_(cx.serving.limits.stream_max_timeout));
     cx.link.works_for(Some(Work::Cancel(deadlines.kill().clone())));
@@ -87,10 +90,11 @@ pub async fn exchange<'c>(
         deadlines.kill().end();
     }
     let flags = Flags::default();
-    let head = head::upstream_head(cx, routed, upstream, &model, splice.as_ref(), &shows);
-    let up = Upload { cx, splice, flags: &flags, deadlines: &deadlines };
+    let head = head::upstream_head(cx, routed, upstream, &asked, &shows);
+    let up = Upload { cx, edits: asked.edits.clone(), flags: &flags, deadlines: &deadlines };
     let mut down = Download::new(cx, &routed.identified, &deadlines, &flags, &shows);
     down.on_abort = upstream.on_abort;
+    down.bridged = asked.bridged.as_ref().map(|bridging| (upstream.provider.format(), &*bridging.dropped));
     let began = clock::mono();
     let (uploaded, ended) = {
         let upload = pin!(up.run(&mut connection.writer, head));

@@ -1,5 +1,6 @@
 //! Whom an upstream is asked for, and by which path: each platform has its own name for a model and its own place for it.
 
+use super::asked::Asked;
 use crate::{
     data::{edge::incoming::Exchange, gate::Routed},
     dialect::{bedrock, vertex},
@@ -12,12 +13,9 @@ use crate::{
 };
 use std::borrow::Cow;
 
-/// What an upstream calls the model that a client asked for in its own format. `None`: nobody has said, so that the upstream
+/// What an upstream calls the model that a client asked for. `None`: nobody has said, so that the upstream
 /// cannot serve the request.
 pub fn model_at<'a>(client: Format, upstream: &Upstream, target: &'a Target, model: &'a str) -> Option<Cow<'a, str>> {
-    if client != upstream.provider.format() {
-        return None;
-    }
     if let Some(own) = &target.model {
         return Some(Cow::Borrowed(own));
     }
@@ -34,12 +32,12 @@ pub fn model_at<'a>(client: Format, upstream: &Upstream, target: &'a Target, mod
 }
 
 /// Writes path and query. Where nothing needs to be said differently, the client's own bytes.
-pub fn write_target(out: &mut Vec<u8>, cx: &Exchange<'_>, routed: &Routed<'_>, upstream: &Upstream, model: &str) {
-    let route = &routed.identified.incoming.route;
+pub fn write_target(out: &mut Vec<u8>, cx: &Exchange<'_>, routed: &Routed<'_>, upstream: &Upstream, asked: &Asked<'_>) {
+    let (route, model) = (&routed.identified.incoming.route, &*asked.model);
     out.extend_from_slice(upstream.base_path.as_bytes());
     let path = cx.path().get(route.path.clone()).unwrap_or(b"/");
     let same = route.format == upstream.provider.format() && (!route.names_model() || routed.wrote(model));
-    let stream = routed.streams(cx);
+    let stream = asked.streams(cx, routed);
     match upstream.provider.format() {
         Format::Anthropic if same => out.extend_from_slice(path),
         Format::Anthropic => out.extend_from_slice(match route.operation {
