@@ -86,6 +86,7 @@ fn find_a_key(c: &mut Criterion) {
         retiring: None,
         models: AllowList::everything(),
         expires: None,
+        trusted_peers: Box::default(),
         budgets: Box::default(),
         rate_limits: Box::default(),
     };

@@ -11,20 +11,27 @@ use serde::Serialize;
 
 use super::awake;
 use super::compare::{self, CompareOptions, Gateway};
+use super::fleet::{self, FleetArgs};
+use super::gateways::{self, KINDS, Kind, Running, Setup, StartError};
 use super::generator::verify::{self, BookLine, Verdict};
 use super::generator::workload::Workload;
 use super::generator::{self, RunOptions};
+use super::idle;
+use super::instructions::{self, InstructionsArgs};
 use super::provider::{self, BoundProvider, ProviderOptions};
+use super::report::Comparison;
 
 /// How long the provider may take to close its books on answers that have arrived.
 const BOOKS_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Simulated provider and load generator of weir.
+/// Simulated provider and load generator of weir. Without a command: a fleet of Claude Code before a weir of its own.
 #[derive(Parser)]
-#[command(name = "weir-loadtest", version)]
+#[command(name = "weir-loadtest", version, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    fleet: FleetArgs,
 }
 
 #[derive(Subcommand)]
@@ -36,8 +43,10 @@ enum Command {
     #[command(after_help = workload_help())]
     Run(RunArgs),
     /// Measures the CPU time that gateways take for the same workloads, in alternating rounds.
-    #[command(after_help = workload_help())]
+    #[command(after_help = compare_help())]
     Compare(CompareArgs),
+    /// Counts the instructions that weir spends on a request, by thread and function, under callgrind.
+    Instructions(InstructionsArgs),
 }
 
 #[derive(Args)]
@@ -116,9 +125,21 @@ struct RunArgs {
 
 #[derive(Args)]
 struct CompareArgs {
-    /// A gateway as `name=http://HOST:PORT,pid=PID[+PID…][,key=KEY]`; repeat, the first is the reference.
-    #[arg(long = "gateway", required = true)]
+    /// A gateway that runs already, as `name=http://HOST:PORT,pid=PID[+PID…][,key=KEY]`; repeat, the first is the reference.
+    #[arg(long = "gateway", value_name = "GATEWAY")]
     gateways: Vec<Gateway>,
+    /// Gateways to start, separated by commas, the first is the reference; all that are installed unless one is given.
+    #[arg(long, value_delimiter = ',', conflicts_with = "gateways")]
+    start: Option<Vec<Kind>>,
+    /// The core the started gateways share.
+    #[arg(long, default_value_t = 0)]
+    gateway_core: usize,
+    /// The core of provider and generator, where gateways are started here.
+    #[arg(long, default_value_t = 1)]
+    peer_core: usize,
+    /// The `weir` program; the one beside this program unless said.
+    #[arg(long, value_name = "FILE")]
+    weir: Option<PathBuf>,
     /// Workloads, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "unary,upload64k,upload256k,sse,paced")]
     workloads: Vec<String>,
@@ -128,6 +149,15 @@ struct CompareArgs {
     /// Rounds; the table shows medians.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// Also measures what so many open streams cost that say nothing.
+    #[arg(long, default_value_t = 0, value_name = "STREAMS")]
+    idle_streams: usize,
+    /// Adds the comparison to this file, one JSON line each.
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
+    /// Writes a page with tables and plots.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     #[command(flatten)]
     peers: Peers,
 }
@@ -147,12 +177,25 @@ fn workload_help() -> String {
     format!("Workloads:\n{}", lines.join("\n"))
 }
 
+fn compare_help() -> String {
+    let names: Vec<&str> = KINDS.iter().map(|(name, _)| *name).collect();
+    format!(
+        "{}\n  reload      paced streams while weir reads its configuration again twenty times a second\n\n\
+         Gateways that can be started: {}",
+        workload_help(),
+        names.join(", ")
+    )
+}
+
 /// Runs the program on the process's own arguments.
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Provider(args) => run_provider(args),
-        Command::Run(args) => block_on(run_workload(args)),
-        Command::Compare(args) => block_on(run_compare(args)),
+    let cli = Cli::parse();
+    let result = match cli.command {
+        None => block_on(fleet::run(cli.fleet)),
+        Some(Command::Provider(args)) => run_provider(args),
+        Some(Command::Run(args)) => block_on(run_workload(args)),
+        Some(Command::Compare(args)) => block_on(run_compare(args)),
+        Some(Command::Instructions(args)) => block_on(instructions::run(args)),
     };
     match result {
         Ok(code) => code,
@@ -287,9 +330,14 @@ impl BooksOf {
 }
 
 async fn run_compare(args: CompareArgs) -> Result<ExitCode, String> {
-    let _provider = start_peers(&args.peers)?;
+    let started = if args.gateways.is_empty() { Some(start_gateways(&args)?) } else { None };
+    let _provider = if started.is_none() { start_peers(&args.peers)? } else { None };
+    let gateways = match &started {
+        Some((_, running)) => running.iter().map(|running| running.gateway.clone()).collect(),
+        None => args.gateways,
+    };
     let options = CompareOptions {
-        gateways: args.gateways,
+        gateways: gateways.clone(),
         workloads: args.workloads,
         time: seconds(args.seconds)?,
         rounds: args.rounds.max(1),
@@ -299,9 +347,74 @@ async fn run_compare(args: CompareArgs) -> Result<ExitCode, String> {
     };
     let rows = compare::compare(&options).await?;
     print!("{}", compare::table(&rows));
+    let idle = match args.idle_streams {
+        0 => Vec::new(),
+        streams => idle::measure(&gateways, streams, &args.peers.key, args.peers.seed).await?,
+    };
+    if !idle.is_empty() {
+        print!("\n{}", idle::table(&idle));
+    }
+    let failed = rows.iter().any(|row| row.median.errors > 0) || idle.iter().any(|row| row.errors > 0);
     write_json(args.peers.json.as_deref(), &rows)?;
-    let failed = rows.iter().any(|row| row.median.errors > 0);
+    let comparison = Comparison::new(rows, idle);
+    if let Some(history) = &args.history {
+        comparison.append_to(history)?;
+    }
+    if let Some(html) = &args.html {
+        comparison.write_page(html)?;
+    }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Starts the provider in this process, on its own core and awake, and the gateways before it.
+fn start_gateways(args: &CompareArgs) -> Result<(BoundProvider, Vec<Running>), String> {
+    pin_to(args.peer_core)?;
+    awake::keep_awake();
+    let listen = args.peers.provider_listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+    let options = ProviderOptions { listen, seed: args.peers.seed, ..ProviderOptions::default() };
+    let mut provider = BoundProvider::bind(options).map_err(|e| format!("cannot listen on {listen}: {e}"))?;
+    provider.spawn_here().map_err(|e| format!("cannot listen on {listen}: {e}"))?;
+    let setup = Setup {
+        provider: provider.addr(),
+        core: Some(args.gateway_core),
+        weir: args.weir.clone().map_or_else(beside_this_program, Ok)?,
+        under: Vec::new(),
+    };
+    let kinds = args.start.clone().unwrap_or_else(|| KINDS.iter().map(|(_, kind)| *kind).collect());
+    let mut running = Vec::new();
+    for kind in kinds {
+        match gateways::start(kind, &setup) {
+            Ok(gateway) => running.push(gateway),
+            Err(StartError::NotInstalled(how)) if args.start.is_none() => {
+                eprintln!("compare: {} is not installed and left out ({how})", kind.name());
+            }
+            Err(StartError::NotInstalled(how)) => return Err(format!("{} is not installed: {how}", kind.name())),
+            Err(StartError::Failed(why)) => return Err(format!("{}: {why}", kind.name())),
+        }
+    }
+    eprintln!(
+        "compare: gateways on core {}, provider and generator on core {}, awake",
+        args.gateway_core, args.peer_core
+    );
+    Ok((provider, running))
+}
+
+/// Keeps this thread on a core, so that provider and generator never take the gateways' own.
+fn pin_to(core: usize) -> Result<(), String> {
+    let mut taskset = std::process::Command::new("taskset");
+    let output = taskset.args(["-cp", &core.to_string(), &std::process::id().to_string()]).output();
+    let output = output.map_err(|error| format!("taskset: {error}; it comes with util-linux"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(format!("cannot run on core {core}: {why}; two cores are needed, see --gateway-core and --peer-core"))
+}
+
+/// The `weir` that was built with this program.
+pub(super) fn beside_this_program() -> Result<PathBuf, String> {
+    let here = std::env::current_exe().map_err(|e| format!("cannot find this program: {e}"))?;
+    Ok(here.with_file_name("weir"))
 }
 
 fn seconds(value: f64) -> Result<Duration, String> {

@@ -7,9 +7,13 @@ use serde::Serialize;
 
 use super::generator::workload::Workload;
 use super::generator::{RunOptions, address_of, run};
+use super::process::{cpu_ns, reload};
 
 /// Unmeasured run before each measured one: connections, caches, branch predictors.
 const WARM_UP: Duration = Duration::from_millis(500);
+/// The workload that is run under a storm of reloads, and how often one comes.
+const RELOAD: &str = "reload";
+const RELOAD_EVERY: Duration = Duration::from_millis(50);
 
 /// A gateway to measure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +83,8 @@ pub struct Sample {
     pub p50_us: f64,
     /// Its 99th percentile.
     pub p99_us: f64,
+    /// The wait for the answer's first byte: its 99th percentile.
+    pub first_byte_p99_us: f64,
     /// Failed requests.
     pub errors: u64,
 }
@@ -96,6 +102,8 @@ pub struct Row {
     pub ratio: f64,
     /// Every round's sample.
     pub samples: Vec<Sample>,
+    /// The distribution of the time to the last byte in the last round: share of requests, microseconds.
+    pub latency_curve: Vec<(f64, u64)>,
 }
 
 /// Runs every workload on every gateway, alternating, and returns a row for each pair.
@@ -105,25 +113,44 @@ pub struct Row {
 pub async fn compare(options: &CompareOptions) -> Result<Vec<Row>, String> {
     let mut rows = Vec::new();
     for name in &options.workloads {
-        let workload = Workload::named(name, options.seed)?;
-        let mut samples = vec![Vec::new(); options.gateways.len()];
+        let workload = Workload::named(if name == RELOAD { "paced" } else { name }, options.seed)?;
+        // Others exchange their workers at a reload, which no longer are the processes that are measured.
+        let gateways: Vec<&Gateway> = options.gateways.iter().filter(|g| name != RELOAD || g.name == "weir").collect();
+        let mut samples = vec![Vec::new(); gateways.len()];
+        let mut curves = vec![Vec::new(); gateways.len()];
         for round in 1..=options.rounds {
-            for (gateway, samples) in options.gateways.iter().zip(&mut samples) {
+            for ((gateway, samples), curve) in gateways.iter().zip(&mut samples).zip(&mut curves) {
                 eprintln!("compare: {name}, round {round} of {}, {}", options.rounds, gateway.name);
-                samples.push(sample(options, &workload, gateway).await?);
+                let storm = (name == RELOAD).then(|| tokio::spawn(reloads(gateway.pids.clone())));
+                let (sample, drawn) = sample(options, &workload, gateway).await?;
+                if let Some(storm) = storm {
+                    storm.abort();
+                }
+                samples.push(sample);
+                *curve = drawn;
             }
         }
         let medians: Vec<Sample> = samples.iter().map(|samples| median(samples)).collect();
         let base = medians.first().map_or(0.0, |first| first.cpu_us_per_request);
-        for ((gateway, median), samples) in options.gateways.iter().zip(medians).zip(samples) {
+        for (((gateway, median), samples), latency_curve) in gateways.iter().zip(medians).zip(samples).zip(curves) {
             let ratio = median.cpu_us_per_request / base;
-            rows.push(Row { workload: name.clone(), gateway: gateway.name.clone(), median, ratio, samples });
+            let gateway = gateway.name.clone();
+            rows.push(Row { workload: name.clone(), gateway, median, ratio, samples, latency_curve });
         }
     }
     Ok(rows)
 }
 
-async fn sample(options: &CompareOptions, workload: &Workload, gateway: &Gateway) -> Result<Sample, String> {
+async fn reloads(pids: Vec<u32>) {
+    loop {
+        reload(&pids);
+        tokio::time::sleep(RELOAD_EVERY).await;
+    }
+}
+
+type Curve = Vec<(f64, u64)>;
+
+async fn sample(options: &CompareOptions, workload: &Workload, gateway: &Gateway) -> Result<(Sample, Curve), String> {
     let measured = RunOptions {
         target: gateway.target.clone(),
         key: gateway.key.clone().unwrap_or_else(|| options.key.clone()),
@@ -139,16 +166,18 @@ async fn sample(options: &CompareOptions, workload: &Workload, gateway: &Gateway
     let before = cpu_ns(&gateway.pids)?;
     let report = run(&measured).await?.report;
     let cpu_us = (cpu_ns(&gateway.pids)?.saturating_sub(before)) as f64 / 1000.0;
-    // Streams that the client left have cost too.
-    let exchanges = (report.requests + report.aborted) as f64;
-    Ok(Sample {
+    // Streams that the client left have cost too, and so have refusals.
+    let exchanges = (report.requests + report.aborted + report.refused) as f64;
+    let sample = Sample {
         cpu_us_per_request: cpu_us / exchanges.max(1.0),
         cpu_us_per_event: if report.events > 0 { cpu_us / report.events as f64 } else { 0.0 },
         requests_per_s: report.requests_per_s,
         p50_us: report.latency_us.p50 as f64,
         p99_us: report.latency_us.p99 as f64,
+        first_byte_p99_us: report.first_byte_us.p99 as f64,
         errors: report.error_count(),
-    })
+    };
+    Ok((sample, report.latency_curve))
 }
 
 fn median(samples: &[Sample]) -> Sample {
@@ -168,22 +197,9 @@ fn median(samples: &[Sample]) -> Sample {
         requests_per_s: of(|s| s.requests_per_s),
         p50_us: of(|s| s.p50_us),
         p99_us: of(|s| s.p99_us),
+        first_byte_p99_us: of(|s| s.first_byte_p99_us),
         errors: samples.iter().map(|s| s.errors).sum(),
     }
-}
-
-/// Nanoseconds that all threads of these processes have spent on a CPU, in user and kernel mode.
-fn cpu_ns(pids: &[u32]) -> Result<u64, String> {
-    let mut sum = 0;
-    for pid in pids {
-        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).map_err(|e| format!("no process {pid}: {e}"))?;
-        for task in tasks.flatten() {
-            // A thread may end between the listing and the reading.
-            let Ok(line) = std::fs::read_to_string(task.path().join("schedstat")) else { continue };
-            sum += line.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0);
-        }
-    }
-    Ok(sum)
 }
 
 /// The rows as a table for people.
@@ -230,22 +246,5 @@ mod tests {
         let middle = median(&[sample(10.0), sample(900.0), sample(11.0)]);
         assert_eq!((middle.cpu_us_per_request, middle.errors), (11.0, 3));
         assert_eq!(median(&[sample(10.0), sample(12.0)]).cpu_us_per_request, 11.0);
-    }
-
-    #[test]
-    fn cpu_of_other_threads_is_left_out() {
-        let own = std::process::id();
-        let before = cpu_ns(&[own]).unwrap();
-        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let spinning = std::sync::Arc::clone(&stop);
-        let thread = std::thread::spawn(move || while !spinning.load(std::sync::atomic::Ordering::Relaxed) {});
-        let deadline = std::time::Instant::now() + Duration::from_secs(20);
-        while cpu_ns(&[own]).unwrap() < before + 5_000_000 {
-            assert!(std::time::Instant::now() < deadline, "the spinning thread does not show");
-            std::thread::yield_now();
-        }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        thread.join().unwrap();
-        assert!(cpu_ns(&[u32::MAX]).is_err());
     }
 }

@@ -1,12 +1,13 @@
 //! One exchange over one connection.
 
-use std::io;
+use std::io::{self, IoSlice};
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::response::Response;
-use super::workload::Request;
+use super::workload::{Expect, Request};
 
 /// How an exchange ended, if not in failure.
 pub(super) enum Ended {
@@ -14,7 +15,12 @@ pub(super) enum Ended {
     Answered { stream: TcpStream, response: Box<Response>, first_byte: Instant, whole: Instant },
     /// The client left on purpose; the connection is closed.
     Left { events: u64 },
+    /// A bad request was refused; the connection is closed.
+    Refused,
 }
+
+/// How long a gateway may think about a bad request. Its deadlines for slow clients are longer.
+const REFUSAL_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Sends `request` and reads its answer, or leaves once `leave_after` frames have come.
 ///
@@ -23,11 +29,16 @@ pub(super) enum Ended {
 pub(super) async fn exchange(
     stream: TcpStream,
     request: &Request,
+    session: u64,
     buffer: &mut [u8],
     leave_after: Option<u64>,
     digests: bool,
 ) -> Result<Ended, String> {
-    send(&stream, &request.bytes).await?;
+    let sent = send(&stream, &request.head_of(session), &request.body).await;
+    if request.expect == Expect::Refusal {
+        return refused(&stream, buffer).await;
+    }
+    sent?;
     let mut response = Box::new(Response::new(digests));
     let mut first_byte = None;
     while !response.is_done() {
@@ -57,19 +68,40 @@ fn judge(response: &Response, request: &Request) -> Result<(), String> {
     if response.status != 200 {
         return Err(format!("status_{}", response.status));
     }
-    match request.frames {
+    match request.expect {
         // A gateway may add pings of its own, but may not lose a frame.
-        Some(frames) if response.frames < frames => Err("events: frames are missing".to_owned()),
-        Some(_) if !response.ends_with_stop() => Err("events: no message_stop at the end".to_owned()),
+        Expect::Frames(frames) if response.frames < frames => Err("events: frames are missing".to_owned()),
+        Expect::Frames(_) if !response.ends_with_stop() => Err("events: no message_stop at the end".to_owned()),
         _ => Ok(()),
     }
 }
 
+/// A bad request is to be told so, or to end with its connection; never to be served.
+async fn refused(stream: &TcpStream, buffer: &mut [u8]) -> Result<Ended, String> {
+    let read = match tokio::time::timeout(REFUSAL_DEADLINE, read(stream, buffer)).await {
+        Ok(read) => read.unwrap_or(0),
+        Err(_) => return Err("hostile: neither refused nor closed".to_owned()),
+    };
+    match buffer.get(..read).unwrap_or_default() {
+        [] => Ok(Ended::Refused),
+        answer if answer.starts_with(b"HTTP/1.1 4") => Ok(Ended::Refused),
+        answer => {
+            let line = answer.split(|byte| *byte == b'\r').next().unwrap_or_default();
+            Err(format!("hostile: served with {}", String::from_utf8_lossy(line)))
+        }
+    }
+}
+
 /// Sends all of it, or as much as the peer takes before it answers early.
-async fn send(stream: &TcpStream, mut bytes: &[u8]) -> Result<(), String> {
-    while !bytes.is_empty() {
-        match stream.try_write(bytes) {
-            Ok(written) => bytes = &bytes[written..],
+async fn send(stream: &TcpStream, head: &[u8], body: &[u8]) -> Result<(), String> {
+    let (mut slices, mut left) = ([IoSlice::new(head), IoSlice::new(body)], head.len() + body.len());
+    let mut rest = &mut slices[..];
+    while left > 0 {
+        match stream.try_write_vectored(rest) {
+            Ok(written) => {
+                left -= written;
+                IoSlice::advance_slices(&mut rest, written);
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let mut early = [0; 1];
                 tokio::select! {

@@ -17,6 +17,7 @@ pub mod verify;
 pub mod workload;
 
 mod client;
+mod hostile;
 
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,7 @@ mod tests;
 use client::{Ended, exchange};
 use stats::{Report, Stats};
 use verify::Seen;
-use workload::{Request, Workload};
+use workload::{Expect, Request, Workload};
 
 /// Longest wait for a whole answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
@@ -77,7 +78,8 @@ struct Shared {
     began: Instant,
     time: Option<Duration>,
     rate: Option<f64>,
-    aborts: bool,
+    aborts: f64,
+    sessions: bool,
     verify: bool,
     stats: Mutex<Stats>,
     seen: Mutex<Vec<Seen>>,
@@ -123,7 +125,7 @@ impl Shared {
             return Err("--rate must be above 0".to_owned());
         }
         let requests = options.workload.requests(addr, &options.key, !options.verify);
-        let sha256 = |request: &Request| digest::digest(&digest::SHA256, &request.bytes[request.body_start..]);
+        let sha256 = |request: &Request| digest::digest(&digest::SHA256, &request.body);
         Ok(Shared {
             addr: addr.to_owned(),
             request_sha256: requests.iter().filter(|_| options.verify).map(sha256).collect(),
@@ -134,6 +136,7 @@ impl Shared {
             time: options.time,
             rate: options.rate,
             aborts: options.workload.aborts,
+            sessions: options.workload.sessions,
             verify: options.verify,
             stats: Mutex::new(Stats::new().ok_or("cannot make the histograms")?),
             seen: Mutex::default(),
@@ -180,10 +183,20 @@ async fn connection(shared: Arc<Shared>, seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut buffer = vec![0; READ_BYTES];
     let mut stream: Option<TcpStream> = None;
+    let count = shared.requests.len();
+    // Where in its session this connection begins, and which session it is.
+    let (mut turn, mut session) = (random.usize(0..count), random.u64(..));
     while let Some((number, due)) = shared.take().await {
-        let index = (number % shared.requests.len() as u64) as usize;
+        let index = if shared.sessions { turn } else { (number % count as u64) as usize };
+        turn = (turn + 1) % count;
+        if turn == 0 {
+            session = random.u64(..);
+        }
         let request = &shared.requests[index];
-        let leave_after = request.frames.filter(|_| shared.aborts && random.f64() < 0.7).map(|all| random.u64(0..all));
+        let leave_after = match request.expect {
+            Expect::Frames(all) if random.f64() < shared.aborts => Some(random.u64(0..all)),
+            _ => None,
+        };
         let connected = match stream.take() {
             Some(stream) => Ok(stream),
             None => connect(&shared.addr).await,
@@ -193,7 +206,8 @@ async fn connection(shared: Arc<Shared>, seed: u64) {
             tokio::time::sleep(CONNECT_PAUSE).await;
             continue;
         };
-        let exchange = exchange(connected, request, &mut buffer, leave_after, shared.verify);
+        let session = if shared.sessions { session } else { index as u64 };
+        let exchange = exchange(connected, request, session, &mut buffer, leave_after, shared.verify);
         let ended = match tokio::time::timeout(ANSWER_DEADLINE, exchange).await {
             Ok(ended) => ended,
             Err(_) => Err("deadline".to_owned()),
@@ -215,6 +229,10 @@ fn settle(shared: &Shared, index: usize, due: Instant, ended: Result<Ended, Stri
         Ok(Ended::Left { events }) => {
             stats.aborted += 1;
             stats.events += events;
+            None
+        }
+        Ok(Ended::Refused) => {
+            stats.refused += 1;
             None
         }
         Ok(Ended::Answered { stream, mut response, first_byte, whole }) => {

@@ -16,6 +16,8 @@ pub struct Stats {
     pub requests: u64,
     /// Streams the client left on purpose.
     pub aborted: u64,
+    /// Bad requests that were refused, as they must be.
+    pub refused: u64,
     /// SSE frames received.
     pub events: u64,
     /// Payload bytes received.
@@ -35,6 +37,7 @@ impl Stats {
         Some(Stats {
             requests: 0,
             aborted: 0,
+            refused: 0,
             events: 0,
             received_bytes: 0,
             errors: BTreeMap::new(),
@@ -69,12 +72,14 @@ impl Stats {
             elapsed_s: elapsed.as_secs_f64(),
             requests: self.requests,
             aborted: self.aborted,
+            refused: self.refused,
             events: self.events,
             received_bytes: self.received_bytes,
             errors: self.errors.clone(),
             requests_per_s: self.requests as f64 / elapsed.as_secs_f64().max(1e-9),
             latency_us: quantiles(&self.latency_us),
             first_byte_us: quantiles(&self.first_byte_us),
+            latency_curve: CURVE.iter().map(|share| (*share, self.latency_us.value_at_quantile(*share))).collect(),
         }
     }
 }
@@ -105,6 +110,8 @@ pub struct Report {
     pub requests: u64,
     /// Streams the client left on purpose.
     pub aborted: u64,
+    /// Bad requests that were refused, as they must be.
+    pub refused: u64,
     /// SSE frames received.
     pub events: u64,
     /// Payload bytes received.
@@ -117,7 +124,12 @@ pub struct Report {
     pub latency_us: Quantiles,
     /// Time to the first byte, likewise.
     pub first_byte_us: Quantiles,
+    /// The whole distribution of `latency_us`, for plots: share of requests and microseconds.
+    pub latency_curve: Vec<(f64, u64)>,
 }
+
+/// The shares at which a distribution is drawn.
+const CURVE: [f64; 14] = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9999, 1.0];
 
 impl Report {
     /// Failures of all kinds.
@@ -131,10 +143,11 @@ impl Report {
             format!("{name:<11} p50 {} us, p90 {} us, p99 {} us, max {} us\n", q.p50, q.p90, q.p99, q.max)
         };
         let mut out = format!(
-            "{}: {} requests, {} aborted, {} events, {} errors in {:.2} s over {} connections: {:.0} requests/s\n",
+            "{}: {} requests, {} aborted, {} refused, {} events, {} errors in {:.2} s over {} connections: {:.0} requests/s\n",
             self.workload,
             self.requests,
             self.aborted,
+            self.refused,
             self.events,
             self.error_count(),
             self.elapsed_s,

@@ -2,22 +2,35 @@
 
 use std::fmt::Write as _;
 
+use super::hostile;
+
 /// Model that most requests name.
 const MODEL: &str = "claude-sonnet-4-6";
 /// Model of the fleet's small helper requests.
 const HELPER_MODEL: &str = "claude-haiku-4-5-20251001";
-/// Different requests that a mixed workload walks through.
-const FLEET_VARIANTS: usize = 48;
+/// All models that workloads name: what a gateway must serve.
+pub const MODELS: [&str; 2] = [MODEL, HELPER_MODEL];
+/// Turns of a fleet's session, from its first prompt to the one before compaction.
+const FLEET_TURNS: usize = 48;
+/// A session's first prompt, its median one, and where it is compacted. Bytes.
+const FLEET_BYTES: (f64, f64, f64) = (20e3, 80e3, 1e6);
+/// Of the fleet's streams, the share that its developers break off.
+const FLEET_ABORTS: f64 = 0.02;
 
 /// Every workload's name and what it is.
-pub const WORKLOADS: [(&str, &str); 7] = [
+pub const WORKLOADS: [(&str, &str); 12] = [
+    ("fleet", "what a fleet of Claude Code sends: sessions that grow to 1 MB, mixed streams, 2 % broken off"),
+    ("tiny", "300 bytes up, 200 bytes of JSON down"),
     ("unary", "2 KB up, 2 KB of JSON down"),
     ("upload64k", "64 KiB up, 2 KB of JSON down"),
     ("upload256k", "256 KiB up, 2 KB of JSON down"),
+    ("uploads", "1 MiB up, 2 KB of JSON down"),
     ("sse", "2 KB up, a stream of 50 deltas back to back"),
     ("paced", "2 KB up, a stream of 50 deltas 2 ms apart, 500 connections"),
+    ("long", "80 KB up, a stream of 400 deltas 10 ms apart with thinking, 200 connections"),
     ("abort", "paced streams that the client leaves at a random event"),
-    ("fleet", "what a fleet of Claude Code sends: 80 KB median bodies, mixed streams"),
+    ("idle", "streams that are open and say nothing; see --idle-streams for what they cost"),
+    ("hostile", "requests that must be refused, among good ones"),
 ];
 
 /// A workload ready to run.
@@ -27,9 +40,13 @@ pub struct Workload {
     pub name: &'static str,
     /// Connections, unless the command line says.
     pub connections: usize,
-    /// Whether clients leave streams early.
-    pub aborts: bool,
+    /// The share of streams that clients leave early, 0 to 1.
+    pub aborts: f64,
+    /// Each connection walks through the requests from its own place, as the turns of a session, instead of taking whichever
+    /// is next.
+    pub sessions: bool,
     shapes: Vec<Shape>,
+    hostile: bool,
 }
 
 /// One kind of request.
@@ -42,15 +59,42 @@ struct Shape {
     script: String,
 }
 
+/// What must come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// 200 with JSON.
+    Json,
+    /// 200 with at least so many SSE frames, `message_stop` the last.
+    Frames(u64),
+    /// A status of the client's own fault, or the end of the connection.
+    Refusal,
+}
+
 /// One request as bytes, and what its answer must be.
 #[derive(Debug)]
 pub struct Request {
-    /// Head and body.
-    pub bytes: Vec<u8>,
-    /// Where the body starts.
-    pub body_start: usize,
-    /// SSE frames of a whole answer; `None` for JSON.
-    pub frames: Option<u64>,
+    /// Its head; the session's number stands at `session_at`.
+    pub head: Vec<u8>,
+    /// Its body.
+    pub body: Vec<u8>,
+    /// Where in the head the session's number stands: [`SESSION_DIGITS`] hexadecimal digits.
+    pub session_at: Option<usize>,
+    /// What must come back.
+    pub expect: Expect,
+}
+
+/// Digits of a session's number.
+pub const SESSION_DIGITS: usize = 12;
+
+impl Request {
+    /// The head as one session sends it.
+    pub fn head_of(&self, session: u64) -> Vec<u8> {
+        let mut head = self.head.clone();
+        if let Some(place) = self.session_at.and_then(|at| head.get_mut(at..at + SESSION_DIGITS)) {
+            place.copy_from_slice(format!("{:012x}", session & 0xffff_ffff_ffff).as_bytes());
+        }
+        head
+    }
 }
 
 impl Workload {
@@ -62,25 +106,38 @@ impl Workload {
         let unary = |body_bytes| shape(MODEL, body_bytes, None, "body_bytes=2048");
         let stream = |deltas, rest: &str| shape(MODEL, 2048, Some(deltas), rest);
         let (connections, aborts, shapes) = match name {
-            "unary" => (64, false, vec![unary(2048)]),
-            "upload64k" => (32, false, vec![unary(64 << 10)]),
-            "upload256k" => (16, false, vec![unary(256 << 10)]),
-            "sse" => (64, false, vec![stream(50, "")]),
-            "paced" => (500, false, vec![stream(50, "gap_ms=2")]),
-            "abort" => (100, true, vec![stream(100, "gap_ms=2")]),
-            "fleet" => (200, false, fleet(seed)),
+            "fleet" => (200, FLEET_ABORTS, fleet(seed)),
+            "tiny" => (64, 0.0, vec![shape(MODEL, 300, None, "body_bytes=200")]),
+            "unary" => (64, 0.0, vec![unary(2048)]),
+            "upload64k" => (32, 0.0, vec![unary(64 << 10)]),
+            "upload256k" => (16, 0.0, vec![unary(256 << 10)]),
+            "uploads" => (8, 0.0, vec![unary(1 << 20)]),
+            "sse" => (64, 0.0, vec![stream(50, "")]),
+            "paced" => (500, 0.0, vec![stream(50, "gap_ms=2")]),
+            "long" => (200, 0.0, vec![shape(MODEL, 80_000, Some(400), "gap_ms=10 thinking=1")]),
+            "abort" => (100, 0.7, vec![stream(100, "gap_ms=2")]),
+            "idle" => (1000, 0.0, vec![stream(2, "gap_ms=3000")]),
+            "hostile" => (32, 0.0, vec![unary(2048), stream(20, "")]),
             _ => {
                 let names: Vec<&str> = WORKLOADS.iter().map(|(name, _)| *name).collect();
                 return Err(format!("unknown workload `{name}`; known: {}", names.join(", ")));
             }
         };
         let name = WORKLOADS.iter().find(|(known, _)| *known == name).map_or("", |(known, _)| known);
-        Ok(Workload { name, connections, aborts, shapes })
+        Ok(Workload { name, connections, aborts, sessions: name == "fleet", shapes, hostile: name == "hostile" })
+    }
+
+    /// Streams of which each stays open for so long: to count what an open stream costs.
+    pub fn held_open(streams: usize, millis: u64) -> Workload {
+        let shapes = vec![shape(MODEL, 2048, Some(2), &format!("gap_ms={millis}"))];
+        Workload { name: "idle", connections: streams, aborts: 0.0, sessions: false, shapes, hostile: false }
     }
 
     /// The requests to send in turn. Lean ones spare the provider all that only `verify` needs.
     pub fn requests(&self, host: &str, key: &str, lean: bool) -> Vec<Request> {
-        self.shapes.iter().enumerate().map(|(index, shape)| shape.request(index, host, key, lean)).collect()
+        let good = self.shapes.iter().enumerate().map(|(index, shape)| shape.request(index, host, key, lean));
+        let bad = self.hostile.then(|| hostile::requests(host, key)).into_iter().flatten();
+        good.chain(bad).collect()
     }
 }
 
@@ -89,22 +146,30 @@ fn shape(model: &'static str, body_bytes: usize, deltas: Option<u32>, rest: &str
     Shape { model, body_bytes, deltas, script: format!("{events}{rest}") }
 }
 
-/// Bodies log-normal around 80 KB, streams of 10 to 200 deltas, every eighth request a small helper one.
+/// The turns of a session: prompts that grow from turn to turn, half of them below 80 KB and the last ones around 1 MB,
+/// answered by streams of up to a few hundred deltas with pauses for thought; every eighth a small helper request.
 fn fleet(seed: u64) -> Vec<Shape> {
     let mut random = fastrand::Rng::with_seed(seed);
-    let mut variant = |index: usize| {
+    let (first, middle, last) = FLEET_BYTES;
+    let mut turn = |index: usize| {
         if index % 8 == 7 {
             return shape(HELPER_MODEL, random.usize(1500..6000), None, "body_bytes=900");
         }
-        // A sum of twelve uniform draws is normal enough.
-        let normal: f64 = (0..12).map(|_| random.f64()).sum::<f64>() - 6.0;
-        let body_bytes = (80_000.0 * (0.8 * normal).exp()).clamp(4_000.0, 2_000_000.0) as usize;
-        let deltas = random.u32(10..200);
+        let progress = index as f64 / (FLEET_TURNS - 1) as f64;
+        let grown = if progress < 0.5 {
+            first * (middle / first).powf(progress * 2.0)
+        } else {
+            middle * (last / middle).powf(progress * 2.0 - 1.0)
+        };
+        let body_bytes = grown as usize;
+        let deltas = random.u32(30..300);
+        // Four bytes make a token; all but the newest turn is read from the provider's prompt cache.
         let cache_read = body_bytes / 5;
-        let rest = format!("gap_ms=10 event_bytes={} cache_read={cache_read} cache_5m=400", random.usize(8..60));
+        let think = if index.is_multiple_of(3) { " thinking=1 first_ms=400" } else { "" };
+        let rest = format!("gap_ms=10 event_bytes={} cache_read={cache_read} cache_5m=400{think}", random.usize(8..60));
         shape(MODEL, body_bytes, Some(deltas), &rest)
     };
-    (0..FLEET_VARIANTS).map(&mut variant).collect()
+    (0..FLEET_TURNS).map(&mut turn).collect()
 }
 
 impl Shape {
@@ -128,11 +193,11 @@ impl Shape {
             self.script,
             body.len()
         );
-        let body_start = head.len();
-        let mut bytes = head.into_bytes();
-        bytes.extend_from_slice(&body);
+        let marker = "7b8f2c1e-0d3a-4f5b-9c6d-";
+        let session_at = head.find(marker).map(|at| at + marker.len());
         // message_start, block start, ping, block stop, message_delta and message_stop surround the deltas.
-        Request { bytes, body_start, frames: self.deltas.map(|deltas| u64::from(deltas) + 6) }
+        let expect = self.deltas.map_or(Expect::Json, |deltas| Expect::Frames(u64::from(deltas) + 6));
+        Request { head: head.into_bytes(), body, session_at, expect }
     }
 
     /// A body of exactly `body_bytes`, where the frame around the text is not longer already.
@@ -165,12 +230,28 @@ mod tests {
         for (name, _) in WORKLOADS {
             let workload = Workload::named(name, 1).unwrap();
             for (request, shape) in workload.requests("h", "k", false).iter().zip(&workload.shapes) {
-                let body = &request.bytes[request.body_start..];
-                assert_eq!(body.len(), shape.body_bytes);
-                let json: serde_json::Value = serde_json::from_slice(body).unwrap();
-                assert_eq!(json["stream"], request.frames.is_some());
+                assert_eq!(request.body.len(), shape.body_bytes);
+                let json: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+                assert_eq!(json["stream"], matches!(request.expect, Expect::Frames(_)));
             }
         }
+    }
+
+    #[test]
+    fn a_session_is_sent_under_the_name_of_another() {
+        let workload = Workload::named("fleet", 1).unwrap();
+        for request in workload.requests("h", "k", false) {
+            let head = String::from_utf8(request.head_of(0xabc)).unwrap();
+            assert!(head.contains("X-Claude-Code-Session-Id: 7b8f2c1e-0d3a-4f5b-9c6d-000000000abc\r\n"), "{head}");
+        }
+    }
+
+    #[test]
+    fn a_fleets_prompts_are_small_or_do_not_grow() {
+        let sizes: Vec<usize> = fleet(3).iter().filter(|s| s.model == MODEL).map(|s| s.body_bytes).collect();
+        assert!(sizes.is_sorted() && *sizes.last().unwrap() > 800_000);
+        let median = sizes[sizes.len() / 2];
+        assert!((60_000..120_000).contains(&median), "{median}");
     }
 
     #[test]

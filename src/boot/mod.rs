@@ -5,6 +5,7 @@
 //! journal has been replayed. Deliberately absent: anything that happens per request.
 
 mod changes;
+mod identity;
 mod keys;
 mod plane;
 mod signals;
@@ -17,6 +18,7 @@ use crate::{
         admin,
         config::{Config, ConfigError, Driver},
         export::{self, ExportHealth},
+        identity::Refresher,
         journal::{Journal, JournalHandle, JournalOptions, Replay},
         keys::KeyStore,
         ledger::{Ledger, LedgerSink, SharedLedger},
@@ -316,6 +318,7 @@ impl Started {
         let signals = signals::Signals::new().map_err(|e| other("signals", e))?;
         let (reload, reloads) = admin::reloads();
         let drain = Arc::new(tokio::sync::Notify::new());
+        let mut issuers = Refresher::new(self.plane.clone(), self.gauges.clone());
         let state = admin::AdminState {
             token: self.plane.admin_token(),
             ledger: self.ledger,
@@ -342,8 +345,10 @@ impl Started {
         let plane = self.plane.clone();
         tokio::spawn(reloads.serve(move |by| plane.reload(by)));
         tokio::spawn(plane::keep_fresh(self.plane.clone()));
-        tokio::spawn(self.plane.credentials().keep());
-        self.plane.credentials().first().await;
+        let credentials = self.plane.credentials();
+        tokio::spawn(credentials.clone().keep());
+        tokio::join!(issuers.first(), credentials.first());
+        tokio::spawn(issuers.keep());
         signals::until_settled(&self.plane.door()).await;
         ready(self.addresses);
         let clean = signals::until_drained(signals, &self.plane, &reload, &drain).await;

@@ -8,12 +8,14 @@ use crate::{
         changes::{Actor, Change, kinds},
         config::{Callers, Config, ConfigError, Surroundings, build_snapshot},
         credentials::CredentialKeeper,
+        identity::{IssuerBook, Source as KeySetSource},
         journal::ChangeDesk,
         keys::KeyStore,
         ledger::SharedLedger,
     },
     kernel::{
         account::{Account, Mode, Scope},
+        identity::{IssuerTable, KeySet},
         ids::SnapshotVersion,
         names::Names,
         snapshot::Snapshot,
@@ -50,6 +52,7 @@ pub(super) struct Plane {
 
 struct Current {
     config: Arc<Config>,
+    issuers: IssuerBook,
     accounts: AccountBook,
     /// Snapshots that were replaced and that somebody may still serve by. They are dropped here: freeing a hundred thousand
     /// keys takes longer than a shard may stand still.
@@ -95,7 +98,8 @@ impl Plane {
             vec![ConfigError::new("store.path", format!("one-off raises cannot be read: {error}"), mend)]
         })?;
         let mut accounts = AccountBook::new(Arc::new(Registry::new(names.clone(), shards)), raises);
-        let outside = Outside { ledger: &ledger };
+        let mut issuers = IssuerBook::default();
+        let outside = Outside { ledger: &ledger, issuers: issuers.table(&config) };
         let first = outside.build(&config, surroundings, SnapshotVersion(1), &keys, &mut accounts);
         Ok(Self {
             fixed: Fixed::of(checked),
@@ -103,7 +107,7 @@ impl Plane {
             changes,
             raising: Mutex::default(),
             keys: Mutex::new(keys),
-            current: Mutex::new(Current { config, accounts, replaced: Vec::new() }),
+            current: Mutex::new(Current { config, issuers, accounts, replaced: Vec::new() }),
             credentials,
             source,
             names,
@@ -222,11 +226,19 @@ impl Plane {
         self.publish(Surroundings::of(&self.door.latest()), keys, &mut self.current.lock())
     }
 
+    /// Publishes the keys that an issuer has now.
+    pub fn publish_issuer(&self, source: KeySetSource, set: KeySet) -> u64 {
+        let keys = self.keys();
+        let mut current = self.current.lock();
+        current.issuers.keep(source, set, clock::unix().seconds());
+        self.publish(Surroundings::of(&self.door.latest()), &keys, &mut current)
+    }
+
     fn publish(&self, surroundings: Surroundings, keys: &KeyStore, current: &mut Current) -> u64 {
-        let Current { config, accounts, replaced } = current;
+        let Current { config, issuers, accounts, replaced } = current;
         let before = self.door.latest();
         let version = SnapshotVersion(before.version.0 + 1);
-        let outside = Outside { ledger: &self.ledger };
+        let outside = Outside { ledger: &self.ledger, issuers: issuers.table(config) };
         let snapshot = outside.build(config, surroundings, version, keys, accounts);
         accounts.prune(clock::unix().seconds());
         self.door.publish(Arc::new(snapshot));
@@ -260,9 +272,10 @@ fn check_keys(config: &Config, keys: &KeyStore) -> Result<(), Vec<ConfigError>> 
         return Err(clashes);
     }
     let made = keys.callers();
-    if config.keys.is_empty() && made.is_empty() {
+    if config.keys.is_empty() && made.is_empty() && config.jwt.is_empty() && config.mtls.is_none() {
         tracing::warn!("there is no key yet, so nobody can call; make one with `weir key create`");
     }
+    config.short_secrets().iter().for_each(|short| tracing::warn!("{short}"));
     config.idle_scopes(&made).iter().for_each(|idle| tracing::warn!("{idle}"));
     Ok(())
 }
@@ -270,6 +283,7 @@ fn check_keys(config: &Config, keys: &KeyStore) -> Result<(), Vec<ConfigError>> 
 /// What a snapshot is built with besides its configuration.
 struct Outside<'a> {
     ledger: &'a SharedLedger,
+    issuers: Arc<IssuerTable>,
 }
 
 impl Outside<'_> {
@@ -282,7 +296,12 @@ impl Outside<'_> {
         accounts: &mut AccountBook,
     ) -> Snapshot {
         let spent = |scope: &Scope, window: Window| self.ledger.read().spent(scope, window);
-        let callers = Callers { made: &keys.callers(), spent: &spent, now_seconds: clock::unix().seconds() };
+        let callers = Callers {
+            made: &keys.callers(),
+            spent: &spent,
+            now_seconds: clock::unix().seconds(),
+            issuers: self.issuers.clone(),
+        };
         build_snapshot(config, surroundings, version, &callers, accounts)
     }
 }

@@ -1,7 +1,7 @@
 //! `weir check`: reads the whole configuration and says everything that is wrong with it, at once.
 
 use crate::{
-    control::config::{self, Config, ConfigError, Driver},
+    control::config::{self, Config, ConfigError, Driver, JwtConfig, KeySource},
     kernel::limits::shard_bytes_max,
 };
 use std::{
@@ -71,15 +71,29 @@ fn summary(path: &Path, config: &Config, out: &mut dyn Write) -> io::Result<()> 
     writeln!(out, "  models     {} listed, others {unlisted}", config.models.len())?;
     let (keys, budgets, limits) = (config.keys.len(), config.budgets.len(), config.rate_limits.len());
     writeln!(out, "  callers    {keys} keys, {budgets} budgets, {limits} rate limits")?;
+    for issuer in &config.jwt {
+        writeln!(out, "  tokens     of {}, {}", issuer.issuer, keys_of(issuer))?;
+    }
     writeln!(out, "  prices     {}", prices.version())?;
     writeln!(out, "  journal    {}", config.store.path.display())?;
     for idle in config.idle_scopes(&[]) {
         writeln!(out, "  note       {idle} in this file")?;
     }
+    for short in config.short_secrets() {
+        writeln!(out, "  note       {short}")?;
+    }
     if !listen.admin.ip().is_loopback() {
         writeln!(out, "  note       the admin listener speaks plain HTTP to other machines; keep its network private")?;
     }
     Ok(())
+}
+
+fn keys_of(issuer: &JwtConfig) -> String {
+    match &issuer.source {
+        Some(KeySource::Published { url, .. }) => format!("keys from {url}"),
+        Some(KeySource::Shared(secrets)) => format!("{} shared secrets", secrets.len()),
+        None => "no keys".to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The control plane: one thread, a tokio current-thread runtime. It may wait for disk and network; a shard never does.
 //!
-//! `config` turns TOML into snapshots, `keys` keeps the keys made at run time, `budget` keeps the accounts, `journal` is the
-//! source of truth on disk, `ledger` adds it up, `audit` proves and searches its files offline, `export` carries them to
-//! warehouses, `changes` is what administrators do, `admin` shows it.
+//! `config` turns TOML into snapshots, `keys` keeps the keys made at run time, `identity` the keys of token issuers, `budget`
+//! keeps the accounts, `journal` is the source of truth on disk, `ledger` adds it up, `audit` proves and searches its files
+//! offline, `export` carries them to warehouses, `changes` is what administrators do, `admin` shows it.
 //! Deliberately absent: anything on a request's way.
 
 pub mod admin;
@@ -12,6 +12,7 @@ pub mod changes;
 pub mod config;
 pub mod credentials;
 pub mod export;
+pub mod identity;
 pub mod journal;
 pub mod keys;
 pub mod ledger;

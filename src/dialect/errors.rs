@@ -13,6 +13,8 @@ use crate::kernel::{
 const BUSY_RETRY_SECONDS: u32 = 2;
 /// Seconds a client is asked to wait at a rate limit, at most: with more it gives up (contract.md §2.2).
 const RETRY_SECONDS_MAX: u32 = 60;
+/// Seconds a client is asked to wait while the keys of its token's issuer are being fetched.
+const KEYS_RETRY_SECONDS: u32 = 1;
 /// Seconds a client is asked to wait when we are full.
 const OVERLOADED_RETRY_SECONDS: u32 = 3;
 
@@ -51,6 +53,10 @@ pub(super) fn pacing(answer: Answer, fault: &Fault, now_seconds: i64) -> Answer 
             answer.with("retry-after", (*retry_after_seconds).clamp(1, RETRY_SECONDS_MAX).to_string())
         }
         FaultKind::Overloaded => answer.with("retry-after", OVERLOADED_RETRY_SECONDS.to_string()),
+        // By then the issuer's keys have been asked for.
+        FaultKind::TokenKeyUnknown => {
+            answer.with("x-should-retry", "true").with("retry-after", KEYS_RETRY_SECONDS.to_string())
+        }
         // A client that retries a refused credential for minutes helps nobody (contract.md §2.4).
         FaultKind::Unauthenticated | FaultKind::SignedByClient | FaultKind::KeyRevoked | FaultKind::Denied => {
             answer.with("x-should-retry", "false")

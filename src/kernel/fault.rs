@@ -43,6 +43,8 @@ pub enum FaultKind {
     Unauthenticated,
     /// The client signed its request itself instead of sending a gateway key: its settings lack a word.
     SignedByClient,
+    /// A token signed with a key that its issuer may have begun to use: it can be good in a moment.
+    TokenKeyUnknown,
     /// The key was revoked while its request was running.
     KeyRevoked,
     /// The key may not do this.
@@ -103,6 +105,7 @@ impl FaultKind {
             Self::BadBody => "bad_body",
             Self::Unauthenticated => "unauthenticated",
             Self::SignedByClient => "signed_by_client",
+            Self::TokenKeyUnknown => "token_key_unknown",
             Self::KeyRevoked => "key_revoked",
             Self::Denied => "denied",
             Self::NotFound => "not_found",
@@ -137,6 +140,7 @@ impl FaultKind {
         matches!(
             self,
             Self::BudgetBusy
+                | Self::TokenKeyUnknown
                 | Self::RateLimited { .. }
                 | Self::Overloaded
                 | Self::UpstreamUnreachable

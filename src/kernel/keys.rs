@@ -2,10 +2,11 @@
 
 use super::{ids::KeyIx, ids::PrincipalId, policy::AllowList, snapshot::BudgetIx, snapshot::RateLimitIx};
 use aws_lc_rs::{constant_time, digest};
+use ipnet::IpNet;
 use std::{collections::HashMap, hash::BuildHasher, hash::RandomState};
 
 /// SHA-256 of a credential.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyDigest(pub [u8; 32]);
 
 impl KeyDigest {
@@ -86,6 +87,9 @@ pub struct Key {
     pub models: AllowList,
     /// Unix second from which it is no longer valid.
     pub expires: Option<i64>,
+    /// Its holder may say whom it speaks for, from one of these addresses. It takes both, the secret and the place: either
+    /// alone is too easily had (a leaked key; a shared proxy or NAT).
+    pub trusted_peers: Box<[IpNet]>,
     /// The budgets its requests are booked on.
     pub budgets: Box<[BudgetIx]>,
     /// The rate limits its requests are held to.
@@ -155,6 +159,7 @@ mod tests {
             retiring: None,
             models: AllowList::everything(),
             expires: None,
+            trusted_peers: Box::default(),
             budgets: Box::default(),
             rate_limits: Box::default(),
         };
@@ -175,6 +180,7 @@ mod tests {
             retiring: Some(Retiring { digest: old, until: 7 }),
             models: AllowList::everything(),
             expires: None,
+            trusted_peers: Box::default(),
             budgets: Box::default(),
             rate_limits: Box::default(),
         }]);

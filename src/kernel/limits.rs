@@ -88,6 +88,28 @@ pub const KEY_ID_BYTES_MAX: usize = 64;
 pub const ROTATION_GRACE: Duration = Duration::from_secs(24 * 3600);
 /// The longest such time: two secrets for one key are meant for a change, not for life.
 pub const ROTATION_GRACE_MAX: Duration = Duration::from_secs(90 * 24 * 3600);
+/// Issuers of tokens (`[[jwt]]`).
+pub const ISSUERS_MAX: usize = 16;
+/// A token in a request. Bytes (Claude Code takes no longer one from a helper, contract.md §2.1).
+pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
+/// Verified tokens a shard remembers. Beyond it those not used lately are verified again.
+pub const TOKENS_KEPT_MAX: usize = 8192;
+/// What a shard remembers of one token, at most, names and tables included. Bytes.
+pub const TOKEN_KEPT_BYTES: usize = 2048;
+/// Keys that a token without a usable `kid` is tried with.
+pub const TOKEN_KEYS_TRIED_MAX: usize = 8;
+/// An issuer's keys that are younger than this need not be fetched again for a token they do not fit.
+pub const TOKEN_KEYS_FRESH: Duration = Duration::from_secs(15);
+/// Keys in a published set.
+pub const JWKS_KEYS_MAX: usize = 64;
+/// A published set of keys. Bytes.
+pub const JWKS_BYTES_MAX: usize = 256 * 1024;
+/// Fetching a published set, from the first packet to the last byte.
+pub const JWKS_FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Fetches of one set that tokens with unknown keys can cause at once.
+pub const JWKS_WANTED_BURST: u32 = 4;
+/// After those, one more each time this is over.
+pub const JWKS_WANTED_EVERY: Duration = Duration::from_secs(15);
 /// How long the client of a request that a revocation ends gets to take the news.
 pub const REVOKED_LEAVE: Duration = Duration::from_millis(500);
 
@@ -100,6 +122,8 @@ const _: () = assert!(PIPE_BYTES_MAX >= 2 * BULK_BUFFER_BYTES && PIPE_BYTES_MAX 
 const _: () = assert!(SIGNED_BODY_BYTES_MAX * 4 <= REPLAY_BYTES_MAX as u64, "some signed bodies fit at once");
 const _: () = assert!(JOURNAL_RING_SPARE * 4 <= JOURNAL_RING_ENTRIES);
 const _: () = assert!(USAGE_RAW_BYTES_MAX <= USAGE_CAPTURE_BYTES_MAX, "only what was captured can be kept");
+const _: () = assert!(TOKEN_BYTES_MAX < HEAD_BYTES_MAX);
+const _: () = assert!(JWKS_WANTED_EVERY.as_secs() <= TOKEN_KEYS_FRESH.as_secs(), "a stale set may be fetched at once");
 const _: () = assert!(HEADERS_MAX <= 128, "the parser's own table has 128 places");
 
 /// What the operator may set (`[limits]`).
@@ -166,6 +190,8 @@ pub fn shard_bytes_max(limits: &Limits) -> u64 {
     sum += limits.streams_max as u64 * (4 * USAGE_RAW_BYTES_MAX) as u64;
     // Records on their way to the journal, each with its usage as it came.
     sum += (JOURNAL_RING_ENTRIES * USAGE_RAW_BYTES_MAX) as u64;
+    // Tokens that have been verified.
+    sum += (TOKENS_KEPT_MAX * TOKEN_KEPT_BYTES) as u64;
     // Bodies kept for a retry.
     sum += REPLAY_BYTES_MAX as u64;
     // Idle upstream connections keep one watch each.

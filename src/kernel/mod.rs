@@ -9,6 +9,7 @@ pub mod account;
 pub mod catalogue;
 pub mod credential;
 pub mod fault;
+pub mod identity;
 pub mod ids;
 pub mod keys;
 pub mod limiter;

@@ -3,6 +3,7 @@
 use super::{
     account::{Account, Mode, Scope},
     credential::Credential,
+    identity::{CertificateRule, IssuerTable},
     ids::SnapshotVersion,
     ids::UpstreamIx,
     keys::KeyTable,
@@ -196,6 +197,10 @@ pub struct Snapshot {
     pub edge: EdgePolicy,
     /// Who may call.
     pub keys: KeyTable,
+    /// Whose tokens are accepted; the same object as long as neither they nor their keys have changed.
+    pub issuers: Arc<IssuerTable>,
+    /// How a client certificate says who calls, if it does.
+    pub certificates: Option<Arc<CertificateRule>>,
     /// What becomes of running requests when their key is revoked.
     pub on_revoke: OnRevoke,
     /// What they may ask for.
@@ -243,6 +248,8 @@ impl Snapshot {
             version: SnapshotVersion(version),
             edge: EdgePolicy::default(),
             keys: KeyTable::new(Vec::new()),
+            issuers: Arc::default(),
+            certificates: None,
             on_revoke: OnRevoke::Finish,
             models: ModelTable::default(),
             upstreams: Vec::new(),

@@ -1,5 +1,6 @@
 //! What a shard shows of itself: plain atomics that one side writes.
 
+use crate::kernel::limits::ISSUERS_MAX;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// One figure; its shard writes, anybody reads.
@@ -62,6 +63,8 @@ pub struct ShardGauges {
     pub meters_gave_up: Gauge,
     /// Ticks since the start: a shard that hangs stops counting.
     pub ticks: Gauge,
+    /// Tokens whose key was not known, ever, by the place of their issuer: the control plane fetches the keys anew.
+    pub unknown_token_keys: [Gauge; ISSUERS_MAX],
     /// Shard CPU time of the thread, microseconds, as of the last tick second.
     pub cpu_us: Gauge,
 }

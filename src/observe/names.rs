@@ -41,10 +41,11 @@ pub const PANICS: &str = "weir_panics";
 pub const CONNECTIONS_REFUSED: &str = "weir_connections_refused";
 
 /// Every `reason` of `weir_refused_total`: the labels of `FaultKind`.
-pub const REFUSAL_REASONS: [&str; 19] = [
+pub const REFUSAL_REASONS: [&str; 20] = [
     "bad_head",
     "bad_body",
     "unauthenticated",
+    "token_key_unknown",
     "key_revoked",
     "denied",
     "not_found",
@@ -93,6 +94,7 @@ mod tests {
             FaultKind::BadHead(400),
             FaultKind::BadBody,
             FaultKind::Unauthenticated,
+            FaultKind::TokenKeyUnknown,
             FaultKind::KeyRevoked,
             FaultKind::Denied,
             FaultKind::NotFound,

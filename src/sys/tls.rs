@@ -58,6 +58,8 @@ pub struct Secured {
     pub kill: Kill,
     /// What the handshake found out.
     pub handshake: Handshake,
+    /// The certificate the peer has shown and proven, in DER.
+    pub certificate: Option<Box<[u8]>>,
 }
 
 /// A handshake about to be made; `kill` ends it at a deadline.
@@ -106,11 +108,13 @@ impl Handshaking {
         }
         self.writer.flush().await?;
         let resumed = self.reader.shared.session.borrow().handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+        let shown = self.reader.shared.session.borrow().peer_certificates().and_then(|chain| chain.first().cloned());
         Ok(Secured {
             reader: Reader(ReadSide::Tls(self.reader)),
             writer: Writer(WriteSide::Tls(self.writer)),
             kill: self.kill,
             handshake: Handshake { resumed },
+            certificate: shown.map(|certificate| certificate.as_ref().into()),
         })
     }
 }

@@ -3,10 +3,14 @@
 use std::env;
 use std::fs;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
-use crate::gateway::{ALICE, ALICE_KEY, BLOCKED_MESSAGE, DEAR_ANSWER, SONNET, TINY_BUDGET, start};
+use crate::gateway::{
+    ALICE, ALICE_KEY, BLOCKED_MESSAGE, DEAR_ANSWER, JWT, JWT_SECRET, SONNET, TINY_BUDGET, start, start_with,
+};
 use crate::install::clients_dir;
 use crate::sandbox::{client, isolated, told};
 use crate::support::{DEADLINE, Weir, eventually};
@@ -67,6 +71,44 @@ fn claude_code_sends_a_helpers_key_in_both_headers_and_is_let_in() {
         let credentials = names.iter().filter(|name| matches!(name.as_str(), "authorization" | "x-api-key")).count();
         assert_eq!((credentials, &call["status"]), (1, &json!(200)), "{names:?}");
     });
+}
+
+#[test]
+fn claude_code_asks_its_helper_again_when_a_token_has_expired() {
+    isolated(|| {
+        let (provider, weir) = start_with(JWT, &[("JWT_SECRET", JWT_SECRET)]);
+        let settings = home().join(".claude");
+        fs::create_dir_all(&settings).expect("a folder for the settings");
+        // The first token the helper prints is over; each later one is good.
+        let (calls, helper) = (home().join("helper-calls"), home().join("helper.sh"));
+        let (stale, good) = (token(-3600), token(3600));
+        let script = format!(
+            "echo >> {0}; if [ $(wc -l < {0}) -gt 1 ]; then printf %s {good}; else printf %s {stale}; fi",
+            calls.display()
+        );
+        fs::write(&helper, script).expect("the helper is written");
+        let helper = json!({ "apiKeyHelper": format!("sh {}", helper.display()) });
+        fs::write(settings.join("settings.json"), helper.to_string()).expect("the settings are written");
+
+        let said = claude(&weir, "Reply with one word [[sim event_bytes=120]]", &[]);
+        assert_eq!(said["is_error"], false, "{said}");
+        assert_eq!(provider.books()["totals"]["requests"], 1, "only the good token reaches the provider");
+        let row = usage_row(&weir, "user,team,session", |row| row["session"] == said["session_id"]);
+        assert_eq!((&row["user"], &row["team"]), (&json!("carol@example.com"), &json!("tokens")), "{row}");
+        assert!(
+            weir.metric("weir_requests_total", &["status=\"401\""]) >= 1.0,
+            "the stale token was shown and refused"
+        );
+    });
+}
+
+/// A token of carol's that ends so many seconds from now.
+fn token(seconds: i64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() as i64;
+    let claims =
+        json!({"iss": "helper", "aud": "weir", "exp": now + seconds, "user": "carol@example.com", "team": "tokens"});
+    let key = EncodingKey::from_secret(JWT_SECRET.as_bytes());
+    encode(&Header::default(), &claims, &key).expect("a token")
 }
 
 #[test]

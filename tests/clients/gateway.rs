@@ -26,6 +26,16 @@ blocked_message = "ask in #llm-budget for more"
 /// Behaviour of the provider: an answer of at least $1.50 at any model's price from $15 per million output tokens on.
 pub const DEAR_ANSWER: &str = "events=2 event_bytes=120 output_tokens=100000";
 
+/// An issuer of tokens that shares this secret.
+pub const JWT_SECRET: &str = "a-shared-secret-of-0123456789abcdef";
+pub const JWT: &str = r#"
+[[jwt]]
+issuer = "helper"
+audience = "weir"
+hs256_secret = "${JWT_SECRET}"
+claims = { user = "user", team = "team" }
+"#;
+
 const UPSTREAM_AND_KEYS: &str = r#"
 [shards]
 count = 2
@@ -66,8 +76,14 @@ models = ["claude-haiku-*"]
 
 /// A provider and a gateway in front of it, with more configuration appended.
 pub fn start(more_toml: &str) -> (Provider, Weir) {
+    start_with(more_toml, &[])
+}
+
+/// As [`start`], with more variables for the secrets that the configuration names.
+pub fn start_with(more_toml: &str, variables: &[(&str, &str)]) -> (Provider, Weir) {
     let provider = Provider::start();
     let config = format!("{LOOPBACK}{}{more_toml}", UPSTREAM_AND_KEYS.replace("PROVIDER_URL", &provider.url()));
-    let weir = Weir::start_with(&config, &[("ALICE_KEY", ALICE_KEY), ("BOB_KEY", BOB_KEY)]);
+    let variables = [&[("ALICE_KEY", ALICE_KEY), ("BOB_KEY", BOB_KEY)], variables].concat();
+    let weir = Weir::start_with(&config, &variables);
     (provider, weir)
 }

@@ -46,8 +46,12 @@ impl Authority {
     }
 
     pub fn issue(&self, name: &str) -> Identity {
+        self.issue_as(name, CertificateParams::new(vec![name.to_owned()]).expect("a name"))
+    }
+
+    /// A certificate with any names; `name` is its files' alone.
+    pub fn issue_as(&self, name: &str, params: CertificateParams) -> Identity {
         let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         let cert = params.signed_by(&key, &self.issuer).expect("a certificate");
         let file = |kind: &str, pem: &str| {
             let path = self.dir.path().join(format!("{name}.{kind}"));

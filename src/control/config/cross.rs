@@ -4,10 +4,13 @@ use super::{
     error::ConfigError,
     reader::Context,
     tls,
-    types::{Config, KeyConfig, ScopeKind, ScopePattern},
+    types::{Config, KeyConfig, KeySource, ScopeKind, ScopePattern},
     units,
 };
 use crate::kernel::pricing::canonical;
+
+/// The least a secret for HS256 should have. Bytes.
+const HS256_SECRET_BYTES: usize = 32;
 
 /// Checks a whole configuration, placeholders included.
 pub(super) fn check(config: &Config, context: &Context<'_>) {
@@ -16,6 +19,7 @@ pub(super) fn check(config: &Config, context: &Context<'_>) {
     targets(config, &note);
     prices(config, &note);
     allow_lists(config, &note);
+    certificates(config, &note);
     files(config, context);
 }
 
@@ -86,13 +90,24 @@ fn allow_lists(config: &Config, note: Note<'_>) {
         return;
     }
     let ids = || config.models.iter().flat_map(|m| std::iter::once(&m.id).chain(&m.aliases)).map(String::as_str);
-    for (place, key) in config.keys.iter().enumerate() {
-        for (at, pattern) in key.models.iter().flatten().enumerate() {
+    let keys = config.keys.iter().enumerate().map(|(place, key)| (format!("key[{place}]"), &key.models));
+    let jwt = config.jwt.iter().enumerate().map(|(place, issuer)| (format!("jwt[{place}]"), &issuer.models));
+    let mtls = config.mtls.iter().map(|mtls| ("mtls".to_owned(), &mtls.models));
+    for (table, models) in keys.chain(jwt).chain(mtls) {
+        for (at, pattern) in models.iter().flatten().enumerate() {
             if !ids().any(|id| pattern.matches(id)) {
                 let message = format!("\"{}\" matches no model", pattern.as_str());
-                note(format!("key[{place}].models[{at}]"), message, format!("known: {}", units::listed(ids())));
+                note(format!("{table}.models[{at}]"), message, format!("known: {}", units::listed(ids())));
             }
         }
+    }
+}
+
+fn certificates(config: &Config, note: Note<'_>) {
+    let asked_for = config.listen.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    if config.mtls.is_some() && !asked_for {
+        let mend = "write client_ca in listen.tls, so that clients show certificates, or remove [mtls]";
+        note("mtls".into(), "no client certificate is asked for".into(), mend.into());
     }
 }
 
@@ -124,6 +139,11 @@ impl Config {
     /// Budgets and rate limits that limit nobody, each in a sentence: no key has their id, neither a configured one nor one of
     /// `made`. They are no errors, since keys come and go at run time, but may well be misspelt.
     pub fn idle_scopes(&self, made: &[KeyConfig]) -> Vec<String> {
+        // A token, a certificate or a trusted peer may name anybody.
+        let speaks = |key: &KeyConfig| !key.trusted_peers.is_empty();
+        if !self.jwt.is_empty() || self.mtls.is_some() || self.keys.iter().any(speaks) {
+            return Vec::new();
+        }
         let budgets = self.budgets.iter().enumerate().map(|(place, budget)| ("budget", place, &budget.scope));
         let limits = self.rate_limits.iter().enumerate().map(|(place, limit)| ("rate_limit", place, &limit.scope));
         let mut idle = Vec::new();
@@ -142,7 +162,32 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Shared secrets of issuers that are shorter than their hash (RFC 7518 §3.2), each in a sentence.
+    pub fn short_secrets(&self) -> Vec<String> {
+        let mut short = Vec::new();
+        for (place, issuer) in self.jwt.iter().enumerate() {
+            let Some(KeySource::Shared(secrets)) = &issuer.source else { continue };
+            if secrets.iter().any(|secret| secret.expose().len() < HS256_SECRET_BYTES) {
+                short.push(format!(
+                    "jwt[{place}].hs256_secret is shorter than {HS256_SECRET_BYTES} bytes and can be guessed from a token; \
+                     make one with `openssl rand -hex 32`"
+                ));
+            }
+        }
+        short
+    }
+}
+
 fn files(config: &Config, context: &Context<'_>) {
+    for (place, issuer) in config.jwt.iter().enumerate() {
+        if let Some(KeySource::Published { ca: Some(ca), .. }) = &issuer.source
+            && let Err(message) = tls::certificates(ca)
+        {
+            let mend = "name a readable PEM file with CA certificates";
+            context.note(ConfigError::new(format!("jwt[{place}].ca"), message, mend));
+        }
+    }
     if let Some(files) = &config.listen.tls
         && let Err(errors) = tls::server_config(files)
     {

@@ -1,7 +1,8 @@
 //! `[[key]]` and `[keys]`.
 
-use super::{reader::Reader, types::KeyConfig};
+use super::{listen::networks, reader::Reader, types::KeyConfig};
 use crate::kernel::{keys::KeyDigest, policy::Pattern, snapshot::OnRevoke};
+use ipnet::IpNet;
 use std::collections::HashMap;
 
 /// Reads all keys; ids and secrets are unique.
@@ -46,9 +47,20 @@ fn key(reader: &Reader<'_>) -> KeyConfig {
         project: reader.optional_label("project"),
         models: patterns(reader),
         expires: reader.timestamp("expires"),
+        trusted_peers: trusted_peers(reader),
     };
     reader.finish();
     key
+}
+
+/// The whole Internet is no peer that can be trusted with everybody's name.
+fn trusted_peers(reader: &Reader<'_>) -> Vec<IpNet> {
+    let peers = networks(reader, "trusted_peers");
+    if peers.iter().any(|net| net.prefix_len() == 0) {
+        let mend = "name the addresses of the gateway or service that speaks for others, such as \"10.1.2.3\"";
+        reader.error("trusted_peers", "trusts every address", mend);
+    }
+    peers
 }
 
 fn digest(reader: &Reader<'_>) -> Option<KeyDigest> {

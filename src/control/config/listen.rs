@@ -68,7 +68,7 @@ fn tls_files(reader: &Reader<'_>) -> Option<TlsFiles> {
 }
 
 /// Networks in CIDR form; a single address is a network of one.
-fn networks(reader: &Reader<'_>, key: &'static str) -> Vec<IpNet> {
+pub(super) fn networks(reader: &Reader<'_>, key: &'static str) -> Vec<IpNet> {
     let mut networks = Vec::new();
     for (item, text) in reader.texts(key).unwrap_or_default() {
         match text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {

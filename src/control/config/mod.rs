@@ -10,6 +10,7 @@ mod budgets;
 mod cross;
 mod error;
 mod export;
+mod identity;
 mod keys;
 mod limits;
 mod listen;
@@ -34,6 +35,7 @@ mod tests;
 pub use error::ConfigError;
 pub use outline::Outline;
 pub use snapshot::{Callers, Surroundings, build_snapshot};
+pub use tls::roots as trusted_roots;
 pub use types::*;
 
 use reader::{Context, Reader};
@@ -61,7 +63,6 @@ pub fn parse(text: &str, base_dir: &Path, env: &dyn Fn(&str) -> Option<String>) 
 
 /// Reads every section. Where something is wrong a placeholder stands in, so that the rest is still checked.
 fn read(root: &Reader<'_>) -> Config {
-    refused::sections(root);
     let budgets = service::budgets(root);
     let config = Config {
         listen: listen::listen(root),
@@ -73,6 +74,8 @@ fn read(root: &Reader<'_>) -> Config {
         models: models::models(root),
         passthrough: models::passthrough(root),
         keys: keys::keys(root),
+        jwt: identity::jwt(root),
+        mtls: identity::mtls(root),
         on_revoke: keys::on_revoke(root),
         budgets: budgets::budgets(root),
         rate_limits: rate_limits::rate_limits(root),

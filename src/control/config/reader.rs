@@ -279,6 +279,18 @@ impl<'a> Reader<'a> {
         Some(texts)
     }
 
+    /// A text, or a list of texts.
+    pub(super) fn one_or_more_texts(&self, key: &'static str) -> Option<Vec<(String, &'a str)>> {
+        match self.get(key)? {
+            Value::String(text) => Some(vec![(key.to_owned(), text)]),
+            Value::Array(_) => self.texts(key),
+            other => {
+                self.mistyped(key, other, "a text in quotes, or a list of them");
+                None
+            }
+        }
+    }
+
     /// A table of texts whose names are the operator's own: each with its path.
     pub(super) fn named_texts(&self, key: &'static str) -> Vec<(&'a str, String, &'a str)> {
         let table = match self.get(key) {

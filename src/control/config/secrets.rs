@@ -21,6 +21,15 @@ impl Reader<'_> {
         self.secret_behind(key, self.text(key)?)
     }
 
+    /// Reads a secret, or a list of them. Those that are wrong are left out, and told.
+    pub(super) fn secrets(&self, key: &'static str) -> Vec<Secret<String>> {
+        let written = self.one_or_more_texts(key).unwrap_or_default();
+        if written.is_empty() {
+            self.error(key, "has no secret in it", "write \"${NAME}\", or a list of such references");
+        }
+        written.into_iter().filter_map(|(item, text)| self.secret_behind(&item, text)).collect()
+    }
+
     /// Reads what a written reference stands for; `key` is where it is written.
     pub(super) fn secret_behind(&self, key: &str, written: &str) -> Option<Secret<String>> {
         let reference = written.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));

@@ -4,8 +4,8 @@ use super::{
     error::ConfigError,
     tls,
     types::{
-        BudgetConfig, Config, KeyConfig, ModelConfig, RateLimitConfig, ScopeKind, ScopePattern, UpstreamAuth,
-        UpstreamConfig,
+        BudgetConfig, Config, KeyConfig, ModelConfig, MtlsConfig, RateLimitConfig, ScopeKind, ScopePattern,
+        UpstreamAuth, UpstreamConfig,
     },
 };
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     kernel::{
         account::Scope,
         credential::Credential,
+        identity::{CertificateRule, IssuerTable},
         ids::{SnapshotVersion, UpstreamIx},
         keys::{Key, KeyDigest, KeyTable, Principal},
         models::{Model, ModelTable, Strategy, Target},
@@ -30,6 +31,7 @@ use crate::{
 use std::{
     collections::{HashMap, HashSet},
     net::{SocketAddr, ToSocketAddrs},
+    sync::Arc,
 };
 
 /// What a snapshot takes from outside the configuration: certificates from files, addresses from the name service.
@@ -68,6 +70,8 @@ pub struct Callers<'a> {
     pub spent: &'a dyn Fn(&Scope, Window) -> Nanos,
     /// The time, Unix seconds.
     pub now_seconds: i64,
+    /// Issuers of tokens, with their keys as they are now.
+    pub issuers: Arc<IssuerTable>,
 }
 
 /// Builds a snapshot. It neither waits nor fails.
@@ -99,6 +103,8 @@ pub fn build_snapshot(
         version,
         edge: surroundings.edge,
         keys: key_table(&keys, &accounts.registry().names, &places),
+        issuers: callers.issuers.clone(),
+        certificates: config.mtls.as_ref().and_then(certificates),
         on_revoke: config.on_revoke,
         models: models(config),
         upstreams: surroundings.upstreams,
@@ -110,6 +116,14 @@ pub fn build_snapshot(
         reserve: config.reserve,
         limits: config.limits.clone(),
     }
+}
+
+fn certificates(config: &MtlsConfig) -> Option<Arc<CertificateRule>> {
+    Some(Arc::new(CertificateRule {
+        identity: config.identity?,
+        rules: config.rules.clone().into(),
+        models: config.models.clone().map_or_else(AllowList::everything, AllowList::of),
+    }))
 }
 
 fn edge(config: &Config, errors: &mut Vec<ConfigError>) -> EdgePolicy {
@@ -310,6 +324,7 @@ fn key_of(key: &KeyConfig, digest: KeyDigest, names: &Names, places: &Places) ->
         retiring: key.retiring,
         models: key.models.clone().map_or_else(AllowList::everything, AllowList::of),
         expires: key.expires,
+        trusted_peers: key.trusted_peers.as_slice().into(),
         budgets: own.iter().filter_map(|scope| places.budgets.get(scope)).flatten().copied().collect(),
         rate_limits: own.iter().filter_map(|scope| places.rate_limits.get(scope)).flatten().copied().collect(),
     }

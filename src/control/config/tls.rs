@@ -161,7 +161,7 @@ fn build_server(
 }
 
 /// The roots an upstream is trusted by: the host's, the web's where the host has none, and those of `ca`.
-pub(super) fn roots(ca: Option<&Path>) -> Result<Arc<RootCertStore>, String> {
+pub fn roots(ca: Option<&Path>) -> Result<Arc<RootCertStore>, String> {
     let host = HOST_ROOTS.get_or_init(host_roots);
     let Some(path) = ca else { return Ok(host.clone()) };
     let pem = read(path)?;

@@ -4,6 +4,7 @@ use super::outline::Outline;
 use crate::control::export::ExportJob;
 use crate::kernel::{
     account::Mode,
+    identity::{CertificateName, ClaimMap, TokenAlgorithm, certificate::NameRule},
     keys::{KeyDigest, Retiring},
     limiter::Measure,
     limits::Limits,
@@ -37,6 +38,10 @@ pub struct Config {
     pub passthrough: bool,
     /// Who may call.
     pub keys: Vec<KeyConfig>,
+    /// Who makes tokens for callers.
+    pub jwt: Vec<JwtConfig>,
+    /// How a client certificate says who calls.
+    pub mtls: Option<MtlsConfig>,
     /// What becomes of running requests when their key is revoked.
     pub on_revoke: OnRevoke,
     /// What may be spent.
@@ -261,6 +266,54 @@ pub struct KeyConfig {
     pub models: Option<Vec<Pattern>>,
     /// Unix second from which it is no longer valid.
     pub expires: Option<i64>,
+    /// From these addresses its holder may say whom it speaks for; only `[[key]]` has any.
+    pub trusted_peers: Vec<IpNet>,
+}
+
+/// Where the keys of an issuer come from.
+#[derive(Clone)]
+pub enum KeySource {
+    /// Secrets shared with it; any of them is good.
+    Shared(Vec<Secret<String>>),
+    /// A set that it publishes.
+    Published {
+        /// Where.
+        url: String,
+        /// How often it is fetched.
+        refresh: Duration,
+        /// PEM file of additional roots.
+        ca: Option<PathBuf>,
+    },
+}
+
+/// `[[jwt]]`.
+pub struct JwtConfig {
+    /// What its tokens have as `iss`.
+    pub issuer: String,
+    /// One of these must be in `aud`.
+    pub audiences: Vec<String>,
+    /// Its keys; only absent in a configuration that has errors.
+    pub source: Option<KeySource>,
+    /// What its tokens may be signed with.
+    pub algorithms: Vec<TokenAlgorithm>,
+    /// How far its clock and ours may be apart.
+    pub skew: Duration,
+    /// Which claim says what.
+    pub claims: ClaimMap,
+    /// Callers must be in one of these groups; empty for no such rule.
+    pub allow_groups: Vec<String>,
+    /// Models its callers may use; `None` for all.
+    pub models: Option<Vec<Pattern>>,
+}
+
+/// `[mtls]`.
+pub struct MtlsConfig {
+    /// Which name says who calls; only absent in a configuration that has errors.
+    pub identity: Option<CertificateName>,
+    /// The first that fits says team and project.
+    pub rules: Vec<NameRule>,
+    /// Models such callers may use; `None` for all.
+    pub models: Option<Vec<Pattern>>,
 }
 
 pub use crate::kernel::{account::ScopeKind, rules::ScopePattern};

@@ -47,6 +47,7 @@ impl MadeKey {
             project: self.project.clone(),
             models: self.models.clone(),
             expires: self.expires,
+            trusted_peers: Vec::new(),
         }
     }
 

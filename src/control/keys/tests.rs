@@ -50,6 +50,7 @@ fn configured(id: &str, digest: KeyDigest) -> KeyConfig {
         project: String::new(),
         models: None,
         expires: None,
+        trusted_peers: Vec::new(),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
     },
     kernel::{
         fault::{Fault, FaultKind, Room},
+        identity::CertificateNames,
         limits::{BULK_BUFFER_BYTES, HEADERS_MAX, Limits, SMALL_BUFFER_BYTES, TARGET_BYTES_MAX},
     },
     link::down::Phase,
@@ -36,7 +37,7 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Serves a connection to its end.
 pub async fn serve(shard: Rc<Shard>, socket: Socket, peer: SocketAddr) {
     let serving = shard.serving();
-    let Some((reader, writer, deadlines)) = open(&shard, &serving, socket).await else { return };
+    let Some(Opened { reader, writer, deadlines, certificate }) = open(&shard, &serving, socket).await else { return };
     drop(serving);
     let link = Rc::new(ClientLink::new(deadlines));
     shard.callers.watch(&link);
@@ -48,14 +49,22 @@ pub async fn serve(shard: Rc<Shard>, socket: Socket, peer: SocketAddr) {
         reader,
         writer,
         peer,
+        certificate,
     };
     connection.serve().await;
 }
 
-async fn open(shard: &Shard, serving: &Serving, socket: Socket) -> Option<(Reader, Writer, Rc<Deadlines>)> {
+struct Opened {
+    reader: Reader,
+    writer: Writer,
+    deadlines: Rc<Deadlines>,
+    certificate: Option<Box<CertificateNames>>,
+}
+
+async fn open(shard: &Shard, serving: &Serving, socket: Socket) -> Option<Opened> {
     let Some(config) = &serving.edge.tls else {
         let (reader, writer, kill) = socket.split();
-        return Some((reader, writer, shard.sweeper.watch(kill)));
+        return Some(Opened { reader, writer, deadlines: shard.sweeper.watch(kill), certificate: None });
     };
     let handshaking = tls::accept(socket, config.clone()).ok()?;
     let deadlines = shard.sweeper.watch(handshaking.kill.clone());
@@ -68,7 +77,9 @@ async fn open(shard: &Shard, serving: &Serving, socket: Socket) -> Option<(Reade
         }
     };
     deadlines.disarm(Awaited::Whole);
-    Some((secured.reader, secured.writer, deadlines))
+    // Read once per connection. An upstream shows one too, but there nobody looks at it.
+    let certificate = secured.certificate.map(|der| Box::new(CertificateNames::of(&der)));
+    Some(Opened { reader: secured.reader, writer: secured.writer, deadlines, certificate })
 }
 
 struct Connection {
@@ -79,6 +90,7 @@ struct Connection {
     pipe: BodyPipe,
     head: RequestHead,
     peer: SocketAddr,
+    certificate: Option<Box<CertificateNames>>,
 }
 
 enum HeadRead {
@@ -154,7 +166,7 @@ impl Connection {
 
     /// One request: the intake and the walk, side by side, both to their end.
     async fn exchange(&mut self, buf: Rc<Buf>, serving: &Rc<Serving>, fault: Option<Fault>) -> NextBytes {
-        let Self { shard, reader, writer, link, pipe, head, peer } = self;
+        let Self { shard, reader, writer, link, pipe, head, peer, certificate } = self;
         let bad = fault.is_some();
         if bad {
             // Nothing of it can be trusted; the walk only answers.
@@ -174,6 +186,7 @@ impl Connection {
             pipe,
             link,
             peer: peer.ip(),
+            certificate: certificate.as_deref(),
             id: shard.next_request_id(),
             started: clock::mono(),
         };

@@ -2,16 +2,19 @@
 
 use super::pipe::BodyPipe;
 use crate::{
-    data::shard::{
-        Shard,
-        deadlines::{Awaited, Deadlines},
-        serving::Serving,
+    data::{
+        gate::identify::Shown,
+        shard::{
+            Shard,
+            deadlines::{Awaited, Deadlines},
+            serving::Serving,
+        },
     },
     dialect::{self, NoRoute, Route},
     kernel::{
         fault::{Fault, FaultKind, Room},
+        identity::CertificateNames,
         ids::RequestId,
-        keys::KeyDigest,
         limits::DISCARD_BYTES_MAX,
         time::MonoUs,
     },
@@ -39,7 +42,7 @@ pub struct ClientLink {
     pub broken: Cell<bool>,
     /// The key of the running request was revoked, and such requests are to end.
     pub revoked: Cell<bool>,
-    caller: Cell<Option<KeyDigest>>,
+    caller: Cell<Option<Shown>>,
     upstream: RefCell<Option<Work>>,
 }
 
@@ -73,13 +76,13 @@ impl ClientLink {
         self.walking.set(true);
     }
 
-    /// The running request was asked with this secret.
-    pub fn asked_with(&self, secret: KeyDigest) {
-        self.caller.set(Some(secret));
+    /// The running request was asked with this.
+    pub fn asked_with(&self, shown: Shown) {
+        self.caller.set(Some(shown));
     }
 
-    /// The secret that the running request was asked with; none without a running request or before it is identified.
-    pub fn caller(&self) -> Option<KeyDigest> {
+    /// What the running request was asked with; none without a running request or before it is identified.
+    pub fn caller(&self) -> Option<Shown> {
         self.caller.get().filter(|_| self.walking.get() && !self.gone.get() && !self.revoked.get())
     }
 
@@ -98,7 +101,7 @@ impl ClientLink {
 
     /// The fault of a request whose key was revoked while it ran.
     pub fn revocation(&self, room: Room) -> Option<Fault> {
-        let text = "this gateway key has been revoked; the request was ended";
+        let text = "the credential of this request has been revoked; the request was ended";
         self.revoked.get().then(|| Fault::new(room, FaultKind::KeyRevoked, text).closing())
     }
 
@@ -136,6 +139,8 @@ pub struct Exchange<'c> {
     pub link: &'c ClientLink,
     /// Who connected.
     pub peer: IpAddr,
+    /// The names in the client certificate of the connection, which has been verified.
+    pub certificate: Option<&'c CertificateNames>,
     /// Which request.
     pub id: RequestId,
     /// When its head was read.

@@ -1,67 +1,65 @@
-//! Credential → principal (contract.md §2.1). Which header it came in does not matter, its value does; two different valid
-//! keys in one request are refused, never guessed between.
+//! Credential → principal (contract.md §2.1). Which header it came in does not matter, its value does.
+//!
+//! The rule, in order: the credentials in `Authorization: Bearer`, `x-api-key` and `api-key` are looked at, in this order. One that is
+//! not valid counts for nothing beside one that is: it is what a client has left over. Two that are valid and stand for different
+//! callers are refused, never guessed between. Only where no credential is given at all a verified client certificate says who
+//! calls (`[mtls]`); so a key that was revoked is refused, whatever certificate lies under it. Labels (`x-claude-code-…`) say nothing
+//! here; `x-claude-gateway-user-…` count from the holder of a key with `trusted_peers`, at one of those addresses.
 
-use super::Caller;
+use super::{
+    Caller,
+    credential::{self, Given},
+    standings::Who,
+};
 use crate::{
     data::edge::incoming::{Exchange, Incoming},
     kernel::{
         fault::{Fault, FaultKind, Room},
-        keys::{Found, KeyDigest},
+        identity::{Caller as Names, is_name},
+        keys::Key,
+        policy::AllowList,
         record::Format,
     },
-    sys::clock,
     wire::h1::{Known, header_all},
 };
+use std::borrow::Cow;
+
+pub use super::credential::Shown;
 
 /// A request whose caller is known.
 pub struct Identified<'c> {
     /// Where it leads.
     pub incoming: Incoming,
-    /// Who calls.
+    /// Who calls, and what that caller is held to.
     pub caller: Caller<'c>,
-    /// Digest of the secret that was shown.
-    pub shown: KeyDigest,
+    /// What was shown.
+    pub shown: Shown,
 }
 
 /// Finds the caller.
 pub fn identify<'c>(cx: &Exchange<'c>, incoming: Incoming) -> Result<Identified<'c>, Fault> {
-    let mut found: Option<Found> = None;
-    let (mut shown, mut replaced) = ("", false);
-    for (known, name) in
-        [(Known::Authorization, "Authorization"), (Known::XApiKey, "x-api-key"), (Known::ApiKey, "api-key")]
-    {
-        for value in header_all(cx.bytes, &cx.head.headers, known) {
-            let Some(credential) = credential(known, value) else { continue };
-            shown = name;
-            let Some(key) = cx.serving.keys.find(credential) else { continue };
-            if key.until.is_some_and(|at| at <= clock::unix().seconds()) {
-                replaced = true;
-                continue;
+    let (caller, shown) = match credential::given(cx)? {
+        Given::Key(key, shown) => (spoken_for(cx, key)?, shown),
+        Given::Token(token, models, shown) => (vouched_for(cx, &token.caller, models)?, shown),
+        Given::Nothing => {
+            if signs_itself(cx, incoming.route.format) {
+                return Err(Fault::new(Room::Gate, FaultKind::SignedByClient, SIGNED));
             }
-            if found.is_some_and(|other| other.key != key.key) {
-                return Err(refuse(
-                    "two different gateway keys are given in Authorization and x-api-key; send one".to_owned(),
-                ));
-            }
-            found = Some(key);
+            let rule = cx.serving.certificates.as_deref();
+            let (Some(rule), Some(certificate)) = (rule, cx.certificate) else {
+                let text = "no credential: send a gateway key as `Authorization: Bearer …` or `x-api-key: …`";
+                return Err(refuse(text));
+            };
+            let caller = rule.caller(certificate).ok_or_else(|| {
+                refuse(format!(
+                    "the client certificate has no {} that can be a name; ask for one that has, or send a gateway key",
+                    rule.identity.in_words()
+                ))
+            })?;
+            (vouched_for(cx, &caller, &rule.models)?, Shown::Certificate)
         }
-    }
-    let Some((found, key)) = found.and_then(|found| Some((found, cx.serving.keys.get(found.key)?))) else {
-        if shown.is_empty() && signs_itself(cx, incoming.route.format) {
-            return Err(Fault::new(Room::Gate, FaultKind::SignedByClient, SIGNED));
-        }
-        return Err(refuse(match shown {
-            "" => "no credential: send a gateway key as `Authorization: Bearer …` or `x-api-key: …`".to_owned(),
-            name if replaced => {
-                format!("the gateway key in {name} has been replaced by a rotation; use the new secret")
-            }
-            name => format!("the key in {name} is not a valid key of this gateway"),
-        }));
     };
-    if key.expires.is_some_and(|at| at <= clock::unix().seconds()) {
-        return Err(refuse(format!("the gateway key in {shown} has expired; ask for a new one")));
-    }
-    Ok(Identified { incoming, caller: Caller::of_key(cx, key)?, shown: found.digest })
+    Ok(Identified { incoming, caller, shown })
 }
 
 /// What a client is told that signs for AWS. Of a key only the digest is kept, so that no signature made with one could be
@@ -80,31 +78,39 @@ fn signs_itself(cx: &Exchange<'_>, format: Format) -> bool {
     header_all(cx.bytes, &cx.head.headers, Known::Authorization).any(starts)
 }
 
-/// The credential in a header value; none for a scheme that weir does not issue keys for.
-fn credential(known: Known, value: &[u8]) -> Option<&[u8]> {
-    let value = value.trim_ascii();
-    if known != Known::Authorization {
-        return (!value.is_empty()).then_some(value);
-    }
-    let (scheme, token) = value.split_at_checked(7)?;
-    let token = token.trim_ascii();
-    (scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty()).then_some(token)
+/// The caller that a token or a certificate names.
+fn vouched_for<'c>(cx: &Exchange<'_>, names: &Names, models: &'c AllowList) -> Result<Caller<'c>, Fault> {
+    let Names { key, user, team, project } = names;
+    Caller::of_principal(cx, Who { key, user, team, project }, models)
 }
 
-fn refuse(text: String) -> Fault {
+/// The holder of a key, or the person the holder speaks for: in the holder's team and project, by the holder's models.
+fn spoken_for<'c>(cx: &Exchange<'c>, key: &'c Key) -> Result<Caller<'c>, Fault> {
+    if !key.trusted_peers.iter().any(|net| net.contains(&cx.peer)) {
+        return Caller::of_key(cx, key);
+    }
+    let user = match named(cx, "x-claude-gateway-user-email")? {
+        Some(email) => Some(email),
+        None => named(cx, "x-claude-gateway-user-id")?,
+    };
+    let Some(user) = user else { return Caller::of_key(cx, key) };
+    let holder = cx.serving.registry.names.principal_of(key.principal);
+    let who = Who { key: &holder.key, user, team: &holder.team, project: &holder.project };
+    Caller::of_principal(cx, who, &key.models)
+}
+
+/// The name in a header of a trusted peer.
+fn named<'c>(cx: &Exchange<'c>, name: &str) -> Result<Option<&'c str>, Fault> {
+    let mut values = cx.head.headers.iter().filter(|h| h.name.of(cx.bytes).eq_ignore_ascii_case(name.as_bytes()));
+    let Some(header) = values.next() else { return Ok(None) };
+    let text = std::str::from_utf8(header.value.of(cx.bytes)).ok().filter(|text| is_name(text));
+    if values.next().is_some() || text.is_none() {
+        return Err(refuse(format!("{name} must be there once, with 1 to 256 bytes of plain text")));
+    }
+    Ok(text)
+}
+
+/// A request whose caller is not known.
+pub(super) fn refuse(text: impl Into<Cow<'static, str>>) -> Fault {
     Fault::new(Room::Gate, FaultKind::Unauthenticated, text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bearer_scheme_counts_in_any_case_and_others_do_not() {
-        assert_eq!(credential(Known::Authorization, b"bEaReR  k "), Some(&b"k"[..]));
-        assert_eq!(credential(Known::Authorization, b"Basic abc"), None);
-        assert_eq!(credential(Known::Authorization, b"Bearer "), None);
-        assert_eq!(credential(Known::Authorization, b"Bea"), None);
-        assert_eq!(credential(Known::XApiKey, b" k "), Some(&b"k"[..]));
-    }
 }

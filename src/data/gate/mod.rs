@@ -6,6 +6,7 @@
 
 pub mod admit;
 pub mod caller;
+mod credential;
 pub mod expect;
 pub mod identify;
 pub mod leases;
@@ -14,6 +15,7 @@ pub mod local;
 pub mod rates;
 pub mod route;
 pub mod standings;
+pub mod tokens;
 
 pub use admit::Admitted;
 pub use caller::Caller;

@@ -3,8 +3,11 @@
 
 use super::Shard;
 use crate::{
-    data::edge::incoming::ClientLink,
-    kernel::{keys::KeyTable, limits::REVOKED_LEAVE, snapshot::OnRevoke},
+    data::{edge::incoming::ClientLink, gate::identify::Shown},
+    kernel::{
+        limits::REVOKED_LEAVE,
+        snapshot::{OnRevoke, Snapshot},
+    },
 };
 use std::{
     cell::{Cell, RefCell},
@@ -32,10 +35,16 @@ impl Callers {
         all.push(Rc::downgrade(link));
     }
 
-    /// The connections whose running request was asked with a secret that is in this table no more.
-    fn revoked(&self, keys: &KeyTable) -> Vec<Rc<ClientLink>> {
+    /// The connections whose running request was asked with what counts no more: a secret that is gone, a token whose issuer
+    /// is, a certificate where none says who calls.
+    fn revoked(&self, serving: &Snapshot) -> Vec<Rc<ClientLink>> {
         let links = self.all.borrow();
-        let gone = |link: &Rc<ClientLink>| link.caller().is_some_and(|secret| keys.find_digest(secret).is_none());
+        let gone = |link: &Rc<ClientLink>| match link.caller() {
+            Some(Shown::Key(secret)) => serving.keys.find_digest(secret).is_none(),
+            Some(Shown::Token(issuer)) => !serving.issuers.has_mark(issuer),
+            Some(Shown::Certificate) => serving.certificates.is_none(),
+            None => false,
+        };
         links.iter().filter_map(Weak::upgrade).filter(gone).collect()
     }
 }
@@ -45,7 +54,7 @@ pub fn end_revoked(shard: &Shard) {
     let serving = shard.serving();
     if serving.on_revoke == OnRevoke::End {
         let leave_by = shard.sweeper.in_(REVOKED_LEAVE);
-        for link in shard.callers.revoked(&serving.keys) {
+        for link in shard.callers.revoked(&serving) {
             link.revoke(leave_by);
         }
     }

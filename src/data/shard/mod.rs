@@ -12,7 +12,7 @@ mod run;
 pub mod serving;
 
 use super::{
-    gate::{expect::Expectations, leases::LeaseBook, rates::RateBook, standings::Standings},
+    gate::{expect::Expectations, leases::LeaseBook, rates::RateBook, standings::Standings, tokens::Tokens},
     pool::idle::IdleConnections,
 };
 use crate::{
@@ -46,6 +46,8 @@ pub struct Shard {
     pub rates: RefCell<RateBook>,
     /// Callers and sessions seen lately, and what they are held to.
     pub standings: RefCell<Standings>,
+    /// Tokens that have been verified.
+    pub tokens: RefCell<Tokens>,
     /// What requests usually cost.
     pub expectations: RefCell<Expectations>,
     /// What the upstreams are shown, where it is minted.

@@ -95,6 +95,7 @@ async fn live(setup: Setup) -> i32 {
         expectations: RefCell::new(Expectations::default()),
         credentials: RefCell::default(),
         idle: RefCell::new(IdleConnections::default()),
+        tokens: RefCell::default(),
         callers: Callers::default(),
         sweeper: Sweeper::new(clock::mono()),
         kept_bytes: Rc::default(),

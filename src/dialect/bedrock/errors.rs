@@ -19,7 +19,9 @@ pub fn status_and_exception(kind: &FaultKind) -> (u16, &'static str) {
     match kind {
         FaultKind::BadHead(status) => (*status, "ValidationException"),
         FaultKind::BadBody => (400, "ValidationException"),
-        FaultKind::Unauthenticated | FaultKind::KeyRevoked => (401, "UnrecognizedClientException"),
+        FaultKind::Unauthenticated | FaultKind::TokenKeyUnknown | FaultKind::KeyRevoked => {
+            (401, "UnrecognizedClientException")
+        }
         FaultKind::SignedByClient => (403, "InvalidSignatureException"),
         FaultKind::Denied => (403, "AccessDeniedException"),
         FaultKind::NotFound => (404, "ResourceNotFoundException"),

@@ -3,6 +3,7 @@
 mod export;
 mod golden;
 mod handshakes;
+mod identity;
 mod providers;
 mod refusals;
 mod rules;

@@ -5,7 +5,6 @@ use super::*;
 #[test]
 fn a_limit_that_is_not_enforced_is_accepted() {
     for (section, start, part) in [
-        ("[[jwt]]\nissuer = \"https://idp\"", "jwt: ", "not accepted in this version"),
         ("[[rate_limit]]\nscope = \"session\"\nrequests_per_minute = 1", "rate_limit[0].scope: ", "single sessions"),
         ("[[budget]]\nscope = \"session\"\namount = \"1\"\nperiod = \"daily\"", "budget[0].scope: ", "single sessions"),
         ("[audit]\nbodies = \"hash\"", "audit.bodies: ", "in this version"),

@@ -1,0 +1,43 @@
+//! HAProxy, as an HTTP proxy with kept upstream connections and as a TCP proxy.
+
+use super::{Dir, READY_WITHIN, Running, Setup, StartError, command, find, free_address, wait_for_port};
+use crate::loadtest::compare::Gateway;
+
+/// How much it looks into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Http,
+    Tcp,
+}
+
+pub(super) fn start(setup: &Setup, mode: Mode) -> Result<Running, StartError> {
+    let program = find("haproxy").ok_or(StartError::NotInstalled("apt-get install haproxy"))?;
+    let (name, word, options) = match mode {
+        Mode::Http => ("haproxy", "http", "    http-reuse always\n    option http-no-delay\n"),
+        Mode::Tcp => ("haproxy-tcp", "tcp", ""),
+    };
+    let (dir, addr) = (Dir::new(name)?, free_address()?);
+    let provider = setup.provider;
+    let config = format!(
+        "global
+    maxconn 16384
+    nbthread 1
+defaults
+    mode {word}
+    timeout connect 5s
+    timeout client 300s
+    timeout server 300s
+    maxconn 16384
+frontend clients
+    bind {addr} backlog 4096
+    default_backend provider
+backend provider
+{options}    server provider {provider} maxconn 16384
+"
+    );
+    let config = dir.write("haproxy.cfg", &config)?;
+    let mut child = command(&program, setup, &dir)?.arg("-db").arg("-f").arg(config).spawn()?;
+    wait_for_port(&mut child, &dir, addr, READY_WITHIN)?;
+    let gateway = Gateway { name: name.into(), target: format!("http://{addr}"), pids: vec![child.id()], key: None };
+    Ok(Running { gateway, child, dir })
+}

@@ -1,0 +1,102 @@
+//! weir with everything on that a fleet's gateway does: identity, team budget, rate limits, metering, prices, journal with
+//! fsync, metrics.
+
+use super::{Dir, READY_WITHIN, Running, Setup, StartError, command, wait_until};
+use crate::loadtest::{compare::Gateway, generator::workload::MODELS};
+use std::{fs, path::Path};
+
+const CLIENT_KEY: &str = "sk-compare-client";
+const ADMIN_TOKEN: &str = "admin-compare";
+
+pub(super) fn start(setup: &Setup) -> Result<Running, StartError> {
+    if !setup.weir.is_file() {
+        return Err(StartError::Failed(format!(
+            "there is no {}; build it (cargo build --release) or say where it is with --weir",
+            setup.weir.display()
+        )));
+    }
+    let dir = Dir::new("weir")?;
+    let config = dir.write("weir.toml", &config(setup, &dir))?;
+    let program = setup.under.first().map_or(setup.weir.as_path(), Path::new);
+    let mut command = command(program, setup, &dir)?;
+    if let Some((_, arguments)) = setup.under.split_first() {
+        command.args(arguments).arg(&setup.weir);
+    }
+    command.arg("serve").arg("--config").arg(config);
+    command.env("COMPARE_ADMIN_TOKEN", ADMIN_TOKEN);
+    command.env("COMPARE_PROVIDER_KEY", "sk-compare-provider").env("COMPARE_CLIENT_KEY", CLIENT_KEY);
+    let mut child = command.spawn()?;
+    let mut target = None;
+    wait_until(READY_WITHIN, || {
+        target = fs::read_to_string(dir.0.join("out")).ok().and_then(|out| ready(&out));
+        target.is_some() || matches!(child.try_wait(), Ok(Some(_)) | Err(_))
+    });
+    let Some(target) = target else {
+        let _killed = child.kill();
+        let _waited = child.wait();
+        return Err(StartError::Failed(format!("it did not start: {}", dir.tail("log"))));
+    };
+    let gateway = Gateway { name: "weir".into(), target, pids: vec![child.id()], key: Some(CLIENT_KEY.into()) };
+    Ok(Running { gateway, child, dir })
+}
+
+/// Where clients go, by the ready line.
+fn ready(out: &str) -> Option<String> {
+    let line = out.lines().find_map(|line| line.strip_prefix("weir: ready clients="))?;
+    line.split_whitespace().next().map(str::to_owned)
+}
+
+fn config(setup: &Setup, dir: &Dir) -> String {
+    let models: String = MODELS
+        .iter()
+        .map(|model| format!("[[model]]\nid = \"{model}\"\ntargets = [{{ upstream = \"provider\" }}]\n"))
+        .collect();
+    format!(
+        r#"[listen]
+clients = "127.0.0.1:0"
+admin = "127.0.0.1:0"
+[shards]
+count = 1
+pin = false
+driver = "{driver}"
+[store]
+path = "{store}"
+[admin]
+token = "${{COMPARE_ADMIN_TOKEN}}"
+[[upstream]]
+name = "provider"
+provider = "anthropic"
+base_url = "http://{provider}"
+auth = {{ api_key = "${{COMPARE_PROVIDER_KEY}}" }}
+{models}[[key]]
+id = "compare"
+secret = "${{COMPARE_CLIENT_KEY}}"
+user = "compare@example.com"
+team = "compare"
+[[budget]]
+scope = "team:compare"
+amount = "100000000.00"
+period = "monthly"
+mode = "hard"
+[[rate_limit]]
+scope = "team:compare"
+requests_per_minute = 100_000_000
+input_tokens_per_minute = 100_000_000_000
+"#,
+        driver = if setup.under.is_empty() { "io_uring" } else { "epoll" },
+        store = dir.0.join("store").display(),
+        provider = setup.provider,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ready_line_is_read_wrong() {
+        let out = "weir: ready clients=http://127.0.0.1:8 admin=http://127.0.0.1:9\n";
+        assert_eq!(ready(out).as_deref(), Some("http://127.0.0.1:8"));
+        assert_eq!(ready("weir: starting\n"), None);
+    }
+}

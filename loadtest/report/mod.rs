@@ -1,0 +1,76 @@
+//! What a comparison leaves behind: one JSON line for the history, one HTML page for people.
+
+use std::{fs, io::Write as _, path::Path, process::Command};
+
+use serde::Serialize;
+
+use super::{compare::Row, idle::IdleRow};
+
+mod page;
+mod plot;
+
+/// One comparison, whole.
+#[derive(Clone, Debug, Serialize)]
+pub struct Comparison {
+    /// When it was made, RFC 3339.
+    pub at: String,
+    /// Which weir: version, and commit where there is one.
+    pub weir: String,
+    /// The machine: processor, cores, kernel.
+    pub machine: String,
+    /// The command line.
+    pub command: String,
+    /// CPU and latency.
+    pub rows: Vec<Row>,
+    /// Memory of open streams.
+    pub idle: Vec<IdleRow>,
+}
+
+impl Comparison {
+    /// A comparison made just now, here.
+    pub fn new(rows: Vec<Row>, idle: Vec<IdleRow>) -> Self {
+        Self {
+            at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            weir: format!("{} {}", env!("CARGO_PKG_VERSION"), commit()).trim().to_owned(),
+            machine: machine(),
+            command: std::env::args().collect::<Vec<_>>().join(" "),
+            rows,
+            idle,
+        }
+    }
+
+    /// Adds it to a file with one comparison a line.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn append_to(&self, history: &Path) -> Result<(), String> {
+        let cannot = |error: &dyn std::fmt::Display| format!("cannot write {}: {error}", history.display());
+        let line = serde_json::to_string(self).map_err(|error| cannot(&error))?;
+        let mut file =
+            fs::OpenOptions::new().append(true).create(true).open(history).map_err(|error| cannot(&error))?;
+        writeln!(file, "{line}").map_err(|error| cannot(&error))
+    }
+
+    /// Writes it as a page that needs nothing but itself.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_page(&self, path: &Path) -> Result<(), String> {
+        fs::write(path, page::html(self)).map_err(|error| format!("cannot write {}: {error}", path.display()))
+    }
+}
+
+fn commit() -> String {
+    let out = Command::new("git").args(["describe", "--always", "--dirty"]).output();
+    out.ok()
+        .filter(|out| out.status.success())
+        .map_or_else(String::new, |out| String::from_utf8_lossy(&out.stdout).trim().to_owned())
+}
+
+fn machine() -> String {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown processor");
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("{}, {cores} cores, Linux {}", model.trim_start_matches([' ', '\t', ':']), kernel.trim())
+}
