@@ -27,7 +27,8 @@ fn events(answer: &Response) -> Vec<(String, Value)> {
         .split("\n\n")
         .filter(|event| !event.trim().is_empty())
         .map(|event| {
-            let line = |field: &str| event.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default().to_owned();
+            let line =
+                |field: &str| event.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default().to_owned();
             (line("event: "), serde_json::from_str(&line("data: ")).expect("JSON"))
         })
         .collect()
@@ -65,7 +66,11 @@ fn claude_code_cannot_be_served_by_bedrock_or_vertex() {
     let mut nth = 0;
     for (model, upstream, path) in [
         ("claude-haiku-5-5", "bedrock", "/model/us.anthropic.claude-haiku-5-5/invoke"),
-        ("claude-opus-5[1m]", "vertex", "/v1/projects/of-the-gateway/locations/us-east5/publishers/anthropic/models/claude-opus-5:"),
+        (
+            "claude-opus-5[1m]",
+            "vertex",
+            "/v1/projects/of-the-gateway/locations/us-east5/publishers/anthropic/models/claude-opus-5:",
+        ),
     ] {
         for stream in [false, true] {
             nth += 1;
@@ -80,7 +85,8 @@ fn claude_code_cannot_be_served_by_bedrock_or_vertex() {
             assert!(answer.header("x-weir-dropped").is_some_and(|dropped| dropped.contains("service_tier")));
             if stream {
                 assert_eq!(answer.header("content-type"), Some("text/event-stream; charset=utf-8"));
-                let types: Vec<String> = events(&answer).into_iter().map(|(name, _)| name).filter(|n| n != "ping").collect();
+                let types: Vec<String> =
+                    events(&answer).into_iter().map(|(name, _)| name).filter(|n| n != "ping").collect();
                 assert_whole_stream(&types);
             } else {
                 assert_eq!(answer.json()["type"], "message");
@@ -104,7 +110,8 @@ fn a_client_of_bedrock_cannot_be_served_by_the_others() {
             if stream {
                 assert_eq!(answer.header("content-type"), Some("application/vnd.amazon.eventstream"));
                 let events = framed(&answer);
-                let types: Vec<String> = events.iter().map(|e| e["type"].as_str().expect("a type").to_owned()).collect();
+                let types: Vec<String> =
+                    events.iter().map(|e| e["type"].as_str().expect("a type").to_owned()).collect();
                 assert_whole_stream(&types);
                 let metrics = &events.last().expect("events")["amazon-bedrock-invocationMetrics"];
                 assert_eq!(metrics["cacheReadInputTokenCount"], 700, "{metrics}");
@@ -127,7 +134,8 @@ fn a_client_of_vertex_cannot_be_served_by_the_others() {
             assert_eq!(answer.status, 200, "{}", answer.text());
             assert_told(&gateway, nth, stream, "vertex", upstream);
             if stream {
-                let types: Vec<String> = events(&answer).into_iter().map(|(name, _)| name).filter(|n| n != "ping").collect();
+                let types: Vec<String> =
+                    events(&answer).into_iter().map(|(name, _)| name).filter(|n| n != "ping").collect();
                 assert_whole_stream(&types);
             }
         }
@@ -143,7 +151,8 @@ fn an_error_comes_in_the_upstreams_dialect_or_loses_its_words() {
     assert_eq!((answer.status, answer.header("retry-after")), (429, Some("9")), "{}", answer.text());
     assert_eq!((&error["type"], &error["message"]), (&json!("rate_limit_error"), &json!("slow down")));
     assert_eq!(answer.header("x-amzn-errortype"), None);
-    let answer = gateway.post("/model/us.anthropic.claude-sonnet-5/invoke", &[], &body("bedrock-2023-05-31", "status=529"));
+    let answer =
+        gateway.post("/model/us.anthropic.claude-sonnet-5/invoke", &[], &body("bedrock-2023-05-31", "status=529"));
     assert_eq!((answer.status, answer.header("x-amzn-errortype")), (503, Some("ServiceUnavailableException")));
     assert_eq!(answer.json(), json!({"message": "Overloaded"}));
     let long = "status=400 message=Input_is_too_long_for_requested_model.";
@@ -168,7 +177,9 @@ fn a_stream_that_breaks_off_looks_whole_in_the_other_format() {
         assert_eq!(record["usage_source"], "estimated", "{record}");
     }
     let path = "/model/us.anthropic.claude-sonnet-5/invoke-with-response-stream";
-    for (cut, exception) in [("close_at=5", "serviceUnavailableException"), ("error_at=5", "serviceUnavailableException")] {
+    for (cut, exception) in
+        [("close_at=5", "serviceUnavailableException"), ("error_at=5", "serviceUnavailableException")]
+    {
         let answer = gateway.post(path, &[], &body("bedrock-2023-05-31", cut));
         let frames = frames(&answer.body);
         let last = frames.last().expect("a frame");

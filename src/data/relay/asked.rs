@@ -93,8 +93,8 @@ async fn bridged<'a>(
         betas: &betas,
     };
     let pieces: Vec<&[u8]> = parts.iter().map(|part| part.bytes()).collect();
-    let said = bridge::bridge(Text(&pieces), &ask)
-        .map_err(|error| Fault::new(Room::Relay, FaultKind::BadBody, error.0))?;
+    let said =
+        bridge::bridge(Text(&pieces), &ask).map_err(|error| Fault::new(Room::Relay, FaultKind::BadBody, error.0))?;
     if !said.dropped.is_empty() {
         tracing::debug!(request = %cx.id, upstream = %upstream.name, dropped = said.dropped.join(","), "bridged");
     }

@@ -66,7 +66,9 @@ impl Download<'_> {
             let (read, back) = self.read_on(reader, client, &body, buf).await;
             buf = back;
             match read {
-                Ok(0) if body.framing.ends_with_connection() && self.deadlines.passed().is_none() && self.is_wanted() => {
+                Ok(0)
+                    if body.framing.ends_with_connection() && self.deadlines.passed().is_none() && self.is_wanted() =>
+                {
                     return self.end(client, &body, false).await;
                 }
                 Ok(bytes) if bytes > 0 => {}
@@ -156,7 +158,12 @@ impl Download<'_> {
     fn rendered(&self, whole: &Whole, said: &Said) -> Vec<u8> {
         let mut out = Vec::with_capacity(512 + whole.lines.len() + said.body.len());
         // Writing to memory does not fail.
-        let _ok = write!(out, "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\n", said.status, reason_phrase(said.status));
+        let _ok = write!(
+            out,
+            "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\n",
+            said.status,
+            reason_phrase(said.status)
+        );
         out.extend_from_slice(&whole.lines);
         out.extend_from_slice(said.lines.as_bytes());
         let (length, id) = (said.body.len(), self.cx.id);

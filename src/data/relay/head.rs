@@ -46,7 +46,11 @@ pub fn upstream_head(
     let (hop, format) = (Hop::new(cx.bytes, &cx.head.headers), upstream.provider.format());
     for header in &cx.head.headers {
         let name = header.name.of(cx.bytes);
-        if goes_up(format, header.known, name) && asked.keeps(header.known) && !hop.ends_here(name) && !credential.replaces(name) {
+        if goes_up(format, header.known, name)
+            && asked.keeps(header.known)
+            && !hop.ends_here(name)
+            && !credential.replaces(name)
+        {
             line(&mut out, name, header.value.of(cx.bytes));
         }
     }

@@ -1,10 +1,6 @@
 //! The request's way up: our head and the first bytes of the body in one send, then the body as it arrives.
 
-use super::{
-    Flags,
-    edits::Edits,
-    head::UpstreamHead,
-};
+use super::{Flags, edits::Edits, head::UpstreamHead};
 use crate::{
     data::{
         edge::{

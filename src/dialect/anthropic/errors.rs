@@ -15,10 +15,9 @@ pub fn status_and_type(kind: &FaultKind) -> (u16, &'static str) {
     match kind {
         FaultKind::BadHead(status) => (*status, "invalid_request_error"),
         FaultKind::BadBody => (400, "invalid_request_error"),
-        FaultKind::Unauthenticated
-        | FaultKind::SignedByClient
-        | FaultKind::TokenKeyUnknown
-        | FaultKind::KeyRevoked => (401, "authentication_error"),
+        FaultKind::Unauthenticated | FaultKind::SignedByClient | FaultKind::TokenKeyUnknown | FaultKind::KeyRevoked => {
+            (401, "authentication_error")
+        }
         FaultKind::Denied => (403, "permission_error"),
         FaultKind::NotFound => (404, "not_found_error"),
         FaultKind::MethodNotAllowed(_) => (405, "invalid_request_error"),

@@ -98,7 +98,9 @@ pub(super) fn event_data(name: &str, payload: &[u8]) -> Vec<u8> {
     let text = said.map_or_else(|| String::from_utf8_lossy(payload).into_owned(), str::to_owned);
     let text = if text.trim().is_empty() { name.to_owned() } else { text };
     let (_, kind) = names_of(class_of_exception(name).unwrap_or(Class::Internal)).anthropic;
-    json!({ "type": "error", "error": { "type": kind, "message": reworded(&redacted(&text)) } }).to_string().into_bytes()
+    json!({ "type": "error", "error": { "type": kind, "message": reworded(&redacted(&text)) } })
+        .to_string()
+        .into_bytes()
 }
 
 /// The frame for an `error` event in a stream of events.
@@ -135,7 +137,8 @@ impl Read {
             None => format!("the upstream answered with status {status}"),
         };
         let named = std::str::from_utf8(error_type).ok().and_then(class_of_exception);
-        let class = text("/error/type").and_then(class_of_type).or(named).or(text("/error/status").and_then(class_of_google));
+        let class =
+            text("/error/type").and_then(class_of_type).or(named).or(text("/error/status").and_then(class_of_google));
         let details = value.pointer("/error/details").filter(|details| details.is_object()).cloned();
         Self {
             class: class.unwrap_or_else(|| class_of_status(status)),
@@ -246,11 +249,16 @@ mod tests {
             let (status, body) = said(Format::Anthropic, names.anthropic.0, "", &anthropic);
             assert_eq!((status, &body["error"]["type"]), (names.anthropic.0, &json!(names.anthropic.1)));
         }
-        let (status, body) = said(Format::Anthropic, 503, "ServiceUnavailableException:http://x", r#"{"message":"busy"}"#);
-        assert_eq!((status, &body["error"]["type"], &body["error"]["message"]), (529, &json!("overloaded_error"), &json!("busy")));
+        let (status, body) =
+            said(Format::Anthropic, 503, "ServiceUnavailableException:http://x", r#"{"message":"busy"}"#);
+        assert_eq!(
+            (status, &body["error"]["type"], &body["error"]["message"]),
+            (529, &json!("overloaded_error"), &json!("busy"))
+        );
         let (status, body) = said(Format::Anthropic, 408, "ModelTimeoutException", r#"{"Message":"late"}"#);
         assert_eq!((status, &body["error"]["message"]), (504, &json!("late")));
-        let google = r#"[{"error":{"code":429,"message":"Quota exceeded","status":"RESOURCE_EXHAUSTED","details":[]}}]"#;
+        let google =
+            r#"[{"error":{"code":429,"message":"Quota exceeded","status":"RESOURCE_EXHAUSTED","details":[]}}]"#;
         let (status, body) = said(Format::Anthropic, 429, "", google);
         assert_eq!((status, &body["error"]["type"]), (429, &json!("rate_limit_error")));
         assert_eq!(said(Format::Bedrock, 429, "", google).1["message"], "Quota exceeded");
@@ -262,7 +270,9 @@ mod tests {
         let (status, body) = said(Format::Anthropic, 400, "ValidationException", too_long);
         let message = body["error"]["message"].as_str().unwrap();
         assert_eq!(status, 400);
-        assert!(message.starts_with("prompt is too long") && message.contains("Input is too long for requested model."));
+        assert!(
+            message.starts_with("prompt is too long") && message.contains("Input is too long for requested model.")
+        );
         for words in [
             "output_config.effort: Extra inputs are not permitted",
             "Input tag 'advisor_20260301' found using 'type' does not match any of the expected tags",

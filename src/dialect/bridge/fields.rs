@@ -79,7 +79,10 @@ mod tests {
         let new = Some(&b"2026-10-21"[..]);
         assert_eq!(version_for(Format::Bedrock, "us.anthropic.claude-opus-4-7", new), "2026-10-21");
         assert_eq!(version_for(Format::Bedrock, "us.anthropic.claude-opus-4-6-v1", new), "bedrock-2023-05-31");
-        assert_eq!(version_for(Format::Bedrock, "arn:aws:bedrock:r:1:application-inference-profile/x", new), "bedrock-2023-05-31");
+        assert_eq!(
+            version_for(Format::Bedrock, "arn:aws:bedrock:r:1:application-inference-profile/x", new),
+            "bedrock-2023-05-31"
+        );
         assert_eq!(version_for(Format::Vertex, "claude-opus-4-6", new), "2026-10-21");
         for old in [None, Some(&b"2023-06-01"[..]), Some(b"nonsense"), Some(b"9999-99-9x")] {
             assert_eq!(version_for(Format::Vertex, "claude-opus-5", old), "vertex-2023-10-16");

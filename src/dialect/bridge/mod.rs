@@ -21,9 +21,9 @@ mod frames;
 mod members;
 mod request;
 mod sse;
-mod text;
 #[cfg(test)]
 mod tests;
+mod text;
 
 pub use count::{answer as counted, model as counting_model};
 pub use errors::{Said, translate};

@@ -24,12 +24,7 @@ impl SseToFrames {
     ///
     /// # Errors
     /// [`Unreadable`] where an event is larger than weir keeps.
-    pub fn feed(
-        &mut self,
-        bytes: &[u8],
-        usage: impl Fn() -> Usage,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Unreadable> {
+    pub fn feed(&mut self, bytes: &[u8], usage: impl Fn() -> Usage, out: &mut Vec<u8>) -> Result<(), Unreadable> {
         let mut rest = bytes;
         if self.after_cr && !rest.is_empty() {
             self.after_cr = false;

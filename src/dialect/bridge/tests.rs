@@ -39,8 +39,10 @@ const CLAUDE_CODE: &str = r#"{"model":"claude-opus-5", "messages":[{"role":"user
 
 #[test]
 fn claude_codes_request_is_what_bedrock_takes() {
-    let betas: [&[u8]; 2] = [b"claude-code-20250219, context-management-2025-06-27", b"oauth-2025-04-20,claude-code-20250219"];
-    let (body, out) = everywhere(CLAUDE_CODE.as_bytes(), &Ask { betas: &betas, ..ask(Format::Anthropic, Format::Bedrock) });
+    let betas: [&[u8]; 2] =
+        [b"claude-code-20250219, context-management-2025-06-27", b"oauth-2025-04-20,claude-code-20250219"];
+    let (body, out) =
+        everywhere(CLAUDE_CODE.as_bytes(), &Ask { betas: &betas, ..ask(Format::Anthropic, Format::Bedrock) });
     assert_eq!(
         String::from_utf8(body).unwrap(),
         r#"{"anthropic_version":"bedrock-2023-05-31","anthropic_beta":["claude-code-20250219","context-management-2025-06-27"],"messages":[{"role":"user","content":[{"text":"caf\u00e9 \\p{L}","type":"text"}]}],"system":[{"type":"text","text":"x-anthropic-billing-header: a"}],"metadata":{"user_id":"5c3eab71bd3af5a1a3fbeafa2cd2d8ed3dcb8cf04ae36a5cbd6efbbd0b0b2a44"},"max_tokens":64000 ,"thinking":{"type":"adaptive"},"output_config":{"effort":"high"}}"#
@@ -58,7 +60,8 @@ fn hash(text: &str) -> String {
 #[test]
 fn claude_codes_request_is_what_vertex_takes() {
     let betas: [&[u8]; 1] = [b"context-1m-2025-08-07"];
-    let (body, out) = everywhere(CLAUDE_CODE.as_bytes(), &Ask { betas: &betas, ..ask(Format::Anthropic, Format::Vertex) });
+    let (body, out) =
+        everywhere(CLAUDE_CODE.as_bytes(), &Ask { betas: &betas, ..ask(Format::Anthropic, Format::Vertex) });
     assert_eq!(
         String::from_utf8(body).unwrap(),
         r#"{"anthropic_version":"vertex-2023-10-16","messages":[{"role":"user","content":[{"text":"caf\u00e9 \\p{L}","type":"text"}]}],"system":[{"type":"text","text":"x-anthropic-billing-header: a"}],"metadata":{"user_id":"{\"device_id\":\"d\"}"},"max_tokens":64000 ,"thinking":{"type":"adaptive"},"output_config":{"effort":"high","format":{"type":"json_schema"}},"stream":true}"#
@@ -68,7 +71,8 @@ fn claude_codes_request_is_what_vertex_takes() {
 
 #[test]
 fn a_request_of_bedrock_is_what_the_first_party_takes() {
-    let sent = br#"{ "anthropic_version":"bedrock-2023-05-31", "max_tokens":5,"anthropic_beta":["a-1","b-2"],"messages":[] }"#;
+    let sent =
+        br#"{ "anthropic_version":"bedrock-2023-05-31", "max_tokens":5,"anthropic_beta":["a-1","b-2"],"messages":[] }"#;
     let streaming = Ask { stream: Some(true), version: None, ..ask(Format::Bedrock, Format::Anthropic) };
     let (body, out) = everywhere(sent, &streaming);
     assert_eq!(
@@ -116,20 +120,30 @@ fn tokens_are_counted_between_formats() {
     let (vertex, _) = everywhere(&body, &count(Format::Bedrock, Format::Vertex));
     assert_eq!(vertex, br#"{"anthropic_version":"vertex-2023-10-16","model":"claude-opus-5","messages":[]}"#);
     assert!(bridge(Text(&[b"{\"input\":{}}"]), &count(Format::Bedrock, Format::Anthropic)).is_err());
-    assert_eq!(super::counted(Format::Bedrock, Format::Anthropic, b"{\"inputTokens\":12}").unwrap(), b"{\"input_tokens\":12}");
-    assert_eq!(super::counted(Format::Vertex, Format::Bedrock, b"{\"input_tokens\":7}").unwrap(), b"{\"inputTokens\":7}");
+    assert_eq!(
+        super::counted(Format::Bedrock, Format::Anthropic, b"{\"inputTokens\":12}").unwrap(),
+        b"{\"input_tokens\":12}"
+    );
+    assert_eq!(
+        super::counted(Format::Vertex, Format::Bedrock, b"{\"input_tokens\":7}").unwrap(),
+        b"{\"inputTokens\":7}"
+    );
     assert_eq!(super::counted(Format::Vertex, Format::Bedrock, b"{\"input_tokens\":\"x\"}"), None);
 }
 
 #[test]
 fn what_an_upstream_does_not_have_is_refused_and_never_silently_dropped() {
     let to = ask(Format::Anthropic, Format::Bedrock);
-    for (field, says) in [("thread", "thread_unsupported_request"), ("container", "container"), ("mcp_servers", "mcp_servers")] {
+    for (field, says) in
+        [("thread", "thread_unsupported_request"), ("container", "container"), ("mcp_servers", "mcp_servers")]
+    {
         let body = format!(r#"{{"model":"m","{field}":{{}},"messages":[]}}"#);
         let refused = bridge(Text(&[body.as_bytes()]), &to).unwrap_err();
         assert!(refused.0.contains(says), "{refused:?}");
     }
-    for body in [&br#"{"model":"m","stream":true,"stream":false}"#[..], b"[]", b"{\"model\":", b"", b"{\"anthropic_beta\":7}"] {
+    for body in
+        [&br#"{"model":"m","stream":true,"stream":false}"#[..], b"[]", b"{\"model\":", b"", b"{\"anthropic_beta\":7}"]
+    {
         assert!(bridge(Text(&[body]), &to).is_err(), "{body:?}");
     }
     let many = br#"{"speed":"fast","cache_control":{"type":"ephemeral"},"tags":{},"fallbacks":[],"model":"m"}"#;
@@ -215,12 +229,33 @@ fn an_event_without_end_is_kept_without_end() {
 
 fn member() -> impl Strategy<Value = (String, String)> {
     let key = prop::sample::select(vec![
-        "model", "stream", "anthropic_version", "anthropic_beta", "metadata", "output_config", "max_tokens", "speed", "tags",
-        "service_tier", "messages", "system", "x", "cache_control",
+        "model",
+        "stream",
+        "anthropic_version",
+        "anthropic_beta",
+        "metadata",
+        "output_config",
+        "max_tokens",
+        "speed",
+        "tags",
+        "service_tier",
+        "messages",
+        "system",
+        "x",
+        "cache_control",
     ]);
     let value = prop::sample::select(vec![
-        "1", "true", "\"a\"", "[]", "{}", "[\"a-1\"]", "{\"user_id\":\"{}\"}", "{\"format\":{},\"effort\":\"low\"}",
-        "{\"effort\":1,\"format\":2}", "{ \"format\" : 1 }", "null",
+        "1",
+        "true",
+        "\"a\"",
+        "[]",
+        "{}",
+        "[\"a-1\"]",
+        "{\"user_id\":\"{}\"}",
+        "{\"format\":{},\"effort\":\"low\"}",
+        "{\"effort\":1,\"format\":2}",
+        "{ \"format\" : 1 }",
+        "null",
     ]);
     (key.prop_map(str::to_owned), value.prop_map(str::to_owned))
 }
@@ -251,7 +286,8 @@ proptest! {
         for (key, text) in &members {
             let kept = matches!(key.as_str(), "messages" | "system" | "x");
             if kept {
-                prop_assert!(String::from_utf8_lossy(&edited).contains(&format!("\"{key}\"{space}:{space}{text}")));
+                let member = format!("\"{key}\"{space}:{space}{text}");
+                prop_assert!(String::from_utf8_lossy(&edited).contains(&member), "{} is gone", member);
             }
         }
         if to == Format::Bedrock {

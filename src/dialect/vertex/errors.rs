@@ -15,10 +15,9 @@ pub fn status_and_name(kind: &FaultKind) -> (u16, &'static str) {
     match kind {
         FaultKind::BadHead(status) => (*status, "INVALID_ARGUMENT"),
         FaultKind::BadBody => (400, "INVALID_ARGUMENT"),
-        FaultKind::Unauthenticated
-        | FaultKind::SignedByClient
-        | FaultKind::TokenKeyUnknown
-        | FaultKind::KeyRevoked => (401, "UNAUTHENTICATED"),
+        FaultKind::Unauthenticated | FaultKind::SignedByClient | FaultKind::TokenKeyUnknown | FaultKind::KeyRevoked => {
+            (401, "UNAUTHENTICATED")
+        }
         FaultKind::Denied => (403, "PERMISSION_DENIED"),
         FaultKind::NotFound => (404, "NOT_FOUND"),
         FaultKind::MethodNotAllowed(_) => (405, "INVALID_ARGUMENT"),

@@ -144,7 +144,13 @@ impl TopLevelScanner {
     pub fn value(&self, wanted_index: usize) -> Option<Value<'_>> {
         let slot = self.slots.get(wanted_index)?;
         let end = slot.end?;
-        Some(Value { key_start: slot.key_start, start: slot.start, end, raw: &slot.raw, truncated: (slot.raw.len() as u64) < end - slot.start })
+        Some(Value {
+            key_start: slot.key_start,
+            start: slot.start,
+            end,
+            raw: &slot.raw,
+            truncated: (slot.raw.len() as u64) < end - slot.start,
+        })
     }
 
     /// How many times the key has been read so far: above 1 the body says two things.
