@@ -19,18 +19,21 @@ use crate::{
         config::{Config, ConfigError, Driver},
         export::{self, ExportHealth},
         identity::Refresher,
-        journal::{Journal, JournalHandle, JournalOptions, Replay},
+        journal::{DiskStorage, Journal, JournalHandle, JournalOptions, Replay, Store},
         keys::KeyStore,
-        ledger::{Ledger, LedgerSink, SharedLedger},
+        ledger::{
+            Ledger, LedgerSink, SharedLedger,
+            snapshot::{self, Keeper},
+        },
     },
     data::shard,
-    kernel::{ids::ShardId, names::Names, record::Record, window::Period},
+    kernel::{ids::ShardId, names::Names, record::Record, time::UnixMs, window::Period},
     link::{gauges::ShardGauges, up},
     observe::{
         metrics::Metrics,
         {ExportFigures, ExportSource, JournalFigures, Sources},
     },
-    sys::{affinity, open_files, probe, runtime, socket},
+    sys::{affinity, clock, open_files, probe, runtime, socket},
 };
 use changes::Left;
 use parking_lot::RwLock;
@@ -113,7 +116,7 @@ fn start(source: Source) -> Result<Started, BootError> {
     let cores = affinity::allowed_cores();
     let shards = if config.shards.count == 0 { cores.len().max(1) } else { config.shards.count };
     let names = Arc::new(Names::default());
-    let (journal, ledger, left) = open_journal(&config, &names)?;
+    let (journal, ledger, keeper, left) = open_journal(&config, &names)?;
     let desk = journal.changes();
     let keys = KeyStore::open(&config.store.path).map_err(|error| BootError::Other(error.to_string()))?;
     let plane = Plane::new(source, names.clone(), ledger.clone(), shards, keys, desk.clone(), &config);
@@ -124,20 +127,21 @@ fn start(source: Source) -> Result<Started, BootError> {
         .map_err(|e| other(&format!("cannot listen on listen.admin = {}", config.listen.admin), e))?;
     let admin_address = admin.local_addr().map_err(|e| other("admin address", e))?;
     let gauges: Vec<Arc<ShardGauges>> = (0..shards).map(|_| Arc::default()).collect();
-    let health = journal.health();
+    let (health, accepting) = (journal.health(), journal.health().accepting_flag());
     let exports = Arc::<ExportHealth>::default();
     let metrics = Arc::new(Metrics::new(Sources {
         shards: gauges.clone(),
         accounts: plane.accounts(),
-        journal: Arc::new(move |now| JournalFigures {
+        journal: Arc::new(move |_| JournalFigures {
             accepting: health.is_accepting(),
-            lag_seconds: health.lag_seconds(now),
+            lag_seconds: health.lag_seconds(),
         }),
         export: export_figures(&exports),
+        issuers: plane.issuers(),
     }));
     config.upstreams.iter().for_each(|upstream| metrics.announce_upstream(&upstream.name));
-    let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| up::door()).unzip();
-    let sink = LedgerSink::new(ledger.clone(), metrics.clone(), names);
+    let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| up::door_while(accepting.clone())).unzip();
+    let sink = LedgerSink::new(ledger.clone(), metrics.clone(), names, Some(keeper));
     let journal = journal.start(receivers, sink).map_err(|e| other("cannot write the journal", e))?;
     changes::started(&desk, &left, &plane.config(), shards)
         .map_err(|e| other("this start has no entry in the audit", e))?;
@@ -194,7 +198,7 @@ fn check_open_files(config: &Config) {
     }
 }
 
-/// Spending is counted from the journal at start: what retention has dropped is not counted any more.
+/// Records that retention drops are still in the sums, but only as long as a snapshot of the ledger is whole.
 fn check_retention(config: &Config) {
     let days = config.audit.retention.as_secs() / 86_400;
     for budget in &config.budgets {
@@ -207,19 +211,30 @@ fn check_retention(config: &Config) {
         if days < window_days {
             tracing::warn!(
                 budget = ?budget.scope, period = ?budget.period, retention_days = days,
-                "audit.retention is shorter than this budget's window: at a start, older spending no longer counts against it"
+                "audit.retention is shorter than this budget's window: older spending counts only as long as ledger.snapshot or \
+                 ledger.snapshot.previous in store.path is whole"
             );
         }
     }
 }
 
-fn open_journal(config: &Config, names: &Arc<Names>) -> Result<(Journal, SharedLedger, Left), BootError> {
+fn open_journal(config: &Config, names: &Arc<Names>) -> Result<(Journal, SharedLedger, Keeper, Left), BootError> {
     let began = Instant::now();
-    let mut ledger = Ledger::new(names.clone());
+    let store = Store::take(&config.store.path).map_err(|e| other("cannot open the store", e))?;
+    let restored = snapshot::load(&store, names);
+    let keeper = Keeper::new(store.directory(), restored.as_ref());
+    let (mut ledger, resume) = match restored {
+        Some(restored) => (restored.ledger, Some(restored.resume)),
+        None => (Ledger::new(names.clone()), None),
+    };
+    let (from_snapshot, snapshot_ms) = (resume.is_some(), began.elapsed().as_millis() as u64);
+    let keep_ms = config.audit.retention.as_millis().min(u128::from(u64::MAX)) as u64;
+    ledger.forget_records_before(UnixMs(clock::unix().0.saturating_sub(keep_ms)));
     let options = JournalOptions {
         flush_interval: config.store.flush_interval,
         segment_bytes_max: config.store.segment_bytes_max,
         retention: Some(config.audit.retention),
+        droppable_before: Some(keeper.droppable_before()),
         ..JournalOptions::new(&config.store.path, names.clone())
     };
     let (mut records, mut told) = (0u64, began);
@@ -231,19 +246,22 @@ fn open_journal(config: &Config, names: &Arc<Names>) -> Result<(Journal, SharedL
             tracing::info!(records, seconds = began.elapsed().as_secs(), "replaying the journal");
         }
     };
+    let storage = Box::new(DiskStorage::new(&config.store.path));
     let (journal, replay): (Journal, Replay) =
-        Journal::open(options, visit).map_err(|e| other("cannot open the journal", e))?;
+        Journal::open_at(store, options, storage, resume, visit).map_err(|e| other("cannot open the journal", e))?;
     replay.changes.iter().for_each(|change| ledger.apply_change(change.clone()));
     let left = Left::of(ledger.change_log(), replay.orphans.len());
-    ledger.set_as_of(crate::sys::clock::unix());
+    ledger.set_as_of(clock::unix());
     tracing::info!(
         store = %config.store.path.display(),
         records = replay.records,
         closed_after_crash = replay.orphans.len(),
+        from_snapshot,
+        snapshot_ms,
         took_ms = began.elapsed().as_millis() as u64,
         "journal replayed"
     );
-    Ok((journal, Arc::new(RwLock::new(ledger)), left))
+    Ok((journal, Arc::new(RwLock::new(ledger)), keeper, left))
 }
 
 /// One listening socket per shard on one port; the first decides the port if it is 0.

@@ -128,6 +128,12 @@ impl Plane {
         self.fixed.admin_token.clone()
     }
 
+    /// The issuers of tokens of whatever snapshot is newest.
+    pub fn issuers(&self) -> Arc<dyn Fn() -> Arc<IssuerTable> + Send + Sync> {
+        let door = self.door();
+        Arc::new(move || door.latest().issuers.clone())
+    }
+
     /// The budget accounts of whatever snapshot is newest.
     pub fn accounts(self: &Arc<Self>) -> Accounts {
         let door = self.door();

@@ -1,7 +1,10 @@
 //! `weir usage`: who spent what, asked of the admin API of a running gateway.
 
+mod bars;
+
 use super::client::{AdminArgs, Client, print};
 use crate::kernel::money::Nanos;
+use bars::{Bars, bar, terminal_columns};
 use clap::{Args, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::Value;
@@ -21,7 +24,8 @@ const FIGURES: [(&str, &str); 7] = [
 /// Who spent what.
 #[derive(Args, Clone, Debug)]
 pub struct UsageArgs {
-    /// Group by any of org, team, project, user, key, session, model, upstream, day, hour
+    /// Group by any of org, team, project, user, key, session, model, upstream, day, hour, service_tier, context_window,
+    /// inference_geo, speed
     #[arg(long, value_delimiter = ',', default_value = "team,model", value_name = "LIST")]
     pub by: Vec<String>,
     /// Requests that began at or after this time: Unix seconds, a date, or RFC 3339
@@ -33,6 +37,12 @@ pub struct UsageArgs {
     /// How to print it
     #[arg(long, value_enum, default_value_t = UsageFormat::Table)]
     pub format: UsageFormat,
+    /// Draw each row's share of the cost as a bar
+    #[arg(long, value_enum, default_value_t = Bars::Auto)]
+    pub bars: Bars,
+    /// Plain table: the same as --bars never
+    #[arg(long, conflicts_with = "bars")]
+    pub no_bars: bool,
     /// Whom to ask.
     #[command(flatten)]
     pub api: AdminArgs,
@@ -88,7 +98,10 @@ fn render(args: &UsageArgs, body: &str) -> Result<String, String> {
     let groups: Vec<&str> = args.by.iter().map(|name| name.trim()).filter(|name| !name.is_empty()).collect();
     match args.format {
         UsageFormat::Csv => csv_of(&groups, rows).map_err(|error| format!("cannot write CSV: {error}")),
-        _ => Ok(table_of(&groups, rows, answer["as_of"].as_str().unwrap_or("?"))),
+        _ => {
+            let bars = if args.no_bars { Bars::Never } else { args.bars };
+            Ok(table_of(&groups, rows, bars, terminal_columns()) + &note_of(&groups, rows, &answer))
+        }
     }
 }
 
@@ -102,25 +115,50 @@ fn csv_of(groups: &[&str], rows: &[Value]) -> Result<String, Box<dyn std::error:
     Ok(String::from_utf8(writer.into_inner()?)?)
 }
 
-fn table_of(groups: &[&str], rows: &[Value], as_of: &str) -> String {
+fn table_of(groups: &[&str], rows: &[Value], bars: Bars, columns: Option<usize>) -> String {
+    let plain = drawn(groups, rows, None);
+    let width = plain.lines().map(|line| line.chars().count()).max().unwrap_or_default();
+    let table = bars.cells(width, columns).map(|cells| drawn(groups, rows, Some(cells)));
+    table.unwrap_or(plain)
+}
+
+/// The table; with bars of so many cells, if any.
+fn drawn(groups: &[&str], rows: &[Value], cells: Option<usize>) -> String {
+    let cost = |row: &Value| Nanos::parse_dollars(row["cost_usd"].as_str().unwrap_or_default()).unwrap_or_default();
+    let whole: Nanos = rows.iter().map(cost).sum();
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header(groups.iter().copied().chain(FIGURES.map(|(_, heading)| heading)));
+    let headings = groups.iter().copied().chain(FIGURES.map(|(_, heading)| heading));
+    table.set_header(headings.chain(cells.map(|_| "share")));
     for row in rows {
         let names = groups.iter().map(|group| text_of(&row[*group]));
-        table.add_row(names.chain(FIGURES.map(|(field, _)| grouped(&text_of(&row[field])))));
+        let figures = FIGURES.map(|(field, _)| grouped(&text_of(&row[field])));
+        table.add_row(names.chain(figures).chain(cells.map(|cells| bar(cost(row).0, whole.0, cells))));
     }
     let mut total: Vec<String> = groups.iter().map(|_| String::new()).collect();
     if let Some(first) = total.first_mut() {
         *first = "total".into();
     }
     table.add_row(total.into_iter().chain(FIGURES.map(|(field, _)| grouped(&sum_of(field, rows)))));
-    for column in table.column_iter_mut().skip(groups.len()) {
+    for column in table.column_iter_mut().skip(groups.len()).take(FIGURES.len()) {
         column.set_cell_alignment(CellAlignment::Right);
     }
+    format!("{table}\n")
+}
+
+/// What must be known to read the table: up to when it is complete, and what the ledger no longer tells apart.
+fn note_of(groups: &[&str], rows: &[Value], answer: &Value) -> String {
+    let mut note = format!("as of {}", answer["as_of"].as_str().unwrap_or("?"));
     let estimated = rows.iter().filter_map(|row| row["estimated_requests"].as_u64()).sum::<u64>();
-    let note = if estimated > 0 { format!("; {estimated} requests with estimated usage") } else { String::new() };
-    format!("{table}\nas of {as_of}{note}\n")
+    if estimated > 0 {
+        note += &format!("; {estimated} requests with estimated usage");
+    }
+    for (group, since) in [("session", "sessions_since"), ("hour", "hours_since")] {
+        if let (true, Some(since)) = (groups.contains(&group), answer["detail"][since].as_str()) {
+            note += &format!("; by {group} from {since} on, older requests are under none");
+        }
+    }
+    note + "\n"
 }
 
 fn text_of(value: &Value) -> String {
@@ -203,6 +241,41 @@ mod tests {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let text = error(&format!("http://{free}"), &[], "x");
         assert!(text.contains("cannot reach") && text.contains("Is the gateway running?"), "{text}");
+    }
+
+    #[test]
+    fn bars_are_in_a_pipe_or_not_where_they_are_asked_for() {
+        let api = serve();
+        for (n, team) in ["a", "b", "a", "a"].into_iter().enumerate() {
+            api.state.ledger.write().apply(&record(&api.names, n as u64, team));
+        }
+        let url = format!("http://{}/", api.address);
+        let show = |more: &[&str]| {
+            let args = args(&url, more);
+            render(&args, &fetch(&args, "admin-secret").unwrap()).unwrap()
+        };
+        let always = show(&["--by", "team", "--bars", "always"]);
+        let line = |team: &str| always.lines().find(|line| line.trim_start().starts_with(team)).unwrap().to_owned();
+        assert!(line("a ").contains(&"█".repeat(18)) && line("a ").trim_end().ends_with("75%"), "{always}");
+        assert!(line("b ").contains(&"█".repeat(6)) && line("b ").trim_end().ends_with("25%"), "{always}");
+        assert!(always.contains("share") && !line("total").contains('█'), "{always}");
+        for plain in [&["--by", "team", "--no-bars"][..], &["--by", "team", "--bars", "never"]] {
+            assert!(!show(plain).contains('█'), "{}", show(plain));
+        }
+        for format in ["csv", "json"] {
+            assert!(!show(&["--by", "team", "--bars", "always", "--format", format]).contains('█'));
+        }
+        assert!(Program::try_parse_from(["weir", "--no-bars", "--bars", "always"]).is_err());
+    }
+
+    #[test]
+    fn a_table_does_not_say_that_old_requests_have_lost_their_session() {
+        let answer = serde_json::json!({
+            "as_of": "T", "detail": { "sessions_since": "2026-11-20T00:00:00Z", "hours_since": null }
+        });
+        let note = note_of(&["session", "hour"], &[], &answer);
+        assert_eq!(note, "as of T; by session from 2026-11-20T00:00:00Z on, older requests are under none\n");
+        assert_eq!(note_of(&["team"], &[], &answer), "as of T\n");
     }
 
     #[test]

@@ -6,11 +6,16 @@ use crate::kernel::{
     limits::{JOURNAL_RING_ENTRIES, JOURNAL_RING_SPARE},
     record::{Entry, Open, Record},
 };
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 /// The shard's end.
 pub struct UpSender {
     ring: rtrb::Producer<Entry>,
     promised: usize,
+    accepting: Arc<AtomicBool>,
 }
 
 /// The journal's end.
@@ -25,19 +30,28 @@ pub struct Ticket {
     slots: usize,
 }
 
-/// Makes a door of the usual size.
+/// Makes a door of the usual size, to a journal that always writes.
 pub fn door() -> (UpSender, UpReceiver) {
-    door_of(JOURNAL_RING_ENTRIES)
+    door_while(Arc::new(AtomicBool::new(true)))
 }
 
-fn door_of(entries: usize) -> (UpSender, UpReceiver) {
+/// The same, to a journal that sets this flag while it can write. While it cannot, requests get no ticket: a record that may
+/// never reach the disk must not be promised. The flag is read by every shard and hardly ever written.
+pub fn door_while(accepting: Arc<AtomicBool>) -> (UpSender, UpReceiver) {
+    door_of(JOURNAL_RING_ENTRIES, accepting)
+}
+
+fn door_of(entries: usize, accepting: Arc<AtomicBool>) -> (UpSender, UpReceiver) {
     let (producer, consumer) = rtrb::RingBuffer::new(entries);
-    (UpSender { ring: producer, promised: 0 }, UpReceiver { ring: consumer })
+    (UpSender { ring: producer, promised: 0, accepting }, UpReceiver { ring: consumer })
 }
 
 impl UpSender {
     /// A ticket for a request that may be admitted: an open and a close entry.
     pub fn ticket(&mut self) -> Option<Ticket> {
+        if !self.accepting.load(Relaxed) {
+            return None;
+        }
         self.promise(2, JOURNAL_RING_SPARE)
     }
 
@@ -106,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_full_ring_refuses_requests_but_still_takes_the_records_of_those_it_promised() {
-        let (mut sender, mut receiver) = door_of(JOURNAL_RING_SPARE + 10);
+        let (mut sender, mut receiver) = door_of(JOURNAL_RING_SPARE + 10, Arc::new(AtomicBool::new(true)));
         let tickets: Vec<_> = std::iter::from_fn(|| sender.ticket()).collect();
         assert_eq!(tickets.len(), 5);
         let refusals: Vec<_> = std::iter::from_fn(|| sender.refusal_ticket()).collect();
@@ -119,5 +133,22 @@ mod tests {
         assert!(!receiver.is_finished());
         drop(sender);
         assert!(receiver.is_finished());
+    }
+
+    #[test]
+    fn a_journal_that_cannot_write_is_promised_records_or_keeps_refusing_when_it_can() {
+        let accepting = Arc::new(AtomicBool::new(true));
+        let (mut sender, mut receiver) = door_while(accepting.clone());
+        let admitted = sender.ticket().unwrap();
+        accepting.store(false, Relaxed);
+        assert!(sender.ticket().is_none());
+        let refused = sender.refusal_ticket().unwrap();
+        // What was promised before is kept.
+        sender.close(admitted, Record::default());
+        sender.close(refused, Record::default());
+        accepting.store(true, Relaxed);
+        let again = sender.ticket().unwrap();
+        sender.close(again, Record::default());
+        assert_eq!(receiver.drain(usize::MAX, |_| ()), 3);
     }
 }

@@ -241,6 +241,7 @@ mod tests {
             accounts: Arc::new(move || accounts.to_vec()),
             journal: Arc::new(|_| JournalFigures { accepting: true, lag_seconds: 0.25 }),
             export: Arc::new(|_| Some(ExportFigures { lag_seconds: 1.5, records: 2, failures: 3 })),
+            issuers: Arc::new(Arc::default),
         }
     }
 

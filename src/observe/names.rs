@@ -29,6 +29,8 @@ pub const EXPORT_LAG_SECONDS: &str = "weir_export_lag_seconds";
 pub const EXPORT_RECORDS: &str = "weir_export_records";
 /// Runs of the export that failed. Printed as `weir_export_failures_total`.
 pub const EXPORT_FAILURES: &str = "weir_export_failures";
+/// Age of the keys that an issuer of tokens publishes, as weir has them, seconds, by issuer; without any, since 1970.
+pub const TOKEN_KEYS_AGE_SECONDS: &str = "weir_token_keys_age_seconds";
 /// Is the journal being written? 1 or 0.
 pub const JOURNAL_ACCEPTING: &str = "weir_journal_accepting";
 /// Requests that left no record because the ring to the journal was full. Printed as `weir_records_lost_total`.

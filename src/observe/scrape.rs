@@ -4,6 +4,7 @@ use super::names;
 use crate::{
     kernel::{
         account::{Account, Mode},
+        identity::IssuerTable,
         money::{NANOS_PER_DOLLAR, Nanos},
         time::UnixMs,
     },
@@ -58,6 +59,8 @@ pub struct Sources {
     pub journal: Arc<dyn Fn(UnixMs) -> JournalFigures + Send + Sync>,
     /// The export.
     pub export: ExportSource,
+    /// Issuers of tokens, as the newest configuration has them.
+    pub issuers: Arc<dyn Fn() -> Arc<IssuerTable> + Send + Sync>,
 }
 
 pub(super) struct Scrape(Sources);
@@ -109,6 +112,22 @@ fn encode_export(encoder: &mut DescriptorEncoder<'_>, figures: &ExportFigures) -
     Ok(())
 }
 
+fn encode_token_keys(
+    encoder: &mut DescriptorEncoder<'_>,
+    issuers: &IssuerTable,
+    now: UnixMs,
+) -> Result<(), fmt::Error> {
+    if issuers.published().next().is_none() {
+        return Ok(());
+    }
+    let (name, help) = (names::TOKEN_KEYS_AGE_SECONDS, "Age of the keys that an issuer of tokens publishes");
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (issuer, as_of) in issuers.published() {
+        family.encode_family(&[("issuer", issuer)])?.encode_gauge(&now.seconds().saturating_sub(as_of).max(0))?;
+    }
+    Ok(())
+}
+
 impl fmt::Debug for Scrape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scrape").field("shards", &self.0.shards.len()).finish_non_exhaustive()
@@ -134,6 +153,7 @@ impl Collector for Scrape {
         if let Some(figures) = (self.0.export)(now) {
             encode_export(&mut encoder, &figures)?;
         }
+        encode_token_keys(&mut encoder, &(self.0.issuers)(), now)?;
         let mut family =
             encoder.encode_descriptor(names::SHARD_CONNECTIONS, "Client connections now", None, MetricType::Gauge)?;
         for (shard, gauges) in self.0.shards.iter().enumerate() {

@@ -12,4 +12,5 @@ pub mod open_files;
 pub mod probe;
 pub mod runtime;
 pub mod socket;
+pub mod terminal;
 pub mod tls;

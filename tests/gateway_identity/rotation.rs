@@ -88,10 +88,14 @@ fn a_failing_identity_provider_locks_everybody_out() {
         eventually(DEADLINE, told, || gateway.weir.log().contains(told).then_some(()));
     }
     assert!(gateway.weir.log().contains("the last good ones stay in force"), "{}", gateway.weir.log());
+    // An operator's alarm: the keys grow old.
+    let age = || gateway.weir.metric("weir_token_keys_age_seconds", &["issuer=\"https://idp.example.com\""]);
+    eventually(DEADLINE, "old keys show", || (age() >= 2.0 && age() < 1e6).then_some(()));
     // It comes back with another key, and is believed.
     let next = Pair::ec("k2");
     idp.publish(&[&next]);
     gateway.let_in(&next.token(&claims("b")));
+    eventually(DEADLINE, "fresh keys show", || (age() <= 2.0).then_some(()));
 }
 
 #[test]

@@ -92,12 +92,38 @@ fn a_budget_does_not_hold_for_tokens() {
 }
 
 #[test]
+fn a_budget_for_each_user_is_one_for_all_or_none_for_those_first_seen() {
+    let budget = "[[budget]]\nscope = \"user:*\"\namount = \"0.03\"\nperiod = \"daily\"\n";
+    let gateway = fixture::start(&format!("{}{budget}", shared_secret("")));
+    let spend = |user: &str| {
+        let bearer = format!("Bearer {}", shared(SECRET, &claims(user)));
+        let headers = fixture::headers(&[("authorization", &bearer)], "events=2 output_tokens=1000");
+        let body = fixture::question(SONNET, false);
+        crate::support::http::request(gateway.weir.clients(), "POST", "/v1/messages", &headers, &body)
+    };
+    // Bob is in no file: weir has never heard of him, and holds him to his own cap all the same.
+    let first: Vec<u16> = (0..4).map(|_| spend("bob@example.com").status).collect();
+    assert!(first[0] == 200 && first[3] == 429, "{first:?}");
+    assert_eq!(spend("eve@example.com").status, 200, "eve has a cap of her own");
+    // The same person by a token and by a key has one cap.
+    assert!((0..4).any(|_| spend("alice@example.com").status == 429));
+    assert_eq!(gateway.ask(ALICE_KEY).status, 429);
+}
+
+#[test]
 fn a_rate_limit_does_not_hold_for_tokens() {
-    let limit = "[[rate_limit]]\nscope = \"team:platform\"\nrequests_per_minute = 3\n";
+    let limit = "[[rate_limit]]\nscope = \"team:platform\"\nrequests_per_minute = 3\n\
+                 [[rate_limit]]\nscope = \"user:*\"\nrequests_per_minute = 2\n";
     let gateway = fixture::start(&format!("{}{limit}", shared_secret("")));
-    let token = |user: &str| shared(SECRET, &claims(user));
-    let statuses: Vec<u16> = ["a", "b", "c", "d"].map(|user| gateway.ask(&token(user)).status).into();
-    assert_eq!(statuses, [200, 200, 200, 429]);
+    let ask = |user: &str, team: &str| {
+        let mut claims = claims(user);
+        claims["team"] = json!(team);
+        gateway.ask(&shared(SECRET, &claims)).status
+    };
+    let of_a_team: Vec<u16> = ["a", "b", "c", "d"].map(|user| ask(user, "platform")).into();
+    assert_eq!(of_a_team, [200, 200, 200, 429]);
+    let of_a_user: Vec<u16> = (0..3).map(|_| ask("e", "data")).collect();
+    assert_eq!((of_a_user, ask("f", "data")), (vec![200, 200, 429], 200));
 }
 
 #[test]

@@ -52,7 +52,8 @@ impl IntoResponse for Refusal {
 pub(super) async fn not_found(uri: Uri) -> Refusal {
     let message = format!(
         "there is no {} here; paths are /healthz, /readyz, /metrics and /admin/v1/ usage, budgets, budgets/raise, limits, keys, \
-         requests, changes, shards, reload, drain",
+         requests, changes, shards, reload, drain; \
+         and /v1/organizations/ usage_report/messages, cost_report, spend_limits",
         uri.path()
     );
     Refusal::new(StatusCode::NOT_FOUND, "not_found", message)

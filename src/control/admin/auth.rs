@@ -25,6 +25,17 @@ impl AdminToken {
         Self(token.map(|t| KeyDigest::of(t.as_bytes())))
     }
 
+    /// Is the token shown as bearer, or, where that counts, as `x-api-key`? `None`: nothing is shown.
+    pub(super) fn shown_in(&self, headers: &HeaderMap, as_api_key: bool) -> Option<bool> {
+        let api_key = || headers.get("x-api-key").filter(|_| as_api_key).map(|value| value.as_bytes());
+        bearer(headers).or_else(api_key).map(|shown| self.admits(shown))
+    }
+
+    /// Is there no token, so that nobody gets in?
+    pub(super) fn is_unset(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Is this the token? Digests are compared, in constant time, so that an answer's delay tells nothing.
     fn admits(&self, shown: &[u8]) -> bool {
         let shown = KeyDigest::of(shown);

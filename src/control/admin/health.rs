@@ -30,7 +30,7 @@ pub(super) async fn readyz(State(state): State<AdminState>) -> Result<Json<Value
         return not_ready("not_settled", message);
     }
     if !state.journal.is_accepting() {
-        let lag = state.journal.lag_seconds(now());
+        let lag = state.journal.lag_seconds();
         let message =
             format!("the journal cannot be written, for {lag:.1} s now; see the log and the disk of store.path");
         return not_ready("journal_unavailable", message);

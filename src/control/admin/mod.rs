@@ -1,7 +1,9 @@
 //! The admin listener (interface.md §4): liveness, metrics, usage, budgets, limits, keys, records, changes, shards, reload,
 //! drain.
 //!
-//! Every answer but `/metrics` is JSON; every error is `{"error":{"type","message"}}` and says what to do. All of
+//! `organizations` gives the same figures in the shapes of Anthropic's Admin API, errors included.
+//!
+//! Every other answer but `/metrics` is JSON; every error is `{"error":{"type","message"}}` and says what to do. All of
 //! `/admin/v1` wants the bearer token, unknown paths in it included. Nothing here waits for a shard: figures are read from
 //! atomics, records from the ledger.
 //! Deliberately absent: a second path to a key's secret; it is in the one answer that made it.
@@ -13,6 +15,7 @@ mod commands;
 mod health;
 mod keys;
 mod limits;
+mod organizations;
 mod raise;
 mod records;
 mod shards;
@@ -98,6 +101,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
         .nest("/admin/v1", api)
+        .nest("/v1/organizations", organizations::router(&state))
         .fallback(answer::not_found)
         .method_not_allowed_fallback(answer::method_not_allowed)
         .with_state(state)

@@ -3,7 +3,7 @@
 use super::{AdminState, answer::Refusal};
 use crate::control::{
     changes::{ChangeFilter, ChangeView},
-    ledger::{RecordFilter, RecordView, UsageQuery, UsageRow},
+    ledger::{Detail, RecordFilter, RecordView, UsageQuery, UsageRow},
 };
 use axum::{
     Json,
@@ -20,13 +20,18 @@ pub(super) struct Answer<T> {
     as_of: String,
 }
 
-pub(super) async fn usage(
-    State(state): State<AdminState>,
-    Query(pairs): Pairs,
-) -> Result<Json<Answer<UsageRow>>, Refusal> {
+/// Usage, up to when it is complete (RFC 3339), and how finely the past is still known.
+#[derive(Serialize)]
+pub(super) struct Usage {
+    data: Vec<UsageRow>,
+    as_of: String,
+    detail: Detail,
+}
+
+pub(super) async fn usage(State(state): State<AdminState>, Query(pairs): Pairs) -> Result<Json<Usage>, Refusal> {
     let query = UsageQuery::parse(&pairs).map_err(Refusal::bad_query)?;
-    let ledger = state.ledger.read();
-    Ok(Json(Answer { data: ledger.usage(&query), as_of: ledger.as_of().rfc3339() }))
+    let ledger = state.ledger.read().image();
+    Ok(Json(Usage { data: ledger.usage(&query), as_of: ledger.as_of().rfc3339(), detail: ledger.detail() }))
 }
 
 pub(super) async fn requests(
@@ -34,7 +39,7 @@ pub(super) async fn requests(
     Query(pairs): Pairs,
 ) -> Result<Json<Answer<RecordView>>, Refusal> {
     let filter = RecordFilter::parse(&pairs).map_err(Refusal::bad_query)?;
-    let ledger = state.ledger.read();
+    let ledger = state.ledger.read().image();
     Ok(Json(Answer { data: ledger.requests(&filter), as_of: ledger.as_of().rfc3339() }))
 }
 
@@ -43,6 +48,6 @@ pub(super) async fn changes(
     Query(pairs): Pairs,
 ) -> Result<Json<Answer<ChangeView>>, Refusal> {
     let filter = ChangeFilter::parse(&pairs).map_err(Refusal::bad_query)?;
-    let ledger = state.ledger.read();
+    let ledger = state.ledger.read().image();
     Ok(Json(Answer { data: ledger.changes(&filter), as_of: ledger.as_of().rfc3339() }))
 }

@@ -30,7 +30,7 @@ use crate::{
 use serde_json::{Value, json};
 use std::{net::SocketAddr, thread};
 
-const TOKEN: &str = "admin-secret";
+pub(crate) const TOKEN: &str = "admin-secret";
 
 fn snapshot(version: u64) -> Arc<Snapshot> {
     Arc::new(Snapshot { rate_limits: limits(), ..Snapshot::of_rules(version, Rules::default(), Arc::default()) })
@@ -98,11 +98,9 @@ pub(crate) fn serve() -> Served {
     let sources = Sources {
         shards: shards.clone(),
         accounts: accounts(),
-        journal: Arc::new(move |now| JournalFigures {
-            accepting: lag.is_accepting(),
-            lag_seconds: lag.lag_seconds(now),
-        }),
+        journal: Arc::new(move |_| JournalFigures { accepting: lag.is_accepting(), lag_seconds: lag.lag_seconds() }),
         export: Arc::new(|_| None),
+        issuers: Arc::new(Arc::default),
     };
     let (reload, receiver) = reloads();
     let (answer, hook) = tokio::sync::watch::channel(Ok(2));
@@ -239,7 +237,7 @@ fn a_journal_that_is_not_written_makes_us_unready() {
     (0..2).for_each(|n| api.state.door.applied(ShardId(n), SnapshotVersion(1)));
     assert_eq!(api.ask("GET", "/readyz", None).0, 200);
     let journal = api.journal.take().unwrap();
-    let sink = LedgerSink::new(api.state.ledger.clone(), api.state.metrics.clone(), api.names.clone());
+    let sink = LedgerSink::new(api.state.ledger.clone(), api.state.metrics.clone(), api.names.clone(), None);
     journal.start(Vec::new(), sink).unwrap().stop().unwrap();
     let (status, body) = api.ask("GET", "/readyz", None);
     assert!(status == 503 && body.contains("journal"), "{body}");
@@ -249,7 +247,7 @@ fn a_journal_that_is_not_written_makes_us_unready() {
 fn a_record_sent_by_a_shard_shows_up_in_usage_requests_and_metrics() {
     let mut api = serve();
     let (mut sender, receiver) = door();
-    let sink = LedgerSink::new(api.state.ledger.clone(), api.state.metrics.clone(), api.names.clone());
+    let sink = LedgerSink::new(api.state.ledger.clone(), api.state.metrics.clone(), api.names.clone(), None);
     let journal = api.journal.take().unwrap().start(vec![receiver], sink).unwrap();
     for n in 0..3 {
         let ticket = sender.ticket().unwrap();

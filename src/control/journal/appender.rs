@@ -43,6 +43,11 @@ impl Appender {
         builder.seal(&self.position.last)
     }
 
+    /// The end of what is on disk.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
     /// The segment being written.
     pub fn segment(&self) -> u64 {
         self.position.segment

@@ -117,7 +117,7 @@ pub(super) fn encode(entry: &Entry, names: &Names) -> EntryV1 {
     EntryV1 { kind: Some(kind) }
 }
 
-fn encode_open(open: &Open, names: &Names) -> OpenV1 {
+pub(super) fn encode_open(open: &Open, names: &Names) -> OpenV1 {
     let (request_id_high, request_id_low) = halves(open.request_id);
     OpenV1 {
         request_id_high,
@@ -210,6 +210,37 @@ fn whole(high: u64, low: u64) -> RequestId {
     RequestId((u128::from(high) << 64) | u128::from(low))
 }
 
+/// A change as a message, for a file that is not the journal.
+pub(in crate::control) fn change_bytes(change: &Change) -> Vec<u8> {
+    prost::Message::encode_to_vec(&encode_change(change))
+}
+
+/// Reads such a message back, or says what is wrong with it.
+pub(in crate::control) fn change_of(message: &[u8], names: &Arc<Names>) -> Result<Change, String> {
+    match Decoder::new(names.clone()).decode(message).map_err(|error| error.to_string())? {
+        Some(Decoded::Change(change)) => Ok(change),
+        _ => Err("an entry is no change".into()),
+    }
+}
+
+/// A closed request as a message, for a file that is not the journal.
+pub(in crate::control) fn record_bytes(record: &Record, names: &Names) -> Vec<u8> {
+    prost::Message::encode_to_vec(&encode_close(record, names))
+}
+
+/// Reads such messages back, or says what is wrong with the first that is none.
+pub(in crate::control) fn records_of<'a>(
+    messages: impl Iterator<Item = &'a [u8]>,
+    names: &Arc<Names>,
+) -> Result<Vec<Record>, String> {
+    let mut decoder = Decoder::new(names.clone());
+    let mut read = |message| {
+        let close: CloseV1 = prost::Message::decode(message).map_err(DecodeError::NotAnEntry)?;
+        decoder.close(close)
+    };
+    messages.map(|message| read(message).map_err(|error: DecodeError| error.to_string())).collect()
+}
+
 /// Reads messages back. Names are looked up in tables of its own first, since `Names` is behind a lock.
 pub(super) struct Decoder {
     names: Arc<Names>,
@@ -233,7 +264,7 @@ impl Decoder {
         }
     }
 
-    fn open(&mut self, open: OpenV1) -> Result<Open, DecodeError> {
+    pub fn open(&mut self, open: OpenV1) -> Result<Open, DecodeError> {
         Ok(Open {
             request_id: whole(open.request_id_high, open.request_id_low),
             started_at: UnixMs(open.started_at_ms),

@@ -52,7 +52,9 @@ impl fmt::Display for JournalError {
                 "{} is locked: another weir process uses this store. Stop it, or give this one another store.path",
                 path.display()
             ),
-            Self::Io { doing, path, source } => write!(f, "cannot {doing} {}: {source}", path.display()),
+            Self::Io { doing, path, source } => {
+                write!(f, "cannot {doing} {}: {source}{}", path.display(), mend(source.kind()))
+            }
             Self::Damaged { path, offset, why } => write!(
                 f,
                 "the journal segment {} is damaged at byte {offset}: {why}. weir does not skip records. Restore the file \
@@ -71,6 +73,21 @@ impl fmt::Display for JournalError {
             }
             Self::Died => f.write_str("the journal's writer has died; see the panic in the log"),
         }
+    }
+}
+
+/// What an operator can do about it.
+fn mend(kind: io::ErrorKind) -> &'static str {
+    use io::ErrorKind::{
+        AlreadyExists, NotADirectory, NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+    };
+    match kind {
+        AlreadyExists | NotADirectory => ". A part of store.path is a file; name a directory",
+        NotFound => ". Name a directory in store.path that weir can make files in",
+        PermissionDenied => ". Give the user that weir runs as this directory, or name another one in store.path",
+        ReadOnlyFilesystem => ". The disk is read-only; mount it for writing, or name another directory in store.path",
+        StorageFull | QuotaExceeded => ". Make room on the disk of store.path; nothing is served before",
+        _ => "",
     }
 }
 

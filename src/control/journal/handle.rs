@@ -8,24 +8,28 @@ use super::{
     group::GroupBuilder,
     replay::{End, Replayer},
     retention::Retention,
+    state::{InFlight, JournalState},
     storage::{DiskStorage, Storage, lock},
+    walk::ChainPlace,
     writer::Writer,
 };
 use crate::{
     control::changes::Change,
     kernel::{
+        ids::RequestId,
         names::Names,
         record::{Entry, Record},
         time::UnixMs,
     },
     link::up::UpReceiver,
+    sys::clock,
 };
 use std::{
     fs::File,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -43,6 +47,8 @@ pub struct JournalOptions {
     pub segment_bytes_max: u64,
     /// How long records are kept, at least; whole segments older than that are dropped. `None` keeps everything.
     pub retention: Option<Duration>,
+    /// If there is one, only segments before the one with this number are dropped: what is older is in a snapshot.
+    pub droppable_before: Option<Arc<AtomicU64>>,
     /// How long `stop` tries to write against a disk that refuses.
     pub stop_timeout: Duration,
 }
@@ -56,6 +62,7 @@ impl JournalOptions {
             flush_interval: Duration::from_millis(50),
             segment_bytes_max: SEGMENT_BYTES_MAX,
             retention: None,
+            droppable_before: None,
             stop_timeout: Duration::from_secs(10),
         }
     }
@@ -69,6 +76,44 @@ pub trait Sink: Send + 'static {
 
     /// These changes are on disk.
     fn changed(&mut self, _changes: &[Change]) {}
+
+    /// So many bytes have been written since the last state was given: is the next one wanted? Asked after each group, and while
+    /// nothing is written.
+    fn wants_state(&mut self, _bytes_since: u64) -> bool {
+        false
+    }
+
+    /// The journal's state, right after `flushed` has told of everything before it.
+    fn state(&mut self, _state: JournalState) {}
+
+    /// The same for the last time: nothing is written any more.
+    fn stopped(&mut self, _state: JournalState) {}
+}
+
+/// A store that this process has for itself, as long as it keeps this.
+pub struct Store {
+    directory: PathBuf,
+    _lock: File,
+}
+
+impl Store {
+    /// Makes the directory if need be and takes it.
+    pub fn take(directory: &Path) -> Result<Self, JournalError> {
+        Ok(Self { directory: directory.into(), _lock: lock(directory)? })
+    }
+
+    /// Where it is.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+}
+
+/// A place to go on from, instead of from the beginning.
+pub struct Resume {
+    /// What the journal was like there; `JournalState::check` has been asked.
+    pub state: JournalState,
+    /// Requests that had been closed by then: the newest, by which a second close would be noticed.
+    pub closed: Vec<RequestId>,
 }
 
 /// The journal, open and complete, but not yet writing.
@@ -77,10 +122,13 @@ pub struct Journal {
     pub(super) appender: Appender,
     pub(super) retention: Retention,
     pub(super) health: Arc<JournalHealth>,
+    pub(super) last_seen: UnixMs,
+    /// Bytes of groups that were read, since the last state that somebody kept.
+    pub(super) replayed_bytes: u64,
     pub(super) inbox: Inbox,
     desk: ChangeDesk,
     // Held for the life of the journal: it is the lock on the store.
-    _lock: File,
+    _store: Store,
 }
 
 /// The running journal.
@@ -103,10 +151,25 @@ impl Journal {
     pub fn open_in(
         options: JournalOptions,
         storage: Box<dyn Storage>,
+        visit: impl FnMut(&Record),
+    ) -> Result<(Self, Replay), JournalError> {
+        let store = Store::take(&options.directory)?;
+        Self::open_at(store, options, storage, None, visit)
+    }
+
+    /// The same in a store that has been taken; with `resume`, only what is behind that place is read and shown.
+    pub fn open_at(
+        store: Store,
+        options: JournalOptions,
+        storage: Box<dyn Storage>,
+        resume: Option<Resume>,
         mut visit: impl FnMut(&Record),
     ) -> Result<(Self, Replay), JournalError> {
-        let lock = lock(&options.directory)?;
-        let (replay, end, ages) = Replayer::new(&options.directory, options.names.clone(), &mut visit).run()?;
+        let mut replayer = Replayer::new(&options.directory, options.names.clone(), &mut visit);
+        if let Some(Resume { state, closed }) = resume {
+            replayer = replayer.resume(state, closed);
+        }
+        let (replay, end, ages, last_seen) = replayer.run()?;
         let max = options.segment_bytes_max;
         let opened = match end {
             End::Fresh(position) => Appender::begin(storage, Position { offset: 0, ..position }, max, now()),
@@ -115,7 +178,7 @@ impl Journal {
         let failed =
             |source| JournalError::Io { doing: "write the journal in", path: options.directory.clone(), source };
         let mut appender = opened.map_err(failed)?;
-        let mut retention = Retention::new(options.retention, ages);
+        let mut retention = Retention::new(options.retention, ages).only_before(options.droppable_before.clone());
         for orphans in replay.orphans.chunks(GROUP_ENTRIES_MAX) {
             let mut builder = GroupBuilder::new();
             for orphan in orphans {
@@ -130,9 +193,12 @@ impl Journal {
         retention.apply(&mut appender, now(), Instant::now());
         let health = Arc::new(JournalHealth::default());
         health.set_accepting(true);
-        health.set_flushed_at(now());
+        health.set_flushed_at(now(), clock::mono());
         let (desk, inbox) = desk::door(health.clone());
-        Ok((Self { options, appender, retention, health, inbox, desk, _lock: lock }, replay))
+        let replayed_bytes = replay.bytes;
+        let journal =
+            Self { options, appender, retention, health, last_seen, replayed_bytes, inbox, desk, _store: store };
+        Ok((journal, replay))
     }
 
     /// Where changes are handed in.
@@ -143,6 +209,17 @@ impl Journal {
     /// The journal's state, for the readiness check and the shards.
     pub fn health(&self) -> Arc<JournalHealth> {
         self.health.clone()
+    }
+
+    /// As it stands behind the last group; `in_flight` is what has been opened since it was.
+    pub(super) fn state(&self, in_flight: &InFlight) -> JournalState {
+        let position = self.appender.position();
+        JournalState {
+            place: ChainPlace { segment: position.segment, offset: position.offset, last: position.last },
+            ages: self.retention.ages(),
+            in_flight: in_flight.clone(),
+            last_seen: self.last_seen,
+        }
     }
 
     /// Starts the thread that writes.

@@ -1,6 +1,9 @@
 //! What others may know of the journal while it runs.
 
-use crate::kernel::time::UnixMs;
+use crate::{
+    kernel::time::{MonoUs, UnixMs},
+    sys::clock,
+};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
@@ -11,6 +14,8 @@ use std::sync::{
 pub struct JournalHealth {
     accepting: Arc<AtomicBool>,
     flushed_at: AtomicU64,
+    /// The same moment by the clock that nobody sets.
+    flushed_mono: AtomicU64,
 }
 
 impl JournalHealth {
@@ -29,10 +34,13 @@ impl JournalHealth {
         UnixMs(self.flushed_at.load(SeqCst))
     }
 
-    /// How far the ledger is behind, seconds.
-    pub fn lag_seconds(&self, now: UnixMs) -> f64 {
-        let flushed = self.flushed_at();
-        if flushed.0 == 0 { 0.0 } else { now.0.saturating_sub(flushed.0) as f64 / 1000.0 }
+    /// How far the ledger is behind, seconds: for how long already something may have been sent that is not on disk. It does
+    /// not depend on the wall clock, which can be set.
+    pub fn lag_seconds(&self) -> f64 {
+        match self.flushed_mono.load(SeqCst) {
+            0 => 0.0,
+            flushed => clock::mono().since(MonoUs(flushed)) as f64 / 1e6,
+        }
     }
 
     /// Sets the flag; true if that changed it.
@@ -40,7 +48,9 @@ impl JournalHealth {
         self.accepting.swap(accepting, SeqCst) != accepting
     }
 
-    pub(super) fn set_flushed_at(&self, at: UnixMs) {
+    /// Everything sent by this moment is on disk.
+    pub(super) fn set_flushed_at(&self, at: UnixMs, mono: MonoUs) {
         self.flushed_at.store(at.0, SeqCst);
+        self.flushed_mono.store(mono.0.max(1), SeqCst);
     }
 }

@@ -45,8 +45,9 @@
 //! Names are texts in entries, never numbers, so that a segment can be read without the process that wrote it.
 //!
 //! Retention takes whole segments away, oldest first, and leaves the format alone: the first remaining header says which
-//! hash the chain goes on from. What a start then rebuilds (usage, budgets) is what the remaining segments hold.
-//! Deliberately absent: snapshots; they come as further files and leave this format alone.
+//! hash the chain goes on from. Usage and budgets survive it in the ledger's snapshot (`control::ledger::snapshot`), a further
+//! file that names the place in the chain it covers: a start reads it and replays only what comes after that place
+//! (`JournalState`). A segment is dropped only when the snapshots on disk cover it.
 
 mod appender;
 mod codec;
@@ -59,6 +60,7 @@ mod health;
 mod replay;
 mod retention;
 mod segment;
+mod state;
 mod storage;
 mod walk;
 mod writer;
@@ -66,12 +68,14 @@ mod writer;
 #[cfg(test)]
 pub(super) mod tests;
 
+pub(super) use codec::{change_bytes, change_of, record_bytes, records_of};
 pub use desk::{CHANGE_WAIT, ChangeDesk, NotRecorded, Receipt};
 pub use error::JournalError;
 pub(super) use group::{HEADER_BYTES, Hash, IntactGroup, SegmentHeader};
-pub use handle::{Journal, JournalHandle, JournalOptions, Sink};
+pub use handle::{Journal, JournalHandle, JournalOptions, Resume, Sink, Store};
 pub use health::JournalHealth;
 pub use replay::{Replay, read};
+pub use state::JournalState;
 pub use storage::{DiskStorage, SegmentFile, Storage};
 pub(super) use storage::{segment_path, segments};
 pub(super) use walk::{ChainPlace, GroupPlace, Tail, Visit, Walk, created_at};

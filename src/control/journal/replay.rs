@@ -6,7 +6,8 @@ use super::{
     codec::close_orphan,
     group::SegmentHeader,
     retention::{Ages, SegmentAge},
-    walk::{ChainPlace, Tail, Visit, Walk},
+    state::JournalState,
+    walk::{ChainPlace, GroupPlace, Tail, Visit, Walk},
 };
 use crate::{
     control::changes::{Change, ChangeLog},
@@ -20,6 +21,7 @@ use crate::{
 use std::{
     collections::{HashMap, HashSet},
     fs,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -39,6 +41,8 @@ pub struct Replay {
     pub unknown_entries: u64,
     /// Segments read.
     pub segments: u64,
+    /// Bytes of groups read.
+    pub bytes: u64,
     /// The newest changes.
     pub changes: ChangeLog,
 }
@@ -64,6 +68,7 @@ pub(super) struct Replayer<'a> {
     ages: Ages,
     found: Replay,
     reads_only: bool,
+    from: Option<ChainPlace>,
 }
 
 /// Reads a journal without its lock and without leaving a trace, also while a gateway writes it: `visit` sees every request that
@@ -71,7 +76,7 @@ pub(super) struct Replayer<'a> {
 pub fn read(directory: &Path, names: Arc<Names>, mut visit: impl FnMut(&Record)) -> Result<Replay, JournalError> {
     let mut replayer = Replayer::new(directory, names, &mut visit);
     replayer.reads_only = true;
-    replayer.run().map(|(replay, _, _)| replay)
+    replayer.run().map(|(replay, ..)| replay)
 }
 
 impl<'a> Replayer<'a> {
@@ -87,12 +92,29 @@ impl<'a> Replayer<'a> {
             ages: Ages::new(),
             found: Replay::default(),
             reads_only: false,
+            from: None,
         }
     }
 
+    /// Goes on from a state that an earlier replay or its journal left. `closed` are requests known to be closed before it: all
+    /// of them is not needed, since a request is closed once; the newest are, so that it would be noticed.
+    pub fn resume(mut self, state: JournalState, closed: impl IntoIterator<Item = RequestId>) -> Self {
+        self.from = Some(state.place);
+        self.ages = state.ages;
+        self.open = state.in_flight.into_map();
+        self.last_seen = state.last_seen;
+        self.closed.extend(closed);
+        self
+    }
+
     /// Reads all segments. Orphans are found, but not yet closed on disk.
-    pub fn run(mut self) -> Result<(Replay, End, Ages), JournalError> {
-        let tail = Walk::new(self.directory, self.names.clone()).run(&mut self)?;
+    pub fn run(mut self) -> Result<(Replay, End, Ages, UnixMs), JournalError> {
+        let walk = Walk::new(self.directory, self.names.clone());
+        let walk = match self.from {
+            Some(from) => walk.resume(from),
+            None => walk,
+        };
+        let tail = walk.run(&mut self)?;
         let end = match tail {
             Tail::Empty => End::Fresh(Position { segment: 1, offset: 0, last: [0; 32] }),
             Tail::Whole(place) => End::In(position(place)),
@@ -109,7 +131,7 @@ impl<'a> Replayer<'a> {
         let last_seen = self.last_seen;
         self.found.orphans = self.open.values().map(|open| close_orphan(open, last_seen)).collect();
         self.found.orphans.sort_by_key(|record| record.request_id);
-        Ok((self.found, end, self.ages))
+        Ok((self.found, end, self.ages, last_seen))
     }
 
     fn seen(&mut self, at: UnixMs) {
@@ -159,7 +181,16 @@ impl<'a> Replayer<'a> {
 impl Visit for Replayer<'_> {
     fn segment(&mut self, _path: &Path, header: &SegmentHeader) -> Result<(), String> {
         self.newest = UnixMs(header.created_at_ms);
+        // The segment that replay goes on in is known up to there.
+        if let Some(age) = self.ages.pop_back_if(|age| age.segment == header.segment) {
+            self.newest = self.newest.max(age.newest);
+        }
         Ok(())
+    }
+
+    fn group(&mut self, place: &GroupPlace, _entries: u64) -> Result<ControlFlow<()>, String> {
+        self.found.bytes += place.end - place.offset;
+        Ok(ControlFlow::Continue(()))
     }
 
     fn entry(&mut self, entry: Option<Entry>) {

@@ -5,6 +5,10 @@ use super::appender::Appender;
 use crate::kernel::time::UnixMs;
 use std::{
     collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
     time::{Duration, Instant},
 };
 
@@ -28,12 +32,24 @@ pub(super) struct Retention {
     keep: Option<Duration>,
     ages: Ages,
     looked_at: Option<Instant>,
+    only_before: Option<Arc<AtomicU64>>,
 }
 
 impl Retention {
     /// `keep` of `None` keeps everything.
     pub fn new(keep: Option<Duration>, ages: Ages) -> Self {
-        Self { keep, ages, looked_at: None }
+        Self { keep, ages, looked_at: None, only_before: None }
+    }
+
+    /// Only segments before the one with this number, which somebody raises: their sums are kept elsewhere.
+    pub fn only_before(mut self, segment: Option<Arc<AtomicU64>>) -> Self {
+        self.only_before = segment;
+        self
+    }
+
+    /// The ages of all segments.
+    pub fn ages(&self) -> Ages {
+        self.ages.clone()
     }
 
     /// Something of this time has been written to this segment.
@@ -56,6 +72,11 @@ impl Retention {
         let mut dropped = Vec::new();
         while let Some(oldest) = self.ages.front().copied() {
             if oldest.newest >= cutoff || oldest.segment >= appender.segment() {
+                break;
+            }
+            if self.only_before.as_ref().is_some_and(|before| oldest.segment >= before.load(SeqCst)) {
+                // A snapshot is on its way; it is no use to wait a day for it.
+                self.looked_at = None;
                 break;
             }
             if let Err(error) = appender.remove(oldest.segment) {

@@ -77,6 +77,11 @@ impl SegmentReader {
         }
     }
 
+    /// How long the file was when it was opened. Bytes.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
     /// Where the next group begins.
     pub fn offset(&self) -> u64 {
         self.at

@@ -90,6 +90,24 @@ pub(in crate::control) fn append_at(journal: &mut Journal, entries: &[Entry], no
     let group = journal.appender.seal(builder);
     journal.appender.append(&group, now).unwrap();
     journal.retention.wrote(journal.appender.segment(), newest);
+    journal.last_seen = journal.last_seen.max(newest);
+}
+
+/// Drops every segment that may be dropped, however young.
+pub(in crate::control) fn drop_aged(journal: &mut Journal, before: Arc<std::sync::atomic::AtomicU64>) -> Vec<u64> {
+    let ages = journal.retention.ages();
+    let mut retention = super::retention::Retention::new(Some(Duration::ZERO), ages).only_before(Some(before));
+    retention.apply(&mut journal.appender, UnixMs(u64::MAX), Instant::now())
+}
+
+/// Where the journal stands, after these entries since it was opened.
+pub(in crate::control) fn state_after<'a>(
+    journal: &Journal,
+    entries: impl IntoIterator<Item = &'a Entry>,
+) -> JournalState {
+    let mut in_flight = super::state::InFlight::default();
+    entries.into_iter().for_each(|entry| in_flight.note(entry));
+    journal.state(&in_flight)
 }
 
 /// A whole group of one entry that a later version wrote, behind the group with this hash.

@@ -5,6 +5,7 @@ use super::{
     desk::Receipts,
     group::{Group, GroupBuilder},
     handle::now,
+    state::InFlight,
 };
 use crate::{
     kernel::{
@@ -12,6 +13,7 @@ use crate::{
         time::UnixMs,
     },
     link::up::UpReceiver,
+    sys::clock,
 };
 use std::{
     io,
@@ -35,6 +37,9 @@ pub(super) struct Writer {
     sink: Box<dyn Sink>,
     stop: Arc<AtomicBool>,
     closes: Vec<Record>,
+    in_flight: InFlight,
+    /// Bytes since a state was last given.
+    unstated_bytes: u64,
 }
 
 /// Whatever ends the thread, a panic too, nothing is admitted any more afterwards.
@@ -48,7 +53,8 @@ impl Drop for AcceptNothingAtEnd {
 
 impl Writer {
     pub fn new(journal: Journal, receivers: Vec<UpReceiver>, sink: Box<dyn Sink>, stop: Arc<AtomicBool>) -> Self {
-        Self { journal, receivers, sink, stop, closes: Vec::new() }
+        let unstated_bytes = journal.replayed_bytes;
+        Self { journal, receivers, sink, stop, closes: Vec::new(), in_flight: InFlight::default(), unstated_bytes }
     }
 
     pub fn run(mut self) -> Result<(), JournalError> {
@@ -56,16 +62,19 @@ impl Writer {
         loop {
             // Read before the rings are drained, so that the last pass sees all that was sent before the stop.
             let stopping = self.stop.load(SeqCst);
-            let begun_at = now();
+            let (begun_at, begun) = (now(), clock::mono());
             let more = self.pass()?;
             if more {
                 continue;
             }
-            self.journal.health.set_flushed_at(begun_at);
+            self.journal.health.set_flushed_at(begun_at, begun);
             self.sink.flushed(&[], begun_at);
             if stopping {
+                let state = self.journal.state(&self.in_flight);
+                self.sink.stopped(state);
                 return Ok(());
             }
+            self.give_state();
             let Journal { retention, appender, .. } = &mut self.journal;
             retention.apply(appender, begun_at, Instant::now());
             thread::park_timeout(self.journal.options.flush_interval);
@@ -82,6 +91,7 @@ impl Writer {
         for receiver in &mut self.receivers {
             let taken = receiver.drain(share, |entry| {
                 builder.push(&codec::encode(&entry, &self.journal.options.names));
+                self.in_flight.note(&entry);
                 match entry {
                     Entry::Open(open) => newest = newest.max(open.started_at),
                     Entry::Close(record) => {
@@ -108,7 +118,19 @@ impl Writer {
         // While there is more in the rings, only what has been flushed before is certain to be complete.
         let as_of = if more { self.journal.health.flushed_at() } else { begun_at };
         self.sink.flushed(&self.closes, as_of);
+        self.journal.last_seen = self.journal.last_seen.max(newest);
+        self.unstated_bytes += group.bytes.len() as u64;
+        self.give_state();
         Ok(more)
+    }
+
+    /// Between two groups, if it is wanted and anything has been written since the last.
+    fn give_state(&mut self) {
+        if self.unstated_bytes > 0 && self.sink.wants_state(self.unstated_bytes) {
+            self.unstated_bytes = 0;
+            let state = self.journal.state(&self.in_flight);
+            self.sink.state(state);
+        }
     }
 
     /// Writes a group, however often it takes. Meanwhile the rings fill up and shards refuse: nothing is dropped.

@@ -7,8 +7,9 @@ use super::{
 use crate::kernel::{
     names::Names,
     record::{Outcome, Record},
+    time::UnixMs,
 };
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 /// Records in an answer, unless the question says otherwise.
 const LIMIT_DEFAULT: usize = 100;
@@ -145,8 +146,9 @@ fn outcome_of(value: &str) -> Result<Outcome, String> {
 }
 
 /// The last records, oldest first.
+#[derive(Clone)]
 pub(super) struct Newest {
-    records: VecDeque<Record>,
+    records: VecDeque<Arc<Record>>,
     records_max: usize,
 }
 
@@ -159,11 +161,20 @@ impl Newest {
         if self.records.len() >= self.records_max {
             self.records.pop_front();
         }
-        self.records.push_back(record.clone());
+        self.records.push_back(Arc::new(record.clone()));
+    }
+
+    pub fn records(&self) -> impl DoubleEndedIterator<Item = &Record> {
+        self.records.iter().map(|record| record.as_ref())
+    }
+
+    /// Forgets what ended before a moment.
+    pub fn forget_before(&mut self, moment: UnixMs) {
+        self.records.retain(|record| record.ended_at >= moment);
     }
 
     pub fn find(&self, filter: &RecordFilter, names: &Names) -> Vec<RecordView> {
-        let found = self.records.iter().rev().filter(|record| filter.takes(record, names));
+        let found = self.records().rev().filter(|record| filter.takes(record, names));
         found.take(filter.limit).map(|record| RecordView::of(record, names)).collect()
     }
 }

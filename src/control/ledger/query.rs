@@ -25,11 +25,21 @@ pub enum Dimension {
     Day,
     /// The hour (UTC) the request began.
     Hour,
+    /// `standard` or `batch`.
+    ServiceTier,
+    /// `0-200k` or `200k-1M`: the tokens of the whole prompt, cached or not.
+    ContextWindow,
+    /// `global`, or `us` where the provider said so.
+    InferenceGeo,
+    /// `standard` or `fast`.
+    Speed,
+    /// The minute (UTC) the request began; only the newest are kept, so only reports that say so ask for it.
+    Minute,
 }
 
 impl Dimension {
-    /// All of them.
-    pub const ALL: [Self; 10] = [
+    /// Those that can be asked for by name.
+    pub const ALL: [Self; 14] = [
         Self::Org,
         Self::Team,
         Self::Project,
@@ -40,6 +50,10 @@ impl Dimension {
         Self::Upstream,
         Self::Day,
         Self::Hour,
+        Self::ServiceTier,
+        Self::ContextWindow,
+        Self::InferenceGeo,
+        Self::Speed,
     ];
 
     /// The name in queries and answers.
@@ -55,6 +69,11 @@ impl Dimension {
             Self::Upstream => "upstream",
             Self::Day => "day",
             Self::Hour => "hour",
+            Self::ServiceTier => "service_tier",
+            Self::ContextWindow => "context_window",
+            Self::InferenceGeo => "inference_geo",
+            Self::Speed => "speed",
+            Self::Minute => "minute",
         }
     }
 
@@ -76,6 +95,8 @@ pub struct UsageQuery {
     pub since: Option<i64>,
     /// Requests that began before this Unix second. Rows are hours: the hour it falls in counts whole.
     pub until: Option<i64>,
+    /// Only where the name in a dimension is one of these; all conditions must hold.
+    pub only: Vec<(Dimension, Vec<String>)>,
 }
 
 impl UsageQuery {

@@ -4,7 +4,7 @@
 //! others there are only the counts in the record: estimates, answers whose objects were too large to keep, and requests of a
 //! weir that did not keep them. They are priced as one message of the model that was asked for.
 
-use super::{Dimension, UsageQuery, rollup::ORG};
+use super::{Dimension, UsageQuery, cells::Class, grouping::ORG};
 use crate::{
     control::config::Config,
     dialect::anthropic::usage::UsageTally,
@@ -139,6 +139,11 @@ impl Reprice {
             }
             Dimension::Day => time(10, ""),
             Dimension::Hour => time(13, ":00:00Z"),
+            Dimension::Minute => time(16, ":00Z"),
+            Dimension::ServiceTier => Class::of(&record.usage).tier().into(),
+            Dimension::ContextWindow => Class::of(&record.usage).context().into(),
+            Dimension::InferenceGeo => Class::of(&record.usage).geo().into(),
+            Dimension::Speed => Class::of(&record.usage).speed().into(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What each scope spent on each day: what budgets are rebuilt from at start.
 
-use crate::kernel::{account::Scope, ids::PrincipalId, money::Nanos, names::Names, record::Record, window::Window};
+use crate::kernel::{account::Scope, ids::PrincipalId, money::Nanos, names::Names, window::Window};
 use std::collections::{BTreeMap, HashMap};
 
 const DAY_SECONDS: i64 = 86_400;
@@ -15,18 +15,24 @@ pub(super) struct Spend {
 }
 
 impl Spend {
-    pub fn add(&mut self, record: &Record, names: &Names) {
-        if record.cost == Nanos::ZERO {
+    /// Books what a principal spent on a request, or on several, that began at this Unix second.
+    pub fn add(&mut self, principal: Option<PrincipalId>, began_seconds: i64, cost: Nanos, names: &Names) {
+        if cost == Nanos::ZERO {
             return;
         }
-        if !self.places.contains_key(&record.principal) {
-            let places = scopes_of(record.principal, names).into_iter().map(|scope| self.place(scope)).collect();
-            self.places.insert(record.principal, places);
+        if !self.places.contains_key(&principal) {
+            let places = scopes_of(principal, names).into_iter().map(|scope| self.place(scope)).collect();
+            self.places.insert(principal, places);
         }
-        let day = record.started_at.seconds().div_euclid(DAY_SECONDS);
-        for place in self.places.get(&record.principal).into_iter().flatten() {
-            *self.days[*place].entry(day).or_default() += record.cost;
+        let day = began_seconds.div_euclid(DAY_SECONDS);
+        for place in self.places.get(&principal).into_iter().flatten() {
+            *self.days[*place].entry(day).or_default() += cost;
         }
+    }
+
+    /// Everybody who ever spent something.
+    pub fn spenders(&self) -> impl Iterator<Item = PrincipalId> {
+        self.places.keys().filter_map(|principal| *principal)
     }
 
     fn place(&mut self, scope: Scope) -> usize {

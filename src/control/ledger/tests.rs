@@ -1,6 +1,6 @@
 //! What must never be wrong in the ledger.
 
-use super::{rollup::Rollup, *};
+use super::*;
 use crate::kernel::{
     ids::{RequestId, ShardId},
     keys::Principal,
@@ -193,32 +193,104 @@ fn the_newest_records_come_first_and_only_those_asked_for() {
 
 #[test]
 fn a_fleet_with_endless_sessions_does_not_grow_the_ledger_and_no_sum_changes() {
-    let names = Names::default();
-    let mut rollup = Rollup::new(200);
+    let names = Arc::new(Names::default());
+    let mut ledger = Ledger::bounded(names.clone(), 200);
     let start = NOON / 86_400 * 86_400;
+    assert_eq!((ledger.image().detail().sessions_since, ledger.image().detail().hours_since), (None, None));
     for n in 0..10_000_u64 {
         // 72 hours, two teams, each request with a session of its own.
         let team = if n % 3 == 0 { "a" } else { "b" };
-        rollup.add(&record(&names, n, team, start + n * 72 * 3600 / 10_000, 1));
+        ledger.apply(&record(&names, n, team, start + n * 72 * 3600 / 10_000, 1));
     }
-    assert!(rollup.rows() <= 460, "{} rows", rollup.rows());
-    let rows = |by: &str| rollup.usage(&query(&[("group_by", by)]).unwrap(), &names);
-    let costs: Vec<_> = rows("day").iter().map(|r| r.sums.cost.0).collect();
+    let detail = ledger.image().detail();
+    assert!(detail.cells <= 460 && detail.cells_max == 200, "{detail:?}");
+    // It says from when on it still knows sessions and hours, and it does.
+    let (sessions, hours) = (detail.sessions_since.unwrap(), detail.hours_since.unwrap());
+    assert!(sessions.starts_with("2025-11-23T") && hours.starts_with("2025-11-2"), "{sessions} {hours}");
+    let rows = |pairs: &[(&str, &str)]| ledger.usage(&query(pairs).unwrap());
+    let without = |pairs: &[(&str, &str)]| rows(pairs).iter().filter(|row| row.group[0].1.is_empty()).count();
+    assert_eq!(without(&[("group_by", "session"), ("since", &sessions)]), 0);
+    assert_eq!(without(&[("group_by", "session"), ("until", &sessions)]), 1);
+    let costs: Vec<_> = rows(&[("group_by", "day")]).iter().map(|r| r.sums.cost.0).collect();
     assert_eq!(costs, [3334, 3333, 3333]);
-    let teams: Vec<_> = rows("team").iter().map(|r| r.sums.cost.0).collect();
+    let teams: Vec<_> = rows(&[("group_by", "team")]).iter().map(|r| r.sums.cost.0).collect();
     assert_eq!(teams, [6666, 3334]);
 }
 
 #[test]
 fn a_client_that_invents_models_does_not_grow_the_ledger() {
-    let names = Names::default();
-    let mut rollup = Rollup::new(ROWS_MAX);
-    for n in 0..MODELS_MAX as u64 + 100 {
+    let (names, mut ledger) = ledger();
+    for n in 0..MODELS_MAX as u64 + 99 {
         let mut record = record(&names, 0, "a", NOON, 1);
         record.model_served = inline(format!("model-{n}").as_bytes());
-        rollup.add(&record);
+        ledger.apply(&record);
     }
-    let rows = rollup.usage(&query(&[("group_by", "model")]).unwrap(), &names);
+    let rows = ledger.usage(&query(&[("group_by", "model")]).unwrap());
     assert_eq!(rows.len(), MODELS_MAX + 1);
-    assert_eq!((rows[0].group[0].1.as_str(), rows[0].sums.requests), ("other", 100));
+    let other = rows.iter().find(|row| row.group[0].1 == "other").unwrap();
+    assert_eq!(other.sums.requests, 100);
+}
+
+#[test]
+fn every_pair_of_dimensions_adds_up_and_a_condition_holds_without_being_shown() {
+    let (names, mut ledger) = ledger();
+    let mut odd = record(&names, 5, "b", NOON + 7200, 4);
+    (odd.usage.batch, odd.usage.fast, odd.usage.geo_us, odd.usage.cache_read) = (true, true, true, 200_000);
+    ledger.apply(&odd);
+    let total = ledger.usage(&UsageQuery::default())[0].sums;
+    for one in Dimension::ALL {
+        for other in Dimension::ALL {
+            let by = format!("{},{}", one.as_str(), other.as_str());
+            let rows = ledger.usage(&query(&[("group_by", &by)]).unwrap());
+            assert_eq!(rows.iter().map(|row| row.sums.requests).sum::<u64>(), total.requests, "{by}");
+            assert_eq!(rows.iter().map(|row| row.sums.cost).sum::<Nanos>(), total.cost, "{by}");
+        }
+    }
+    let classes = query(&[("group_by", "service_tier,context_window,inference_geo,speed")]).unwrap();
+    let names_of = |row: &UsageRow| row.group.iter().map(|(_, name)| name.clone()).collect::<Vec<_>>();
+    let rows: Vec<_> = ledger.usage(&classes).iter().map(names_of).collect();
+    assert_eq!(rows, [["standard", "0-200k", "global", "standard"], ["batch", "200k-1M", "us", "fast"]]);
+    let only = vec![(Dimension::Team, vec!["b".to_owned()]), (Dimension::Speed, vec!["fast".to_owned()])];
+    let rows = ledger.usage(&UsageQuery { group_by: vec![Dimension::Key], only, ..UsageQuery::default() });
+    assert_eq!((rows.len(), rows[0].group[0].1.as_str(), rows[0].sums.cost), (1, "key-b", Nanos(4)));
+    let by_minute = UsageQuery { group_by: vec![Dimension::Minute], ..UsageQuery::default() };
+    let minutes: Vec<_> = ledger.now.usage(&by_minute).iter().map(|row| row.group[0].1.clone()).collect();
+    let wanted = ["2025-11-21T12:00:00Z", "2025-11-21T13:00:00Z", "2025-11-21T14:00:00Z", "2025-11-22T12:00:00Z"];
+    assert_eq!(minutes, wanted);
+}
+
+#[test]
+fn minutes_that_have_left_come_back_half_or_their_hours_lose_a_sum() {
+    let names = Arc::new(Names::default());
+    let mut ledger = Ledger::new(names.clone());
+    for n in 0..MINUTES_MAX as u64 + 10 {
+        ledger.apply(&record(&names, n, "a", NOON + 60 * n, 1));
+    }
+    ledger.apply(&record(&names, 0, "a", NOON, 1));
+    let image = ledger.image();
+    assert_eq!(image.minutes_since(), NOON as i64 + 600);
+    let rows = |dimension| image.usage(&UsageQuery { group_by: vec![dimension], ..UsageQuery::default() });
+    let minutes = rows(Dimension::Minute);
+    assert_eq!(minutes.len(), MINUTES_MAX);
+    assert!(minutes.iter().all(|row| row.sums.requests == 1));
+    assert_eq!(rows(Dimension::Hour).iter().map(|row| row.sums.requests).sum::<u64>(), MINUTES_MAX as u64 + 11);
+}
+
+#[test]
+fn a_clock_that_goes_back_makes_a_sum_negative_or_opens_a_spent_window_again() {
+    let (names, mut ledger) = ledger();
+    let day = |at: u64| Period::Daily.window(at as i64);
+    let before = ledger.spent(&Scope::Team("a".into()), day(NOON));
+    ledger.set_as_of(UnixMs((NOON + 86_400) * 1000));
+    // Begun at noon, ended an hour before it: somebody has set the clock.
+    let mut back = record(&names, 6, "a", NOON, 7);
+    back.ended_at = UnixMs((NOON - 3600) * 1000);
+    ledger.apply(&back);
+    ledger.set_as_of(UnixMs((NOON - 3600) * 1000));
+    assert_eq!(ledger.image().as_of(), UnixMs((NOON - 3600) * 1000), "it does not claim a future it has not seen");
+    assert_eq!(ledger.spent(&Scope::Team("a".into()), day(NOON)), before + Nanos(7));
+    ledger.apply(&record(&names, 7, "a", NOON - 86_400, 5));
+    assert_eq!(ledger.spent(&Scope::Team("a".into()), day(NOON - 86_400)), Nanos(5));
+    assert_eq!(ledger.spent(&Scope::Team("a".into()), day(NOON)), before + Nanos(7), "yesterday again is yesterday");
+    assert!(ledger.requests(&RecordFilter::default()).iter().all(|record| !record.cost_usd.starts_with('-')));
 }

@@ -95,6 +95,14 @@ impl IssuerTable {
         self.issuers.get(place)
     }
 
+    /// The issuers that publish their keys, and when those were fetched last, Unix seconds; 0 for never.
+    pub fn published(&self) -> impl Iterator<Item = (&str, i64)> {
+        self.issuers.iter().filter_map(|issuer| match &issuer.keys {
+            IssuerKeys::Published { as_of, .. } => Some((&*issuer.name, *as_of)),
+            IssuerKeys::Shared(_) => None,
+        })
+    }
+
     /// Is there an issuer whose name has this digest?
     pub fn has_mark(&self, mark: KeyDigest) -> bool {
         self.issuers.iter().any(|issuer| issuer.mark == mark)

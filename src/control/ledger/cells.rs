@@ -1,0 +1,142 @@
+//! The cell of a rollup: what it counts for, and what it sums.
+
+use crate::kernel::{
+    ids::PrincipalId,
+    money::Nanos,
+    names::NameId,
+    record::Record,
+    usage::{Usage, UsageSource},
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+/// Prompt tokens above which a request counts for the long context window: the Admin API of Anthropic divides usage into
+/// `0-200k` and `200k-1M`.
+const LONG_CONTEXT_TOKENS: u64 = 200_000;
+
+/// What of a request changes its price, as bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Class(pub u8);
+
+impl Class {
+    const BATCH: u8 = 1;
+    const FAST: u8 = 2;
+    const US: u8 = 4;
+    const LONG: u8 = 8;
+    /// All that are known; a snapshot with others is not ours.
+    pub const ALL: u8 = 15;
+
+    pub fn of(usage: &Usage) -> Self {
+        let bit = |is: bool, bit: u8| if is { bit } else { 0 };
+        Self(
+            bit(usage.batch, Self::BATCH)
+                | bit(usage.fast, Self::FAST)
+                | bit(usage.geo_us, Self::US)
+                | bit(usage.prompt() > LONG_CONTEXT_TOKENS, Self::LONG),
+        )
+    }
+
+    /// As `service_tier` of the Admin API. The priority tier is not told apart from the standard one.
+    pub fn tier(self) -> &'static str {
+        if self.0 & Self::BATCH > 0 { "batch" } else { "standard" }
+    }
+
+    /// As `speed`.
+    pub fn speed(self) -> &'static str {
+        if self.0 & Self::FAST > 0 { "fast" } else { "standard" }
+    }
+
+    /// As `inference_geo`: what did not say that it ran in the US ran anywhere.
+    pub fn geo(self) -> &'static str {
+        if self.0 & Self::US > 0 { "us" } else { "global" }
+    }
+
+    /// As `context_window`.
+    pub fn context(self) -> &'static str {
+        if self.0 & Self::LONG > 0 { "200k-1M" } else { "0-200k" }
+    }
+}
+
+/// What is summed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// Requests that were not refused.
+    pub requests: u64,
+    /// Of these, with usage that weir estimated.
+    pub estimated_requests: u64,
+    /// Uncached input tokens.
+    pub input_tokens: u64,
+    /// Output tokens.
+    pub output_tokens: u64,
+    /// Tokens read from the prompt cache.
+    pub cache_read_tokens: u64,
+    /// Tokens written to the five-minute cache.
+    pub cache_write_5m_tokens: u64,
+    /// Tokens written to the one-hour cache.
+    pub cache_write_1h_tokens: u64,
+    /// Web searches.
+    pub web_searches: u64,
+    /// Money.
+    pub cost: Nanos,
+}
+
+impl Sums {
+    pub(super) fn of(record: &Record) -> Self {
+        Self {
+            requests: 1,
+            estimated_requests: u64::from(record.usage_source == UsageSource::Estimated),
+            input_tokens: record.usage.input,
+            output_tokens: record.usage.output,
+            cache_read_tokens: record.usage.cache_read,
+            cache_write_5m_tokens: record.usage.cache_write_5m,
+            cache_write_1h_tokens: record.usage.cache_write_1h,
+            web_searches: record.usage.web_search,
+            cost: record.cost,
+        }
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.requests, other.requests),
+            (&mut self.estimated_requests, other.estimated_requests),
+            (&mut self.input_tokens, other.input_tokens),
+            (&mut self.output_tokens, other.output_tokens),
+            (&mut self.cache_read_tokens, other.cache_read_tokens),
+            (&mut self.cache_write_5m_tokens, other.cache_write_5m_tokens),
+            (&mut self.cache_write_1h_tokens, other.cache_write_1h_tokens),
+            (&mut self.web_searches, other.web_searches),
+        ];
+        for (sum, more) in pairs {
+            *sum = sum.saturating_add(more);
+        }
+        self.cost += other.cost;
+    }
+}
+
+/// What a cell counts for, within its hour or minute.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct CellKey {
+    pub principal: Option<PrincipalId>,
+    /// Place in `Models`.
+    pub model: u32,
+    pub upstream: Option<NameId>,
+    pub class: Class,
+    /// Empty where sessions are not kept.
+    pub session: Arc<str>,
+}
+
+/// The cells of one hour or minute.
+pub(super) type Cells = HashMap<CellKey, Sums>;
+
+/// Cells by hour or minute since the epoch. What is shared with an image is copied when it changes: one slot, not all.
+pub(super) type Slots = BTreeMap<i64, Arc<Cells>>;
+
+/// Adds to a cell; true if it is a new one.
+pub(super) fn put(slots: &mut Slots, slot: i64, key: CellKey, sums: &Sums) -> bool {
+    let cells = Arc::make_mut(slots.entry(slot).or_default());
+    let before = cells.len();
+    cells.entry(key).or_default().add(sums);
+    cells.len() > before
+}
