@@ -25,6 +25,7 @@ pub mod pricing;
 pub mod record;
 pub mod routing;
 pub mod rules;
+pub mod scope;
 pub mod secret;
 pub mod sessions;
 pub mod snapshot;

@@ -324,6 +324,4 @@ enum Refusal {
 }
 
 #[cfg(test)]
-mod attack;
-#[cfg(test)]
 mod tests;

@@ -1,3 +1,7 @@
+//! One shard's leases, and several shards' together.
+
+mod attack;
+
 use super::*;
 use crate::kernel::{account::Scope, window::Period, window::Window};
 use proptest::prelude::*;
