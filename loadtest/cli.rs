@@ -81,6 +81,9 @@ struct ProviderArgs {
     /// Keeps the raw request bodies in the entries.
     #[arg(long)]
     keep_bodies: bool,
+    /// Words in front of every request's script: what this provider is like by itself.
+    #[arg(long, default_value = "", value_name = "WORDS")]
+    script: String,
     /// No line on stderr for each refused request.
     #[arg(long)]
     quiet: bool,
@@ -239,6 +242,7 @@ fn run_provider(args: ProviderArgs) -> Result<ExitCode, String> {
         issued_life: args.issue.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.1, 1e6))),
     };
     provider::set_ahead(args.clock_ahead);
+    args.script.parse::<provider::script::Script>().map_err(|e| format!("--script: {e}"))?;
     let options = ProviderOptions {
         listen,
         threads: args.threads,
@@ -248,6 +252,7 @@ fn run_provider(args: ProviderArgs) -> Result<ExitCode, String> {
         quiet: args.quiet,
         keep_entries: args.keep_entries,
         keep_bodies: args.keep_bodies,
+        script: args.script,
     };
     let handle = provider::start(options).map_err(|e| format!("cannot listen on {listen}: {e}"))?;
     println!("provider: ready http://{}", handle.addr());

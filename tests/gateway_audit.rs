@@ -6,7 +6,11 @@
 #[allow(unused_imports, reason = "each test binary uses a part of it")]
 mod support;
 
+#[path = "gateway_audit/bodies.rs"]
+mod bodies;
 #[path = "gateway_audit/changes.rs"]
 mod changes;
 #[path = "gateway_audit/fixture.rs"]
 mod fixture;
+#[path = "gateway_audit/secrets.rs"]
+mod secrets;

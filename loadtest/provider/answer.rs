@@ -218,8 +218,13 @@ impl Exchange<'_> {
     }
 
     async fn message(&mut self, conn: &mut Conn, script: &Script, ask: &Ask) -> After {
+        let mut usage = script.usage.clone();
+        if script.content.caches {
+            let prompt = usage.input_tokens.unwrap_or_else(|| input_tokens(ask.body_bytes));
+            self.state.standing.cached(self.head, &ask.model, prompt, &mut usage);
+        }
         let (id, tool_id) = (self.id("msg_01", 1), self.id("toolu_01", 2));
-        let message = Message::new(ask, &script.content, &script.usage, id, tool_id);
+        let message = Message::new(ask, &script.content, &usage, id, tool_id);
         if ask.stream {
             return self.sse(conn, script, &message).await;
         }

@@ -123,7 +123,7 @@ impl<'a> Exchange<'a> {
     }
 
     async fn walk(&mut self, conn: &mut Conn, body: &mut Vec<u8>) -> After {
-        let scripted = self.head.text("anthropic-sim").map(str::parse::<Script>);
+        let scripted = self.state.standing.script(self.head);
         if let Some(Ok(script)) = &scripted {
             self.full &= !script.content.lean;
             if script.status.early || script.status.early_close {

@@ -27,6 +27,7 @@ mod plan;
 mod proof;
 mod reply;
 pub mod script;
+mod standing;
 mod stream;
 mod text;
 mod writer;
@@ -63,6 +64,8 @@ pub struct ProviderOptions {
     pub keep_entries: usize,
     /// Keeps raw request bodies in the entries.
     pub keep_bodies: bool,
+    /// Words that stand in front of every request's script: what this provider is like by itself.
+    pub script: String,
 }
 
 impl Default for ProviderOptions {
@@ -76,6 +79,7 @@ impl Default for ProviderOptions {
             quiet: true,
             keep_entries: KEEP_ENTRIES_DEFAULT,
             keep_bodies: false,
+            script: String::new(),
         }
     }
 }
@@ -87,13 +91,17 @@ struct State {
     ledger: books::Ledger,
     corpus: text::Corpus,
     rings: plan::Rings,
+    standing: standing::Standing,
     requests: AtomicU64,
     proof: proof::Proof,
 }
 
 impl State {
     fn new(options: ProviderOptions) -> State {
+        let standing = standing::Standing::default();
+        standing.set(&options.script);
         State {
+            standing,
             ledger: books::Ledger::new(options.keep_entries),
             corpus: text::Corpus::new(options.seed),
             rings: plan::Rings::default(),
@@ -168,6 +176,11 @@ impl ProviderHandle {
     /// A snapshot of the books.
     pub fn books(&self) -> Books {
         self.state.ledger.since(0)
+    }
+
+    /// Replaces the words that stand in front of every request's script.
+    pub fn set_script(&self, words: &str) {
+        self.state.standing.set(words);
     }
 
     /// A snapshot of the entries whose index is above `since`, and the sums.

@@ -19,7 +19,7 @@ pub const BODY_BYTES_MAX: usize = 64 << 20;
 
 /// Every key, for error messages and help.
 pub const KEYS: &str = "events event_bytes gap_ms first_ms pings first_ping thinking tool body_bytes model stop_reason \
-    comments unknown_events crlf lean stream input_tokens cache_read cache_5m cache_1h output_tokens web_search speed geo tier \
+    comments unknown_events crlf lean stream caches input_tokens cache_read cache_5m cache_1h output_tokens web_search speed geo tier \
     status retry_after should_retry error_code message early early_close hundred error_at reset_at close_at stall_at \
     ping_at reset_before silent p_fail fail after chunk flush trickle gzip length until_close trailers";
 
@@ -83,6 +83,8 @@ pub struct ContentScript {
     pub crlf: bool,
     /// No digests, no entry in the books, no check of the body's JSON: for measurements.
     pub lean: bool,
+    /// Prompt caches by session and model: what the session's turn before had is read, the rest written.
+    pub caches: bool,
     /// With `early=1 status=200`: answers with a stream, as the body is not known yet.
     pub stream: bool,
 }
@@ -105,6 +107,7 @@ impl Default for ContentScript {
             unknown_events: false,
             crlf: false,
             lean: false,
+            caches: false,
             stream: false,
         }
     }
@@ -314,6 +317,7 @@ impl ContentScript {
             "unknown_events" => self.unknown_events = flag(key, value)?,
             "crlf" => self.crlf = flag(key, value)?,
             "lean" => self.lean = flag(key, value)?,
+            "caches" => self.caches = flag(key, value)?,
             "stream" => self.stream = flag(key, value)?,
             _ => return Ok(false),
         }

@@ -94,9 +94,10 @@ pub(super) fn started(desk: &ChangeDesk, left: &Left, config: &Config, shards: u
 }
 
 /// The gateway is about to end; everything handed in is written before the journal is closed.
-pub(super) fn stopping(desk: &ChangeDesk, clean: bool) {
+pub(super) fn stopping(desk: &ChangeDesk, clean: bool, bodies_stored: bool) {
     let change = Change::new(kinds::STOP, &Actor::PROCESS, "", clock::unix());
-    submit_or_say(desk, &change.after(&json!({ "every_stream_ended_by_itself": clean })));
+    let after = json!({ "every_stream_ended_by_itself": clean, "every_body_stored": bodies_stored });
+    submit_or_say(desk, &change.after(&after));
 }
 
 /// A signal asks for a drain.

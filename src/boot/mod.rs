@@ -16,6 +16,7 @@ pub use source::Source;
 use crate::{
     control::{
         admin,
+        bodies::{BodyDesk, BodyStore, directory_of},
         config::{Config, ConfigError, Driver},
         export::{self, ExportHealth},
         identity::Refresher,
@@ -28,7 +29,7 @@ use crate::{
     },
     data::shard,
     kernel::{ids::ShardId, names::Names, record::Record, time::UnixMs, window::Period},
-    link::{gauges::ShardGauges, up},
+    link::{self, gauges::ShardGauges, up},
     observe::{
         metrics::Metrics,
         {ExportFigures, ExportSource, JournalFigures, Sources},
@@ -37,7 +38,7 @@ use crate::{
 };
 use changes::Left;
 use parking_lot::RwLock;
-use plane::Plane;
+use plane::{Desks, Plane};
 use std::{
     net::{SocketAddr, TcpListener},
     process::ExitCode,
@@ -48,6 +49,8 @@ use std::{
 
 /// How often something that takes long says how far it is.
 const PROGRESS: Duration = Duration::from_secs(2);
+/// How long an end tries to store bodies against a disk that refuses.
+const BODIES_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Exit code of a bad configuration (interface.md §1).
 const BAD_CONFIGURATION: u8 = 2;
 
@@ -100,6 +103,7 @@ pub fn serve(source: Source, ready: impl FnOnce(Addresses)) -> ExitCode {
 struct Started {
     plane: Arc<Plane>,
     journal: JournalHandle,
+    store: BodyStore,
     exports: Arc<ExportHealth>,
     metrics: Arc<Metrics>,
     ledger: SharedLedger,
@@ -119,7 +123,9 @@ fn start(source: Source) -> Result<Started, BootError> {
     let (journal, ledger, keeper, left) = open_journal(&config, &names)?;
     let desk = journal.changes();
     let keys = KeyStore::open(&config.store.path).map_err(|error| BootError::Other(error.to_string()))?;
-    let plane = Plane::new(source, names.clone(), ledger.clone(), shards, keys, desk.clone(), &config);
+    let bodies = BodyDesk::new(config.audit.body_settings());
+    let desks = Desks { changes: desk.clone(), bodies: bodies.clone() };
+    let plane = Plane::new(source, names.clone(), ledger.clone(), shards, keys, desks, &config);
     let plane = Arc::new(plane.map_err(BootError::Configuration)?);
     let listeners = bind_clients(config.listen.clients, shards)?;
     let clients = listeners[0].local_addr().map_err(|e| other("clients' address", e))?;
@@ -131,7 +137,9 @@ fn start(source: Source) -> Result<Started, BootError> {
     let exports = Arc::<ExportHealth>::default();
     let mut metrics = Metrics::new(Sources {
         shards: gauges.clone(),
+        upstreams: plane.upstreams(),
         accounts: plane.accounts(),
+        registry: plane.registry(),
         journal: Arc::new(move |_| JournalFigures {
             accepting: health.is_accepting(),
             lag_seconds: health.lag_seconds(),
@@ -145,9 +153,12 @@ fn start(source: Source) -> Result<Started, BootError> {
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| up::door_while(accepting.clone())).unzip();
     let sink = LedgerSink::new(ledger.clone(), metrics.clone(), names, Some(keeper));
     let journal = journal.start(receivers, sink).map_err(|e| other("cannot write the journal", e))?;
+    let (lanes, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| link::bodies::lane(bodies.takes())).unzip();
+    let store = BodyStore::start(directory_of(&config.store.path), receivers, &bodies, BODIES_STOP_TIMEOUT)
+        .map_err(|e| other("cannot store bodies", e))?;
     changes::started(&desk, &left, &plane.config(), shards)
         .map_err(|e| other("this start has no entry in the audit", e))?;
-    for (place, (listener, up)) in listeners.into_iter().zip(senders).enumerate() {
+    for (place, ((listener, up), bodies)) in listeners.into_iter().zip(senders).zip(lanes).enumerate() {
         let setup = shard::Setup {
             id: ShardId(place as u16),
             count: shards,
@@ -157,13 +168,14 @@ fn start(source: Source) -> Result<Started, BootError> {
             door: plane.door(),
             gauges: gauges[place].clone(),
             up,
+            bodies,
             sequence: random_sequence()?,
         };
         spawn_shard(setup)?;
     }
     spawn_export(&config, &plane, &exports)?;
     let addresses = Addresses { clients, admin: admin_address, tls: config.listen.tls.is_some() };
-    Ok(Started { plane, journal, exports, metrics, ledger, gauges, admin, addresses })
+    Ok(Started { plane, journal, store, exports, metrics, ledger, gauges, admin, addresses })
 }
 
 fn driver_of(config: &Config) -> runtime::Driver {
@@ -349,7 +361,7 @@ impl Started {
             journal: self.journal.health(),
             export: self.exports,
             changes: self.plane.changes().clone(),
-            accounts: self.plane.accounts(),
+            accounts: self.plane.all_accounts(),
             raise: self.plane.raise(),
             keys: self.plane.clone(),
             credentials: self.plane.credentials(),
@@ -378,7 +390,11 @@ impl Started {
         signals::until_settled(&self.plane.door()).await;
         ready(self.addresses);
         let clean = signals::until_drained(signals, &self.plane, &reload, &drain).await;
-        changes::stopping(self.plane.changes(), clean);
+        let stored = self.store.stop();
+        if let Err(error) = &stored {
+            tracing::error!("{error}");
+        }
+        changes::stopping(self.plane.changes(), clean, stored.is_ok());
         self.journal.stop().map_err(|e| other("the journal could not be completed", e))?;
         tracing::info!(clean, "stopped");
         Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })

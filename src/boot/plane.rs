@@ -4,6 +4,7 @@ use super::Source;
 use crate::{
     control::{
         admin::{AdminToken, RaiseAsk, RaiseError, ReloadError, ReloadReply},
+        bodies::BodyDesk,
         budget::{AccountBook, Raises},
         changes::{Actor, Change, kinds},
         config::{Callers, Config, ConfigError, Surroundings, build_snapshot},
@@ -14,9 +15,10 @@ use crate::{
         ledger::SharedLedger,
     },
     kernel::{
-        account::{Account, Mode, Scope},
+        account::{Account, AccountId, Mode, Scope},
         identity::{IssuerTable, KeySet},
         ids::SnapshotVersion,
+        limiter::Second,
         names::Names,
         snapshot::Snapshot,
         standing::Registry,
@@ -29,7 +31,7 @@ use crate::{
 };
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::json;
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 /// How often upstream names are resolved again.
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
@@ -42,12 +44,20 @@ pub(super) struct Plane {
     fixed: Fixed,
     door: Arc<DownDoor>,
     credentials: Arc<CredentialKeeper>,
-    changes: ChangeDesk,
+    desks: Desks,
     raising: Mutex<()>,
     /// Taken before `current`, and held while a change of keys is written to disk.
     keys: Mutex<KeyStore>,
     /// Never held while something is awaited of disk or network: a revocation needs it.
     current: Mutex<Current>,
+}
+
+/// What runs beside and is told of changes.
+pub(super) struct Desks {
+    /// The audit.
+    pub changes: ChangeDesk,
+    /// The store of bodies.
+    pub bodies: BodyDesk,
 }
 
 struct Current {
@@ -86,7 +96,7 @@ impl Plane {
         ledger: SharedLedger,
         shards: usize,
         keys: KeyStore,
-        changes: ChangeDesk,
+        desks: Desks,
         checked: &Config,
     ) -> Result<Self, Vec<ConfigError>> {
         let config = Arc::new(source.load()?);
@@ -97,14 +107,15 @@ impl Plane {
             let mend = "repair or remove the file; without it, budgets have the amounts of this configuration";
             vec![ConfigError::new("store.path", format!("one-off raises cannot be read: {error}"), mend)]
         })?;
-        let mut accounts = AccountBook::new(Arc::new(Registry::new(names.clone(), shards)), raises);
+        let accounts =
+            AccountBook::new(Arc::new(Registry::new(names.clone(), ledger.read().sessions(), shards)), raises);
         let mut issuers = IssuerBook::default();
-        let outside = Outside { ledger: &ledger, issuers: issuers.table(&config) };
-        let first = outside.build(&config, surroundings, SnapshotVersion(1), &keys, &mut accounts);
+        let outside = Outside { ledger: &ledger, issuers: issuers.table(&config), new_rules: true };
+        let first = outside.build(&config, surroundings, SnapshotVersion(1), &keys, &accounts);
         Ok(Self {
             fixed: Fixed::of(checked),
             door: Arc::new(DownDoor::new(Arc::new(first), shards)),
-            changes,
+            desks,
             raising: Mutex::default(),
             keys: Mutex::new(keys),
             current: Mutex::new(Current { config, issuers, accounts, replaced: Vec::new() }),
@@ -163,9 +174,38 @@ impl Plane {
         })
     }
 
+    /// The same, and after them those of callers that no key stands for, and of sessions, in the order of their numbers.
+    pub fn all_accounts(self: &Arc<Self>) -> Accounts {
+        let (known, door) = (self.accounts(), self.door());
+        Arc::new(move || {
+            let (mut all, snapshot) = (known(), door.latest());
+            let listed: HashSet<AccountId> = all.iter().map(|(account, _)| account.id).collect();
+            let mut others = Vec::new();
+            snapshot.registry.accounts.for_each(|_, account| {
+                if !listed.contains(&account.id) {
+                    others.push((account.clone(), mode_of(&snapshot, account)));
+                }
+            });
+            others.sort_by_key(|(account, _)| account.id);
+            all.append(&mut others);
+            all
+        })
+    }
+
+    /// What all shards share of names, accounts and limiters.
+    pub fn registry(&self) -> Arc<Registry> {
+        self.current.lock().accounts.registry().clone()
+    }
+
+    /// The upstreams of whatever snapshot is newest.
+    pub fn upstreams(&self) -> crate::observe::Upstreams {
+        let door = self.door();
+        Arc::new(move || door.latest().upstreams.iter().map(|u| (u.name_id, u.name.to_string())).collect())
+    }
+
     /// Where changes are handed in for the audit.
     pub fn changes(&self) -> &ChangeDesk {
-        &self.changes
+        &self.desks.changes
     }
 
     /// The turn of whoever raises a budget.
@@ -186,9 +226,8 @@ impl Plane {
         let mut current = self.current.lock();
         let raised = current.accounts.raise(&ask.scope, &ask.period, ask.amount, now.seconds());
         let account = raised.map_err(RaiseError::Store)?.ok_or(RaiseError::NoSuchBudget)?;
-        let snapshot = self.door.latest();
-        let budget = snapshot.budgets.iter().find(|b| b.accounts.iter().any(|a| a.id == account.id));
-        budget.map(|budget| (account, budget.mode)).ok_or(RaiseError::NoSuchBudget)
+        let mode = mode_of(&self.door.latest(), &account);
+        Ok((account, mode))
     }
 
     /// Reads the configuration again and publishes it. The old one stays in force if the new one is wrong, or if the audit
@@ -224,10 +263,12 @@ impl Plane {
         let surroundings = Surroundings::look_up(&config, &self.names, &self.credentials)?;
         let keys = self.keys();
         check_keys(&config, &keys)?;
+        // Before a shard hears that bodies are wanted.
+        self.desks.bodies.configure(config.audit.body_settings());
         let mut current = self.current.lock();
         current.config = Arc::new(config);
         self.credentials.retain(&current.config);
-        Ok(self.publish(surroundings, &keys, &mut current))
+        Ok(self.publish(surroundings, &keys, &mut current, true))
     }
 
     /// Publishes the current configuration as the world is now.
@@ -238,14 +279,15 @@ impl Plane {
         let mut current = self.current.lock();
         // A reload that came in between has looked for itself.
         if Arc::ptr_eq(&config, &current.config) {
-            self.publish(surroundings, &keys, &mut current);
+            self.publish(surroundings, &keys, &mut current, false);
+            current.accounts.tidy(clock::unix().seconds(), Second::of(clock::mono()));
         }
         Ok(())
     }
 
     /// Publishes a change of keys. It waits for nothing: what the world looked like last still holds.
     pub fn publish_keys(&self, keys: &KeyStore) -> u64 {
-        self.publish(Surroundings::of(&self.door.latest()), keys, &mut self.current.lock())
+        self.publish(Surroundings::of(&self.door.latest()), keys, &mut self.current.lock(), false)
     }
 
     /// Publishes the keys that an issuer has now.
@@ -253,14 +295,14 @@ impl Plane {
         let keys = self.keys();
         let mut current = self.current.lock();
         current.issuers.keep(source, set, clock::unix().seconds());
-        self.publish(Surroundings::of(&self.door.latest()), &keys, &mut current)
+        self.publish(Surroundings::of(&self.door.latest()), &keys, &mut current, false)
     }
 
-    fn publish(&self, surroundings: Surroundings, keys: &KeyStore, current: &mut Current) -> u64 {
+    fn publish(&self, surroundings: Surroundings, keys: &KeyStore, current: &mut Current, new_rules: bool) -> u64 {
         let Current { config, issuers, accounts, replaced } = current;
         let before = self.door.latest();
         let version = SnapshotVersion(before.version.0 + 1);
-        let outside = Outside { ledger: &self.ledger, issuers: issuers.table(config) };
+        let outside = Outside { ledger: &self.ledger, issuers: issuers.table(config), new_rules };
         let snapshot = outside.build(config, surroundings, version, keys, accounts);
         accounts.prune(clock::unix().seconds());
         self.door.publish(Arc::new(snapshot));
@@ -287,6 +329,12 @@ impl Plane {
     }
 }
 
+/// What happens at the cap of an account; soft if no rule gives it one any more.
+fn mode_of(snapshot: &Snapshot, account: &Account) -> Mode {
+    let mut rules = snapshot.rules.budgets.of(&account.scope);
+    rules.find(|rule| rule.period == account.period).map_or(Mode::Soft, |rule| rule.mode)
+}
+
 /// Keys of the file and keys made at run time must not be taken for each other; budgets for nobody are told.
 fn check_keys(config: &Config, keys: &KeyStore) -> Result<(), Vec<ConfigError>> {
     let clashes = keys.clashes(&config.keys);
@@ -306,6 +354,8 @@ fn check_keys(config: &Config, keys: &KeyStore) -> Result<(), Vec<ConfigError>> 
 struct Outside<'a> {
     ledger: &'a SharedLedger,
     issuers: Arc<IssuerTable>,
+    /// The rules may be others than before.
+    new_rules: bool,
 }
 
 impl Outside<'_> {
@@ -315,12 +365,14 @@ impl Outside<'_> {
         surroundings: Surroundings,
         version: SnapshotVersion,
         keys: &KeyStore,
-        accounts: &mut AccountBook,
+        accounts: &AccountBook,
     ) -> Snapshot {
         let spent = |scope: &Scope, window: Window| self.ledger.read().spent(scope, window);
+        let spenders = self.new_rules.then(|| self.ledger.read().spenders());
         let callers = Callers {
             made: &keys.callers(),
             spent: &spent,
+            spenders: spenders.as_deref(),
             now_seconds: clock::unix().seconds(),
             issuers: self.issuers.clone(),
         };

@@ -77,19 +77,33 @@ async fn rooms(cx: &Exchange<'_>, client: &mut Writer, open: &mut OpenRecord) ->
     if identified.incoming.route.operation == Operation::Usage {
         return Ok(End::Local(local::usage(cx, &identified.caller)));
     }
+    gate::bodies::keep(cx, identified.caller.principal, open)?;
     if cx.head.expect_continue && cx.pipe.received() == 0 {
         relay::interim::say_continue(cx, client).await;
     }
     let routed = gate::route::route(cx, identified).await?;
     open.record.model_requested = inline(routed.model.as_bytes());
     let mut admitted = gate::admit::admit(cx, routed, open).await?;
-    let mut tries = pool::Tries::default();
+    let mut tries = pool::Tries::new(cx, &admitted);
     loop {
-        let lease = pool::lease(cx, admitted, &mut tries, open).await?;
-        match relay::exchange(cx, lease, client, open).await? {
+        let lease = match pool::lease(cx, admitted, &mut tries, open).await {
+            Ok(lease) => lease,
+            Err(fault) => match relay::last_word(cx, client, tries, fault, open).await? {
+                Relayed::Done(outcome, metered) => return Ok(End::Relayed(outcome, metered)),
+                _ => return Err(Fault::new(Room::Pool, FaultKind::Internal, "nobody is left to ask")),
+            },
+        };
+        match relay::exchange(cx, lease, &tries, client, open).await? {
             Relayed::Done(outcome, metered) => return Ok(End::Relayed(outcome, metered)),
             Relayed::Cut(fault, metered) => return Ok(End::Cut(fault, metered)),
-            Relayed::Again(back) => admitted = back,
+            Relayed::Again(back) => {
+                tries.stale();
+                admitted = back;
+            }
+            Relayed::Failed(back, failure, shown) => {
+                tries.failed(cx, &back.routed, failure, shown);
+                admitted = back;
+            }
         }
     }
 }

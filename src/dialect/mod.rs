@@ -7,6 +7,7 @@ pub mod answer;
 pub mod anthropic;
 pub mod aws;
 pub mod headers;
+pub mod retry_after;
 
 use crate::kernel::record::{Format, Operation};
 use std::ops::Range;

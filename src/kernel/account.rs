@@ -97,6 +97,25 @@ impl Scope {
         }
     }
 
+    /// Reads what `Display` wrote; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (kind, id) = text.split_once(':').unwrap_or((text, ""));
+        let scope = match kind {
+            "org" => Self::Org,
+            "team" => Self::Team(id.into()),
+            "project" => Self::Project(id.into()),
+            "user" => Self::User(id.into()),
+            "key" => Self::Key(id.into()),
+            "session" => {
+                let (id, user) = id.rsplit_once(" user:")?;
+                let (id, key) = id.rsplit_once(" key:")?;
+                Self::Session(Box::new(Session { key: key.into(), user: user.into(), id: id.into() }))
+            }
+            _ => return None,
+        };
+        (scope.to_string() == text).then_some(scope)
+    }
+
     /// The scope of a caller's session.
     pub fn session(principal: &Principal, id: &str) -> Self {
         Self::Session(Box::new(Session { key: principal.key.clone(), user: principal.user.clone(), id: id.into() }))
@@ -429,6 +448,19 @@ mod tests {
 
     fn account(amount: i64, shards: usize) -> Account {
         Account::new(AccountId(0), Scope::Org, Period::Monthly, Window::ALWAYS, Nanos(amount), Nanos::ZERO, shards)
+    }
+
+    #[test]
+    fn a_scope_is_written_so_that_it_cannot_be_read_back() {
+        let session = |id: &str, key: &str, user: &str| {
+            Scope::Session(Box::new(Session { key: key.into(), user: user.into(), id: id.into() }))
+        };
+        let scopes = [Scope::Org, Scope::Team("a:b".into()), Scope::User("".into()), Scope::Key("k".into())];
+        let sessions = [session("s", "k", "u"), session("x key:bob user:bob", "k", ""), session("", "", "a b")];
+        for scope in scopes.into_iter().chain(sessions) {
+            assert_eq!(Scope::parse(&scope.to_string()), Some(scope));
+        }
+        assert_eq!([Scope::parse("session:s"), Scope::parse("orgs"), Scope::parse("org:")], [None, None, None]);
     }
 
     #[test]

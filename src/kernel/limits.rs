@@ -50,6 +50,27 @@ pub const IDLE_UPSTREAM_CONNECTIONS_MAX: usize = 512;
 pub const IDLE_UPSTREAM_TIMEOUT: Duration = Duration::from_secs(50);
 /// How many attempts one request may make.
 pub const ATTEMPTS_MAX: usize = 4;
+/// Bytes of bodies on a shard's lane to the store of bodies, and in that thread's hands. Bytes.
+pub const BODY_LANE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Entries on that lane.
+pub const BODY_LANE_ENTRIES: usize = 8 * 1024;
+/// Of these, entries that only ends of exchanges may use, so that a body that found no room is still said to have found none.
+pub const BODY_LANE_SPARE: usize = 2 * 1024;
+/// Small reads of a body are gathered to so much before they go on the lane, per body. Bytes.
+pub const BODY_CHUNK_BYTES: usize = 16 * 1024;
+/// Targets of one model. A request remembers which of them it has tried in the bits of a word.
+pub const TARGETS_MAX: usize = 64;
+/// Upstreams of a configuration.
+pub const UPSTREAMS_MAX: usize = 256;
+/// An error answer that is kept while another target is tried, head and body. Bytes; of a larger one only the status is.
+pub const KEPT_ANSWER_BYTES_MAX: usize = 16 * 1024;
+/// How long the rest of an error answer is awaited before another target is tried.
+pub const KEPT_ANSWER_WAIT: Duration = Duration::from_millis(300);
+/// The pause before a third attempt is random below this, before a fourth below twice this: requests that failed together
+/// should not come back together.
+pub const RETRY_JITTER: Duration = Duration::from_millis(40);
+/// The longest wait that an upstream's `retry-after` can ask of us.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Entries in a shard's ring to the journal.
 pub const JOURNAL_RING_ENTRIES: usize = 16 * 1024;
 /// Ring entries that only records of refusals may use, so that shedding load is still recorded.
@@ -70,6 +91,10 @@ pub const PRINCIPALS_MAX: u32 = 500_000;
 pub const FIRST_SIGHT_MAX: usize = 250_000;
 /// Those of single sessions among them: what clients choose must not crowd out whom an identity provider names.
 pub const FIRST_SIGHT_SESSIONS_MAX: usize = 150_000;
+/// Sessions whose spending is remembered, most of them without an account; some 100 bytes each.
+pub const SESSIONS_KEPT_MAX: usize = 400_000;
+/// How long the account of a session is kept unused, before its sum alone is.
+pub const SESSION_IDLE: Duration = Duration::from_secs(3600);
 /// Callers and sessions whose accounts and limits a shard has at hand.
 pub const STANDINGS_MAX: usize = 64 * 1024;
 /// How long a shard keeps them at hand unused.
@@ -110,12 +135,20 @@ pub const REVOKED_LEAVE: Duration = Duration::from_millis(500);
 const _: () = assert!(WATCH_BUFFER_BYTES <= SMALL_BUFFER_BYTES && SMALL_BUFFER_BYTES < BULK_BUFFER_BYTES);
 const _: () = assert!(HEAD_BYTES_MAX <= BULK_BUFFER_BYTES && UPSTREAM_HEAD_BYTES_MAX <= BULK_BUFFER_BYTES);
 const _: () = assert!(RATE_WAIT.as_millis() >= 3 * TICK.as_millis(), "a recall is answered at the next tick");
-const _: () = assert!(FIRST_SIGHT_SESSIONS_MAX < FIRST_SIGHT_MAX && STANDINGS_MAX <= FIRST_SIGHT_SESSIONS_MAX);
+const _: () = assert!(FIRST_SIGHT_SESSIONS_MAX < FIRST_SIGHT_MAX && FIRST_SIGHT_SESSIONS_MAX <= SESSIONS_KEPT_MAX / 2);
+const _: () = assert!(STANDINGS_MAX <= FIRST_SIGHT_SESSIONS_MAX);
 const _: () = assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(PIPE_BYTES_MAX >= 2 * BULK_BUFFER_BYTES && PIPE_BYTES_MAX <= REPLAY_BYTES_MAX);
+const _: () = assert!(BODY_LANE_SPARE * 2 <= BODY_LANE_ENTRIES && BODY_CHUNK_BYTES < BULK_BUFFER_BYTES);
+const _: () = assert!(
+    BODY_LANE_BYTES_MAX / BODY_CHUNK_BYTES <= BODY_LANE_ENTRIES - BODY_LANE_SPARE,
+    "bytes run out before entries"
+);
 const _: () = assert!(SIGNED_BODY_BYTES_MAX * 4 <= REPLAY_BYTES_MAX as u64, "some signed bodies fit at once");
 const _: () = assert!(JOURNAL_RING_SPARE * 4 <= JOURNAL_RING_ENTRIES);
 const _: () = assert!(USAGE_RAW_BYTES_MAX <= USAGE_CAPTURE_BYTES_MAX, "only what was captured can be kept");
+const _: () = assert!(TARGETS_MAX <= 64, "a request remembers the targets it has tried in 64 bits");
+const _: () = assert!(KEPT_ANSWER_BYTES_MAX < BULK_BUFFER_BYTES);
 const _: () = assert!(TOKEN_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(JWKS_WANTED_EVERY.as_secs() <= TOKEN_KEYS_FRESH.as_secs(), "a stale set may be fetched at once");
 const _: () = assert!(HEADERS_MAX <= 128, "the parser's own table has 128 places");
@@ -181,6 +214,8 @@ pub fn shard_bytes_max(limits: &Limits) -> u64 {
     sum += limits.streams_max as u64 * (4 * USAGE_RAW_BYTES_MAX) as u64;
     // Records on their way to the journal, each with its usage as it came.
     sum += (JOURNAL_RING_ENTRIES * USAGE_RAW_BYTES_MAX) as u64;
+    // Bodies on their way to their store, and per running request what is gathered of both.
+    sum += BODY_LANE_BYTES_MAX as u64 + limits.streams_max as u64 * (2 * BODY_CHUNK_BYTES) as u64;
     // Tokens that have been verified.
     sum += (TOKENS_KEPT_MAX * TOKEN_KEPT_BYTES) as u64;
     // Bodies kept for a retry.

@@ -6,6 +6,7 @@
 //! Deliberately absent: anything that knows a wire format (that is `dialect` and `wire`) or a runtime (`sys`).
 
 pub mod account;
+pub mod bodies;
 pub mod catalogue;
 pub mod credential;
 pub mod fault;
@@ -21,8 +22,10 @@ pub mod numbers;
 pub mod policy;
 pub mod pricing;
 pub mod record;
+pub mod routing;
 pub mod rules;
 pub mod secret;
+pub mod sessions;
 pub mod snapshot;
 pub mod standing;
 pub mod table;

@@ -1,6 +1,6 @@
 //! What clients may ask for, and which upstreams serve it.
 
-use super::ids::UpstreamIx;
+use super::{ids::UpstreamIx, routing::hash};
 use std::collections::HashMap;
 
 /// One upstream that serves a model.
@@ -10,8 +10,31 @@ pub struct Target {
     pub upstream: UpstreamIx,
     /// The id to ask it for, where it differs from what the client wrote.
     pub model: Option<Box<str>>,
-    /// Share of the traffic under `weighted`.
+    /// Share of the traffic among targets of its rank.
     pub weight: u32,
+    /// Later ranks are asked when earlier ones take nothing. Targets stand in the order of their ranks.
+    pub rank: u16,
+    /// The upstream's number in races, the same on every machine, over every reload and for every model: a session that asks
+    /// several models stays on one account.
+    pub salt: u64,
+    /// Its own number, over every reload: a hash of upstream, listed model and the id to ask for.
+    pub identity: u64,
+    /// Its place among all targets of the snapshot.
+    pub place: TargetIx,
+}
+
+/// Position of a target among all targets of one snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TargetIx(pub u32);
+
+impl Target {
+    /// A target of rank 0 with a weight of 1. `listed`: the model it serves; `nth`: how many targets before it in that model's
+    /// list are the same upstream's.
+    pub fn new(upstream: UpstreamIx, upstream_name: &str, listed: &str, model: Option<&str>, nth: usize) -> Self {
+        let salt = hash::bytes(nth as u64, upstream_name.as_bytes()).max(1);
+        let identity = hash::bytes(hash::bytes(salt, listed.as_bytes()), model.unwrap_or("").as_bytes());
+        Self { upstream, model: model.map(Into::into), weight: 1, rank: 0, salt, identity, place: TargetIx(0) }
+    }
 }
 
 /// How a target is chosen.
@@ -22,7 +45,9 @@ pub enum Strategy {
     Ordered,
     /// By weight.
     Weighted,
-    /// By session.
+    /// The less busy of two.
+    LeastBusy,
+    /// By session, so that prompt caches hit; requests without one go to the less busy of two.
     Affinity,
 }
 
@@ -45,18 +70,24 @@ pub struct ModelTable {
     models: Vec<Model>,
     index: HashMap<Box<str>, u32>,
     passthrough: Option<Target>,
+    target_count: usize,
 }
 
 impl ModelTable {
     /// Builds the table. Ids and aliases are unique (the configuration is checked); `passthrough` serves ids not listed.
-    pub fn new(models: Vec<Model>, passthrough: Option<Target>) -> Self {
+    pub fn new(mut models: Vec<Model>, mut passthrough: Option<Target>) -> Self {
         let mut index = HashMap::new();
+        let mut target_count = 0;
+        for target in models.iter_mut().flat_map(|model| &mut model.targets).chain(&mut passthrough) {
+            target.place = TargetIx(target_count as u32);
+            target_count += 1;
+        }
         for (place, model) in models.iter().enumerate() {
             for id in std::iter::once(&model.id).chain(&model.aliases) {
                 index.insert(id.clone(), place as u32);
             }
         }
-        Self { models, index, passthrough }
+        Self { models, index, passthrough, target_count }
     }
 
     /// The targets of a model id, in the order of the configuration; `None` if nobody serves it.
@@ -65,6 +96,16 @@ impl ModelTable {
             Some(model) => Some(&model.targets),
             None => self.passthrough.as_ref().map(std::slice::from_ref),
         }
+    }
+
+    /// How many targets there are in all.
+    pub fn target_count(&self) -> usize {
+        self.target_count
+    }
+
+    /// Every target, in the order of their places.
+    pub fn all_targets(&self) -> impl Iterator<Item = &Target> {
+        self.models.iter().flat_map(|model| &model.targets).chain(&self.passthrough)
     }
 
     /// The listed model that an id or alias means.

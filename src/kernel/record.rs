@@ -154,6 +154,8 @@ pub struct Attempt {
     pub result: AttemptResult,
     /// How long it took, microseconds.
     pub duration_us: u64,
+    /// The upstream had the whole request and gave no answer: it may bill what nobody has seen.
+    pub maybe_billed: bool,
 }
 
 /// Written before the first byte goes upstream. If weir dies, this is what is left to close.
@@ -247,8 +249,49 @@ pub struct Record {
     pub duration_us: u64,
     /// Of that, spent in weir rather than waiting for others, microseconds.
     pub gateway_us: u64,
-    /// SHA-256 of the request body, where the audit asks for it.
+    /// SHA-256 of the request body as the client sent it, as far as it came; where the audit asks for it.
     pub request_sha256: Option<[u8; 32]>,
+    /// SHA-256 of the answer's body as the upstream sent it, as far as it came; where the audit asks for it, and there was one.
+    pub response_sha256: Option<[u8; 32]>,
+    /// What the audit keeps of both.
+    pub body: BodyMark,
+}
+
+/// What the audit keeps of the bodies of one request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BodyMark {
+    /// How much.
+    pub kept: Kept,
+    /// The request's body broke off, or was not wanted to its end.
+    pub request_cut: bool,
+    /// The answer's body broke off.
+    pub response_cut: bool,
+}
+
+/// How much the audit keeps of bodies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kept {
+    /// Nothing.
+    #[default]
+    None,
+    /// Their hashes.
+    Hashed,
+    /// They went to the store of bodies, whole or as far as they came.
+    Stored,
+    /// They should have been stored, and there was no room for them (`audit.on_body_overflow = "drop"`).
+    Dropped,
+}
+
+impl Kept {
+    /// The name in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Hashed => "hashed",
+            Self::Stored => "stored",
+            Self::Dropped => "dropped",
+        }
+    }
 }
 
 /// What a shard sends up.

@@ -2,6 +2,7 @@
 
 use super::{
     account::{Account, Mode, Scope},
+    bodies::BodyRules,
     credential::Credential,
     identity::{CertificateRule, IssuerTable},
     ids::SnapshotVersion,
@@ -208,6 +209,8 @@ pub struct Snapshot {
     pub budgets: Vec<Budget>,
     /// How much may be asked in a minute, or at once.
     pub rate_limits: Vec<RateLimit>,
+    /// What is kept of bodies.
+    pub bodies: BodyRules,
     /// Both as rules, for callers and sessions that are not known yet.
     pub rules: Rules,
     /// Names, accounts and limiters, known and to come; the same over reloads.
@@ -235,10 +238,9 @@ impl Snapshot {
     }
 }
 
-#[cfg(test)]
 impl Snapshot {
-    /// A snapshot of nothing but rules, for tests.
-    pub(crate) fn of_rules(version: u64, rules: Rules, registry: Arc<Registry>) -> Self {
+    /// A snapshot of nothing but rules: nobody is known, nothing is served. For tests and measurements.
+    pub fn of_rules(version: u64, rules: Rules, registry: Arc<Registry>) -> Self {
         Self {
             version: SnapshotVersion(version),
             edge: EdgePolicy::default(),
@@ -253,6 +255,7 @@ impl Snapshot {
             rate_limits: Vec::new(),
             rules,
             registry,
+            bodies: BodyRules::default(),
             reserve: Reserve::Expected,
             limits: Limits::default(),
         }

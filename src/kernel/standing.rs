@@ -10,6 +10,7 @@ use super::{
     money::Nanos,
     names::Names,
     numbers::Number,
+    sessions::SessionSpend,
     snapshot::{Budget, RateLimit, Snapshot},
     table::SharedTable,
     window::{Period, Window},
@@ -41,6 +42,8 @@ pub type LimiterKey = (Scope, Measure);
 pub struct Registry {
     /// Numbers of names and principals.
     pub names: Arc<Names>,
+    /// What sessions have spent, as far as the ledger knows.
+    pub sessions: Arc<SessionSpend>,
     /// All budget accounts.
     pub accounts: SharedTable<AccountKey, Account>,
     /// All rate limiters.
@@ -52,14 +55,14 @@ pub struct Registry {
 /// For two shards, with names of its own.
 impl Default for Registry {
     fn default() -> Self {
-        Self::new(Arc::default(), 2)
+        Self::new(Arc::default(), Arc::default(), 2)
     }
 }
 
 impl Registry {
     /// An empty one for so many shards.
-    pub fn new(names: Arc<Names>, shards: usize) -> Self {
-        Self { names, accounts: SharedTable::default(), limiters: SharedTable::default(), shards }
+    pub fn new(names: Arc<Names>, sessions: Arc<SessionSpend>, shards: usize) -> Self {
+        Self { names, sessions, accounts: SharedTable::default(), limiters: SharedTable::default(), shards }
     }
 
     /// Makes an account, for `SharedTable::open`.
@@ -127,7 +130,13 @@ impl Snapshot {
             for rule in self.rules.budgets.of(&scope) {
                 let window = rule.period.window(now_seconds);
                 let key = AccountKey { scope: scope.clone(), period: rule.period, window };
-                let make = |number| self.registry.account(&key, rule.amount, Nanos::ZERO, number);
+                // What others spent before there was an account is looked up when the rule comes into force, and what the
+                // control plane knows of has its account by then: whom a shard sees first has spent nothing.
+                let spent = match &scope {
+                    Scope::Session(session) => self.registry.sessions.spent(session, window),
+                    _ => Nanos::ZERO,
+                };
+                let make = |number| self.registry.account(&key, rule.amount, spent, number);
                 let account = self.registry.accounts.open_at_first_sight(&key, make).ok_or(Crowded)?;
                 budgets.push(Budget::new(rule, &scope, vec![account]));
             }

@@ -1,5 +1,6 @@
 //! What a shard shows of itself: plain atomics that one side writes.
 
+use super::board::UpstreamBoard;
 use crate::kernel::limits::ISSUERS_MAX;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -57,12 +58,20 @@ pub struct ShardGauges {
     pub buffer_bytes: Gauge,
     /// Requests for which the ring to the journal had no slot, not even for a refusal.
     pub records_lost: Gauge,
+    /// Requests refused because their bodies could not be stored.
+    pub bodies_refused: Gauge,
+    /// Requests whose bodies should have been stored, and were dropped.
+    pub bodies_dropped: Gauge,
+    /// Bytes of bodies waiting to be stored, now.
+    pub body_lane_bytes: Gauge,
     /// Connections ended by a panic.
     pub panics: Gauge,
     /// Metering given up on an odd answer.
     pub meters_gave_up: Gauge,
     /// Ticks since the start: a shard that hangs stops counting.
     pub ticks: Gauge,
+    /// How its upstreams are.
+    pub upstreams: UpstreamBoard,
     /// Tokens whose key was not known, ever, by the place of their issuer: the control plane fetches the keys anew.
     pub unknown_token_keys: [Gauge; ISSUERS_MAX],
     /// Shard CPU time of the thread, microseconds, as of the last tick second.

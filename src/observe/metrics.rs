@@ -222,6 +222,7 @@ mod tests {
             account::{Account, AccountId, Mode, Scope},
             keys::Principal,
             money::Nanos,
+            names::NameId,
             record::{Attempt, inline},
             usage::Usage,
             window::{Period, Window},
@@ -235,6 +236,7 @@ mod tests {
         let shards: Vec<Arc<ShardGauges>> = vec![Arc::default(), Arc::default()];
         shards[1].connections.set(7);
         shards.iter().for_each(|s| s.streams.set(2));
+        shards[0].upstreams.write([(NameId(3), 5)].into_iter(), |row, running| row.in_flight.set(running));
         let account =
             Account::new(AccountId(0), Scope::Org, Period::Total, Window::ALWAYS, Nanos(5_000_000_000), Nanos(1), 2);
         account.draw(1, Nanos(1000));
@@ -244,7 +246,9 @@ mod tests {
         let accounts = [(Arc::new(wide), Mode::Soft), (Arc::new(account), Mode::Hard)];
         Sources {
             shards,
+            upstreams: Arc::new(|| vec![(NameId(3), "main".to_owned())]),
             accounts: Arc::new(move || accounts.to_vec()),
+            registry: Arc::default(),
             journal: Arc::new(|_| JournalFigures { accepting: true, lag_seconds: 0.25 }),
             export: Arc::new(|_| Some(ExportFigures { lag_seconds: 1.5, records: 2, failures: 3 })),
             issuers: Arc::new(Arc::default),
@@ -270,6 +274,8 @@ mod tests {
             "weir_export_failures_total 3",
             "weir_records_lost_total 0",
             "weir_shard_connections{shard=\"1\"} 7",
+            "weir_upstream_in_flight{upstream=\"main\"} 5",
+            "weir_upstream_retries_denied_total{upstream=\"main\"} 0",
             "weir_budget_remaining_usd{scope=\"org\"} 4.5",
             "# EOF",
         ] {
@@ -295,7 +301,13 @@ mod tests {
             ..Record::default()
         };
         let upstream = names.name("main");
-        record.attempts.push(Attempt { upstream, status: 200, result: AttemptResult::Answered, duration_us: 1 });
+        record.attempts.push(Attempt {
+            upstream,
+            status: 200,
+            result: AttemptResult::Answered,
+            duration_us: 1,
+            maybe_billed: false,
+        });
         metrics.observe_close(&record, &names);
         let (usage, cost) = (Usage::default(), Nanos::ZERO);
         let denied = Some("denied");

@@ -7,4 +7,4 @@ pub mod names;
 mod scrape;
 
 pub use credentials::{CredentialFigures, Credentials};
-pub use scrape::{Accounts, ExportFigures, ExportSource, JournalFigures, Sources};
+pub use scrape::{Accounts, ExportFigures, ExportSource, JournalFigures, Sources, Upstreams};

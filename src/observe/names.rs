@@ -15,10 +15,23 @@ pub const GATEWAY_OVERHEAD_SECONDS: &str = "weir_gateway_overhead_seconds";
 pub const TTFB_SECONDS: &str = "weir_ttfb_seconds";
 /// Attempts at upstreams, by upstream and result. Printed as `weir_upstream_attempts_total`.
 pub const UPSTREAM_ATTEMPTS: &str = "weir_upstream_attempts";
+/// Shards that have an upstream ejected now, by upstream.
+pub const UPSTREAM_EJECTED: &str = "weir_upstream_ejected_shards";
+/// Ejections of an upstream, over all shards, by upstream. Printed as `weir_upstream_ejections_total`.
+pub const UPSTREAM_EJECTIONS: &str = "weir_upstream_ejections";
+/// Requests running at an upstream now, by upstream.
+pub const UPSTREAM_IN_FLIGHT: &str = "weir_upstream_in_flight";
+/// Failures of an upstream that were not tried elsewhere, since its retry budget was used up, by upstream. Printed as
+/// `weir_upstream_retries_denied_total`.
+pub const UPSTREAM_RETRIES_DENIED: &str = "weir_upstream_retries_denied";
 /// Refused requests, by reason. Printed as `weir_refused_total`.
 pub const REFUSED: &str = "weir_refused";
 /// Room left in each budget, US dollars, by scope.
 pub const BUDGET_REMAINING_USD: &str = "weir_budget_remaining_usd";
+/// Accounts opened for callers that no key stands for.
+pub const FIRST_SIGHT_ACCOUNTS: &str = "weir_first_sight_accounts";
+/// Requests refused because there were too many of them.
+pub const FIRST_SIGHT_REFUSED: &str = "weir_first_sight_refused";
 /// How far the ledger is behind the shards, seconds.
 pub const LEDGER_LAG_SECONDS: &str = "weir_ledger_lag_seconds";
 /// Client connections now, by shard.
@@ -43,6 +56,12 @@ pub const JOURNAL_ACCEPTING: &str = "weir_journal_accepting";
 pub const RECORDS_LOST: &str = "weir_records_lost";
 /// Answers whose metering was given up. Printed as `weir_meters_gave_up_total`.
 pub const METERS_GAVE_UP: &str = "weir_meters_gave_up";
+/// Requests refused because their bodies could not be stored. Printed as `weir_bodies_refused_total`.
+pub const BODIES_REFUSED: &str = "weir_bodies_refused";
+/// Requests whose bodies should have been stored, and were dropped. Printed as `weir_bodies_dropped_total`.
+pub const BODIES_DROPPED: &str = "weir_bodies_dropped";
+/// Bytes of bodies waiting to be stored.
+pub const BODIES_WAITING_BYTES: &str = "weir_bodies_waiting_bytes";
 /// Connections ended by a panic. Printed as `weir_panics_total`.
 pub const PANICS: &str = "weir_panics";
 /// Client connections turned away. Printed as `weir_connections_refused_total`.

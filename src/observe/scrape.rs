@@ -6,13 +6,16 @@ use crate::{
         account::{Account, Mode},
         identity::IssuerTable,
         money::{NANOS_PER_DOLLAR, Nanos},
+        names::NameId,
+        routing::health::Condition,
+        standing::Registry,
         time::UnixMs,
     },
-    link::gauges::ShardGauges,
+    link::{board::UpstreamGauges, gauges::ShardGauges},
 };
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric},
+    encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
 use std::{
@@ -24,6 +27,9 @@ use std::{
 
 /// All budget accounts of the newest configuration, those of coming windows included.
 pub type Accounts = Arc<dyn Fn() -> Vec<(Arc<Account>, Mode)> + Send + Sync>;
+
+/// The upstreams of the newest configuration.
+pub type Upstreams = Arc<dyn Fn() -> Vec<(NameId, String)> + Send + Sync>;
 
 /// What is shown of the journal.
 #[derive(Clone, Copy, Debug)]
@@ -53,8 +59,12 @@ pub type ExportSource = Arc<dyn Fn(UnixMs) -> Option<ExportFigures> + Send + Syn
 pub struct Sources {
     /// One per shard.
     pub shards: Vec<Arc<ShardGauges>>,
+    /// Which upstreams there are.
+    pub upstreams: Upstreams,
     /// The budgets.
     pub accounts: Accounts,
+    /// What all shards share of names, accounts and limiters.
+    pub registry: Arc<Registry>,
     /// The journal, at a moment.
     pub journal: Arc<dyn Fn(UnixMs) -> JournalFigures + Send + Sync>,
     /// The export.
@@ -70,6 +80,38 @@ impl Scrape {
         Self(sources)
     }
 
+    /// The sum of a figure over all shards, for each upstream.
+    fn per_upstream(&self, figure: impl Fn(&UpstreamGauges) -> u64) -> Vec<(String, u64)> {
+        let rows = |name| self.0.shards.iter().filter_map(move |shard| shard.upstreams.row(name));
+        (self.0.upstreams)().into_iter().map(|(id, name)| (name, rows(id).map(&figure).sum())).collect()
+    }
+
+    fn upstreams(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let ejected = |row: &UpstreamGauges| u64::from(row.condition() > Condition::Recovering);
+        for (name, help, figures) in [
+            (names::UPSTREAM_EJECTED, "Shards that have the upstream ejected now", self.per_upstream(ejected)),
+            (names::UPSTREAM_IN_FLIGHT, "Requests running there now", self.per_upstream(|row| row.in_flight.get())),
+        ] {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (upstream, value) in figures {
+                family.encode_family(&[("upstream", upstream)])?.encode_gauge(&value)?;
+            }
+        }
+        let denied = self.per_upstream(|row| row.retries_denied.get());
+        for (name, help, figures) in [
+            (names::UPSTREAM_EJECTIONS, "Ejections, over all shards", self.per_upstream(|row| row.ejections.get())),
+            (names::UPSTREAM_RETRIES_DENIED, "Failures not tried elsewhere for want of retry budget", denied),
+        ] {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (upstream, value) in figures {
+                family
+                    .encode_family(&[("upstream", upstream)])?
+                    .encode_counter::<NoLabelSet, u64, u64>(&value, None)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Room by scope. Where a scope has several budgets, a daily and a monthly one, the smallest room is the one that binds.
     fn room(&self, now: UnixMs) -> BTreeMap<String, Nanos> {
         let mut rooms = BTreeMap::new();
@@ -83,7 +125,7 @@ impl Scrape {
         rooms
     }
 
-    fn counters(&self) -> [(&'static str, &'static str, u64); 4] {
+    fn counters(&self) -> [(&'static str, &'static str, u64); 7] {
         let sum = |figure: fn(&ShardGauges) -> u64| self.0.shards.iter().map(|s| figure(s)).sum();
         [
             (
@@ -92,8 +134,23 @@ impl Scrape {
                 sum(|s| s.records_lost.get()),
             ),
             (names::METERS_GAVE_UP, "Answers whose metering was given up", sum(|s| s.meters_gave_up.get())),
+            (
+                names::BODIES_REFUSED,
+                "Requests refused because their bodies could not be stored",
+                sum(|s| s.bodies_refused.get()),
+            ),
+            (
+                names::BODIES_DROPPED,
+                "Requests whose bodies should have been stored, and were dropped",
+                sum(|s| s.bodies_dropped.get()),
+            ),
             (names::PANICS, "Connections ended by a panic", sum(|s| s.panics.get())),
             (names::CONNECTIONS_REFUSED, "Client connections turned away", sum(|s| s.connections_refused.get())),
+            (
+                names::FIRST_SIGHT_REFUSED,
+                "Requests of callers or sessions refused because there were too many accounts or limiters",
+                self.0.registry.accounts.refused() + self.0.registry.limiters.refused(),
+            ),
         ]
     }
 }
@@ -139,7 +196,9 @@ impl Collector for Scrape {
         let now = UnixMs(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64));
         let journal = (self.0.journal)(now);
         let streams: u64 = self.0.shards.iter().map(|s| s.streams.get()).sum();
+        let waiting: u64 = self.0.shards.iter().map(|s| s.body_lane_bytes.get()).sum();
         let gauges = [
+            (names::BODIES_WAITING_BYTES, "Bytes of bodies waiting to be stored", waiting as f64),
             (names::STREAMS_OPEN, "Answers streaming now", streams as f64),
             (names::LEDGER_LAG_SECONDS, "How far the ledger is behind the shards", journal.lag_seconds),
             (names::JOURNAL_ACCEPTING, "Is the journal being written", f64::from(u8::from(journal.accepting))),
@@ -159,6 +218,13 @@ impl Collector for Scrape {
         for (shard, gauges) in self.0.shards.iter().enumerate() {
             family.encode_family(&[("shard", shard)])?.encode_gauge(&gauges.connections.get())?;
         }
+        let help = "Budget accounts of callers that no key stands for, and of those the accounts of single sessions";
+        let mut family = encoder.encode_descriptor(names::FIRST_SIGHT_ACCOUNTS, help, None, MetricType::Gauge)?;
+        let (all, sessions) = self.0.registry.accounts.at_first_sight();
+        for (kind, count) in [("caller", all.saturating_sub(sessions)), ("session", sessions)] {
+            family.encode_family(&[("kind", kind)])?.encode_gauge(&(count as u64))?;
+        }
+        self.upstreams(&mut encoder)?;
         let help = "Money left in the tightest budget of a scope, reservations taken off, US dollars";
         let mut family = encoder.encode_descriptor(names::BUDGET_REMAINING_USD, help, None, MetricType::Gauge)?;
         for (scope, room) in self.room(now) {

@@ -8,6 +8,7 @@
 pub mod affinity;
 pub mod buf;
 pub mod clock;
+pub mod counting;
 pub mod open_files;
 pub mod probe;
 pub mod runtime;

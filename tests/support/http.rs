@@ -135,6 +135,19 @@ impl Connection {
         !unread && !self.fill()
     }
 
+    /// What comes of a chunked body, its framing included, until its last chunk or until the peer closes or resets.
+    pub fn read_to_end_of_stream(&mut self) -> Vec<u8> {
+        while !self.ahead.ends_with(b"\r\n0\r\n\r\n") && self.fill() {}
+        std::mem::take(&mut self.ahead)
+    }
+
+    /// So many bytes, or fewer if the peer closes or resets.
+    pub fn read_up_to(&mut self, bytes: usize) -> Vec<u8> {
+        while self.ahead.len() < bytes && self.fill() {}
+        let there = self.ahead.len().min(bytes);
+        self.ahead.drain(..there).collect()
+    }
+
     /// Everything until the peer closes or resets.
     pub fn read_to_end(&mut self) -> Vec<u8> {
         while self.fill() {}

@@ -1,5 +1,6 @@
 //! `weir audit`: what the journal's files say, without the gateway (interface.md §1).
 
+mod body;
 mod changes;
 mod checkpoint;
 mod export;
@@ -28,6 +29,8 @@ pub enum AuditCommand {
     Query(Box<query::QueryArgs>),
     /// Add what is new to a directory or an object store, as Parquet or JSON lines, one folder a day
     Export(export::ExportArgs),
+    /// Decrypt what a request and its answer said, where audit.bodies = "full" stored that
+    Body(body::BodyArgs),
     /// Sign how far the journal has come, for `verify --checkpoint`
     Checkpoint(checkpoint::CheckpointArgs),
     /// Make an Ed25519 key pair for checkpoints
@@ -48,6 +51,7 @@ pub fn run(command: &AuditCommand) -> ExitCode {
         AuditCommand::Verify(args) => ("verify", verify::run(args)),
         AuditCommand::Query(args) => ("query", query::run(args)),
         AuditCommand::Export(args) => ("export", export::run(args)),
+        AuditCommand::Body(args) => ("body", body::run(args)),
         AuditCommand::Checkpoint(args) => ("checkpoint", checkpoint::run(args)),
         AuditCommand::Keygen(args) => ("keygen", checkpoint::keygen(args)),
     };

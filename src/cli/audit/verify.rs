@@ -1,9 +1,12 @@
 //! `weir audit verify`.
 
 use super::{StoreArgs, Teller, print, text};
-use crate::control::audit::{self, PublicKey, Verified, VerifyOptions};
+use crate::control::{
+    audit::{self, BodiesVerified, PublicKey, Verified, VerifyOptions},
+    bodies::KeyRing,
+};
 use clap::Args;
-use std::{fmt::Write, path::PathBuf};
+use std::{fmt::Write, path::PathBuf, sync::Arc};
 
 /// What to prove.
 #[derive(Args, Clone, Debug)]
@@ -19,6 +22,9 @@ pub struct VerifyArgs {
     /// Accept that the oldest segments the checkpoint knew are gone, as audit.retention drops them
     #[arg(long, requires = "checkpoint")]
     pub aged_out: bool,
+    /// A file with the body keys, one a line: stored bodies are checked too, each against its record
+    #[arg(long, value_name = "FILE")]
+    pub body_key_file: Option<PathBuf>,
 }
 
 pub fn run(args: &VerifyArgs) -> Result<(), String> {
@@ -28,7 +34,8 @@ pub fn run(args: &VerifyArgs) -> Result<(), String> {
         }
         _ => None,
     };
-    let options = VerifyOptions { store: args.store.store.clone(), checkpoint, aged_out: args.aged_out };
+    let body_keys = args.body_key_file.as_deref().map(KeyRing::read).transpose()?.map(Arc::new);
+    let options = VerifyOptions { store: args.store.store.clone(), checkpoint, aged_out: args.aged_out, body_keys };
     let mut teller = Teller::new("verifying");
     let verified = audit::verify(&options, &mut |at| teller.tell(at)).map_err(text)?;
     print(&report(args, &verified).map_err(text)?)
@@ -57,6 +64,20 @@ fn report(args: &VerifyArgs, verified: &Verified) -> Result<String, std::fmt::Er
              the group before had hash {hash}",
             verified.first_created_at.rfc3339()
         )?,
+    }
+    if let Some(bodies) = &verified.bodies {
+        let BodiesVerified { segments, exchanges, dropped, unfinished, without_record, lost } = bodies;
+        writeln!(out, "  bodies     {exchanges} exchanges are what their records say ({segments} segments)")?;
+        for (count, note) in [
+            (dropped, "were dropped for want of room, as their records say"),
+            (unfinished, "have no end: they are running, or were when their writer died"),
+            (without_record, "have no record: it was lost in a crash, or has aged out"),
+            (lost, "are named by records and not here: lost in a crash, or still on their way"),
+        ] {
+            if *count > 0 {
+                writeln!(out, "  bodies     {count} {note}")?;
+            }
+        }
     }
     for note in &verified.notes {
         writeln!(out, "  note       {note}")?;

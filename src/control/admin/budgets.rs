@@ -6,6 +6,7 @@ use super::{
 };
 use crate::kernel::{
     account::{Account, Mode},
+    money::Nanos,
     time::UnixMs,
 };
 use axum::{
@@ -42,7 +43,9 @@ pub struct BudgetView {
     pub spent: String,
     /// What is held back for running requests, US dollars.
     pub reserved: String,
-    /// What is left after both, US dollars; below zero after an overrun.
+    /// What shards hold ahead of requests to come, US dollars; it flows back when they do not come.
+    pub leased: String,
+    /// What is left after what is spent and reserved, US dollars; below zero after an overrun.
     pub remaining: String,
     /// When it starts anew, RFC 3339; null if it never does.
     pub resets_at: Option<String>,
@@ -50,9 +53,54 @@ pub struct BudgetView {
     pub last_denied: Option<DenialView>,
 }
 
+/// Accounts in one answer, at most.
+const PAGE_MAX: usize = 10_000;
+
 #[derive(Serialize)]
 pub(super) struct Budgets {
     data: Vec<BudgetView>,
+    /// What to write as `after` to get the next page; left out where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<usize>,
+}
+
+/// Which accounts are wanted.
+struct Page {
+    scope: Option<String>,
+    after: usize,
+    limit: usize,
+}
+
+impl Page {
+    fn parse(pairs: &[(String, String)]) -> Result<Self, Refusal> {
+        let mut page = Self { scope: None, after: 0, limit: PAGE_MAX };
+        for (key, value) in pairs {
+            let number = || {
+                let wrong = || Refusal::bad_query(format!("{key}: \"{value}\" is no whole number"));
+                value.parse::<usize>().map_err(|_| wrong())
+            };
+            match key.as_str() {
+                "scope" => page.scope = Some(value.clone()),
+                "after" => page.after = number()?,
+                "limit" => page.limit = number()?,
+                _ => {
+                    let mend = "this path takes scope, limit and after";
+                    return Err(Refusal::bad_query(format!("unknown query key `{key}`; {mend}")));
+                }
+            }
+        }
+        if !(1..=PAGE_MAX).contains(&page.limit) {
+            return Err(Refusal::bad_query(format!("limit: is {}; write 1 to {PAGE_MAX}", page.limit)));
+        }
+        Ok(page)
+    }
+
+    /// `user:alice` is one scope, `user:*` all that begin so.
+    fn wants(&self, account: &Account) -> bool {
+        let Some(wanted) = &self.scope else { return true };
+        let scope = account.scope.to_string();
+        wanted.strip_suffix('*').map_or(scope == *wanted, |start| scope.starts_with(start))
+    }
 }
 
 impl BudgetView {
@@ -72,6 +120,7 @@ impl BudgetView {
             raised: account.raised().to_string(),
             spent: spent.to_string(),
             reserved: reserved.to_string(),
+            leased: Nanos(account.held().minus(reserved).0.max(0)).to_string(),
             remaining: (amount - spent - reserved).to_string(),
             resets_at: account.window.resets_at().map(|second| UnixMs(second.max(0) as u64 * 1000).rfc3339()),
             last_denied,
@@ -79,16 +128,18 @@ impl BudgetView {
     }
 }
 
-/// All accounts whose window is now: those made ahead for the next window are nobody's business yet.
+/// Accounts whose window is now: those made ahead for the next window are nobody's business yet. First those of the callers
+/// that the configuration knows, then of those that it does not, and of sessions.
 pub(super) async fn budgets(
     State(state): State<AdminState>,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Json<Budgets>, Refusal> {
-    if let Some((key, _)) = pairs.first() {
-        return Err(Refusal::bad_query(format!("unknown query key `{key}`; this path takes none")));
-    }
+    let page = Page::parse(&pairs)?;
     let now = now().seconds();
     let accounts = (state.accounts)();
-    let current = accounts.iter().filter(|(account, _)| account.window.contains(now));
-    Ok(Json(Budgets { data: current.map(|(account, mode)| BudgetView::of(account, *mode)).collect() }))
+    let current = accounts.iter().filter(|(account, _)| account.window.contains(now) && page.wants(account));
+    let mut rest = current.skip(page.after);
+    let data: Vec<_> = rest.by_ref().take(page.limit).map(|(account, mode)| BudgetView::of(account, *mode)).collect();
+    let next = rest.next().map(|_| page.after + page.limit);
+    Ok(Json(Budgets { data, next }))
 }

@@ -1,11 +1,9 @@
 //! How weir shows itself to each upstream, and whether it can.
 
-use super::AdminState;
 use crate::{
-    control::credentials::{CredentialKeeper, CredentialState},
+    control::credentials::CredentialState,
     kernel::{snapshot::Upstream, time::UnixMs},
 };
-use axum::{Json, extract::State};
 use serde::Serialize;
 
 /// The credential of one upstream; never a secret.
@@ -42,27 +40,4 @@ impl CredentialView {
             clock_skew_seconds: state.map_or(0, |state| state.clock_skew_seconds),
         }
     }
-}
-
-/// One upstream.
-#[derive(Debug, Serialize)]
-pub struct UpstreamCredentialView {
-    upstream: String,
-    #[serde(flatten)]
-    credential: CredentialView,
-}
-
-#[derive(Serialize)]
-pub(super) struct Upstreams {
-    data: Vec<UpstreamCredentialView>,
-}
-
-pub(super) async fn upstreams(State(state): State<AdminState>) -> Json<Upstreams> {
-    let states = CredentialKeeper::states(&state.credentials);
-    let snapshot = state.door.latest();
-    let views = snapshot.upstreams.iter().map(|upstream| UpstreamCredentialView {
-        upstream: upstream.name.to_string(),
-        credential: CredentialView::of(upstream, &states),
-    });
-    Json(Upstreams { data: views.collect() })
 }

@@ -3,7 +3,7 @@
 use super::{AdminState, answer::Refusal};
 use crate::{
     kernel::{
-        limiter::{Limiter, Second},
+        limiter::{Limiter, LimiterId, Second},
         time::UnixMs,
     },
     sys::clock,
@@ -13,6 +13,7 @@ use axum::{
     extract::{Query, State},
 };
 use serde::Serialize;
+use std::collections::HashSet;
 
 /// One limit of one scope.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -55,7 +56,10 @@ impl LimitView {
     }
 }
 
-/// All rate limits of the newest configuration.
+/// Limits in one answer, at most; there may be more, of single sessions.
+const LISTED_MAX: usize = 10_000;
+
+/// All rate limits of the newest configuration, then those of callers that it does not know, and of sessions.
 pub(super) async fn limits(
     State(state): State<AdminState>,
     Query(pairs): Query<Vec<(String, String)>>,
@@ -65,5 +69,15 @@ pub(super) async fn limits(
     }
     let now = Second::of(clock::mono());
     let snapshot = state.door.latest();
-    Ok(Json(Limits { data: snapshot.rate_limits.iter().map(|limit| LimitView::of(&limit.limiter, now)).collect() }))
+    let mut data: Vec<_> = snapshot.rate_limits.iter().map(|limit| LimitView::of(&limit.limiter, now)).collect();
+    let listed: HashSet<LimiterId> = snapshot.rate_limits.iter().map(|limit| limit.limiter.id).collect();
+    let mut others = Vec::new();
+    snapshot.registry.limiters.for_each(|_, limiter| {
+        if !listed.contains(&limiter.id) && others.len() < LISTED_MAX {
+            others.push(limiter.clone());
+        }
+    });
+    others.sort_by_key(|limiter| limiter.id);
+    data.extend(others.iter().map(|limiter| LimitView::of(limiter, now)));
+    Ok(Json(Limits { data }))
 }

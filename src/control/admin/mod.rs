@@ -1,5 +1,5 @@
-//! The admin listener (interface.md §4): liveness, metrics, usage, budgets, limits, keys, records, changes, shards, reload,
-//! drain.
+//! The admin listener (interface.md §4): liveness, metrics, usage, budgets, limits, keys, records, changes, shards,
+//! upstreams, reload, drain.
 //!
 //! `organizations` gives the same figures in the shapes of Anthropic's Admin API, errors included.
 //!
@@ -20,6 +20,7 @@ mod organizations;
 mod raise;
 mod records;
 mod shards;
+mod upstreams;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -31,6 +32,7 @@ pub use credentials::CredentialView;
 pub use limits::LimitView;
 pub use raise::{Raise, RaiseAsk, RaiseError};
 pub use shards::ShardView;
+pub use upstreams::{UpstreamOnShard, UpstreamView};
 
 use super::{
     credentials::CredentialKeeper,
@@ -93,7 +95,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/budgets/raise", post(raise::raise))
         .route("/limits", get(limits::limits))
         .route("/shards", get(shards::shards))
-        .route("/upstreams", get(credentials::upstreams))
+        .route("/upstreams", get(upstreams::upstreams))
         .route("/reload", post(commands::reload))
         .route("/drain", post(commands::drain))
         .route("/keys", get(keys::list).post(keys::create))

@@ -97,7 +97,9 @@ pub(crate) fn serve() -> Served {
     let lag = health.clone();
     let sources = Sources {
         shards: shards.clone(),
+        upstreams: Arc::new(Vec::new),
         accounts: accounts(),
+        registry: Arc::default(),
         journal: Arc::new(move |_| JournalFigures { accepting: lag.is_accepting(), lag_seconds: lag.lag_seconds() }),
         export: Arc::new(|_| None),
         issuers: Arc::new(Arc::default),

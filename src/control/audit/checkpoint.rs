@@ -55,7 +55,7 @@ pub fn take_checkpoint(
     now: UnixMs,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Checkpoint, VerifyError> {
-    let options = VerifyOptions { store: store.into(), checkpoint: None, aged_out: false };
+    let options = VerifyOptions { store: store.into(), checkpoint: None, aged_out: false, body_keys: None };
     let proven = verify(&options, progress)?;
     if proven.segments == 0 {
         return Err(AuditError::Other("the journal has no complete segment yet; nothing to sign".into()).into());

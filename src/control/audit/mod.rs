@@ -5,8 +5,10 @@
 //! What the chain proves: nothing in it was changed, removed or reordered without every later hash being made anew. It has
 //! no secret, so whoever can write the store can make it anew, or cut its end; against that stand signed checkpoints kept
 //! elsewhere (`checkpoint`): a journal that does not contain the checkpoint's prefix is found out.
-//! Deliberately absent: the export, which is `control::export`, and stored bodies.
+//! Stored bodies are looked at with their key only (`bodies`).
+//! Deliberately absent: the export, which is `control::export`.
 
+mod bodies;
 mod changes;
 mod checkpoint;
 mod keys;
@@ -17,6 +19,7 @@ mod verify;
 #[cfg(test)]
 pub(super) mod tests;
 
+pub use bodies::{BadBody, BodiesVerified, Show, show_body};
 pub use changes::changes;
 pub use checkpoint::{Checkpoint, read_checkpoint, take_checkpoint};
 pub use keys::{PublicKey, SigningKey, generate_keys};

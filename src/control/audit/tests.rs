@@ -74,7 +74,8 @@ impl Store {
     }
 
     fn verify_against(&self, checkpoint: Option<&Checkpoint>, aged_out: bool) -> Result<Verified, VerifyError> {
-        let options = VerifyOptions { store: self.path().into(), checkpoint: checkpoint.cloned(), aged_out };
+        let options =
+            VerifyOptions { store: self.path().into(), checkpoint: checkpoint.cloned(), aged_out, body_keys: None };
         verify(&options, &mut |_| ())
     }
 

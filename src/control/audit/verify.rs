@@ -1,8 +1,13 @@
 //! Proving the chain.
 
-use super::{AuditError, Checkpoint, Progress, hex, need_segments};
+use super::{
+    AuditError, BadBody, BodiesVerified, Checkpoint, Progress,
+    bodies::{Stored, verify_bodies},
+    hex, need_segments,
+};
 use crate::{
     control::{
+        bodies::KeyRing,
         changes::Change,
         journal::{
             ChainPlace, GroupPlace, HEADER_BYTES, Hash, IntactGroup, JournalError, SegmentHeader, Tail, Visit, Walk,
@@ -30,6 +35,8 @@ pub struct VerifyOptions {
     pub checkpoint: Option<Checkpoint>,
     /// The oldest segments that the checkpoint knew may be gone, as retention takes them.
     pub aged_out: bool,
+    /// Stored bodies are to be what their records say; these keys open them.
+    pub body_keys: Option<Arc<KeyRing>>,
 }
 
 /// What has been proven.
@@ -63,6 +70,8 @@ pub struct Verified {
     pub last_offset: u64,
     /// The hash of the last group, hexadecimal.
     pub last_hash: String,
+    /// What was found of stored bodies, where keys were given.
+    pub bodies: Option<BodiesVerified>,
     /// What else should be known: an unfinished end, ends that were cut off, what a checkpoint says.
     pub notes: Vec<String>,
     /// The hash of the first segment's header.
@@ -107,6 +116,8 @@ impl fmt::Display for BadPlace {
 pub enum VerifyError {
     /// The journal is not what it should be.
     Bad(Box<BadPlace>),
+    /// The stored bodies are not.
+    Bodies(BadBody),
     /// It could not be looked at.
     Unable(AuditError),
 }
@@ -115,6 +126,7 @@ impl fmt::Display for VerifyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bad(place) => place.fmt(f),
+            Self::Bodies(bad) => bad.fmt(f),
             Self::Unable(error) => error.fmt(f),
         }
     }
@@ -150,6 +162,7 @@ struct Verifier<'a> {
     last_good: Option<(RequestId, UnixMs)>,
     pending: Option<(RequestId, UnixMs)>,
     checkpoint_met: bool,
+    stored: Option<Stored>,
 }
 
 impl<'a> Verifier<'a> {
@@ -163,6 +176,7 @@ impl<'a> Verifier<'a> {
             last_good: None,
             pending: None,
             checkpoint_met: false,
+            stored: options.body_keys.is_some().then(Stored::default),
         }
     }
 
@@ -186,6 +200,10 @@ impl<'a> Verifier<'a> {
             self.found.notes.push(checkpoint.holds());
         }
         self.found.notes.extend(cut_ends(&options.store)?);
+        if let (Some(keys), Some(stored)) = (&options.body_keys, self.stored.take()) {
+            let bodies = verify_bodies(&options.store, keys, stored, self.progress).map_err(VerifyError::Bodies)?;
+            self.found.bodies = Some(bodies);
+        }
         Ok(self.found)
     }
 
@@ -258,6 +276,9 @@ impl Visit for Verifier<'_> {
                 self.seen(record.started_at);
                 self.seen(record.ended_at);
                 self.pending = Some((record.request_id, record.ended_at));
+                if let Some(stored) = &mut self.stored {
+                    stored.record(&record);
+                }
             }
             None => self.found.unknown_entries += 1,
         }
@@ -266,6 +287,9 @@ impl Visit for Verifier<'_> {
     fn change(&mut self, change: Change) {
         self.found.changes += 1;
         self.seen(change.at);
+        if let Some(stored) = &mut self.stored {
+            stored.change(&change);
+        }
     }
 
     fn group(&mut self, place: &GroupPlace, entries: u64) -> Result<ControlFlow<()>, String> {

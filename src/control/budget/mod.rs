@@ -10,14 +10,21 @@ mod tests;
 pub use raises::Raises;
 
 use crate::kernel::{
-    account::{Account, AccountId, Scope},
-    limiter::{Limiter, LimiterId, Measure},
+    account::{Account, AccountId, Scope, ScopeKind},
+    keys::Principal,
+    limiter::{Limiter, LimiterId, Measure, Second},
+    limits::{FIRST_SIGHT_SESSIONS_MAX, SESSION_IDLE},
     money::Nanos,
     rules::{BudgetRule, LimitRule, RuleSet},
     standing::{AccountKey, Registry},
+    table::Shared,
     window::{Period, Window},
 };
-use std::{collections::HashSet, io, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    sync::Arc,
+};
 
 /// How long an account stays listed after its window ended: running requests still settle on it.
 const KEPT_AFTER_END_SECONDS: i64 = 3600;
@@ -27,12 +34,14 @@ const KEPT_AFTER_END_SECONDS: i64 = 3600;
 pub struct AccountBook {
     raises: Raises,
     registry: Arc<Registry>,
+    /// Since when nobody has used an account, Unix seconds.
+    unused: HashMap<AccountKey, i64>,
 }
 
 impl AccountBook {
     /// A book for a registry, with the raises that are in force.
     pub fn new(registry: Arc<Registry>, raises: Raises) -> Self {
-        Self { raises, registry }
+        Self { raises, registry, unused: HashMap::new() }
     }
 
     /// What shards share with it.
@@ -92,6 +101,71 @@ impl AccountBook {
         });
         account.set_amount(amount);
         account
+    }
+
+    /// Opens the accounts of one who has spent something in their windows, if a rule limits it. Those that no key stands for
+    /// are kept by `keep`, as many as there may be.
+    pub fn open_for(
+        &self,
+        who: &Principal,
+        rules: &RuleSet<BudgetRule>,
+        spent: &dyn Fn(&Scope, Window) -> Nanos,
+        now_seconds: i64,
+    ) {
+        for scope in Scope::all_of(who) {
+            for rule in rules.of(&scope) {
+                let window = rule.period.window(now_seconds);
+                if spent(&scope, window) != Nanos::ZERO {
+                    self.open_one(&scope, rule.period, window, rule.amount, spent);
+                }
+            }
+        }
+    }
+
+    /// Opens the accounts that were raised once: a shard that sees their caller first could not know of it.
+    pub fn open_raised(&self, rules: &RuleSet<BudgetRule>, spent: &dyn Fn(&Scope, Window) -> Nanos, now_seconds: i64) {
+        for (scope, period, window) in self.raises.in_force(now_seconds) {
+            let rule = rules.of(&scope).find(|rule| rule.period.as_str() == period);
+            if let Some(rule) = rule.filter(|rule| rule.period.window(now_seconds) == window) {
+                self.open_one(&scope, rule.period, window, rule.amount, spent);
+            }
+        }
+    }
+
+    /// Drops what nobody has used for long of the sessions: their sums are remembered elsewhere (`SessionSpend`), and a session
+    /// that goes on begins there. With many sessions, the time is shorter. Limiters of which nothing is used are dropped too;
+    /// they would begin as they are. What was raised once, or has refused lately, stays.
+    pub fn tidy(&mut self, now_seconds: i64, now: Second) {
+        let (_, sessions) = self.registry.accounts.at_first_sight();
+        let patience = if sessions > FIRST_SIGHT_SESSIONS_MAX / 2 { 0 } else { SESSION_IDLE.as_secs() as i64 };
+        let (mut unused, mut gone) = (HashMap::new(), Vec::new());
+        self.registry.accounts.for_each(|key, account| {
+            let fixed = account.raised() != Nanos::ZERO || account.scope.kind() != ScopeKind::Session;
+            if fixed || Arc::strong_count(account) > 1 {
+                return;
+            }
+            let since = *self.unused.get(key).unwrap_or(&now_seconds);
+            let refused = account.last_denial().map_or(0, |denial| denial.at_ms / 1000);
+            if now_seconds - since.max(refused) >= patience {
+                gone.push(key.clone());
+            } else {
+                unused.insert(key.clone(), since);
+            }
+        });
+        self.unused = unused;
+        for key in gone {
+            self.registry.accounts.remove_unused(&key);
+        }
+        let mut limiters = Vec::new();
+        self.registry.limiters.for_each(|key, limiter| {
+            let idle = limiter.presence().is_at_first_sight() && Arc::strong_count(limiter) == 1;
+            if idle && limiter.used(now) == 0 {
+                limiters.push(key.clone());
+            }
+        });
+        for key in limiters {
+            self.registry.limiters.remove_unused(&key);
+        }
     }
 
     /// Follows a new configuration. Accounts in use stay. Others stay too if a rule still limits their scope, with its amount:

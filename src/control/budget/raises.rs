@@ -1,7 +1,11 @@
 //! One-off raises: money an operator adds to one window of one budget. They are kept in a file of the store, so that a restart
 //! or a reload does not take them back; with their window they are over.
 
-use crate::kernel::{account::Account, money::Nanos, window::Window};
+use crate::kernel::{
+    account::{Account, Scope},
+    money::Nanos,
+    window::Window,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File, OpenOptions},
@@ -54,6 +58,14 @@ impl Raises {
     pub fn of(&self, scope: &str, period: &str, window: Window) -> Nanos {
         let found = self.raises.iter().find(|raise| raise.is_of(scope, period, window));
         found.map_or(Nanos::ZERO, |raise| Nanos(raise.nanos))
+    }
+
+    /// Scope, period and window of all that are in force. One whose scope cannot be told from its text is left out.
+    pub fn in_force(&self, now_seconds: i64) -> impl Iterator<Item = (Scope, &str, Window)> {
+        self.raises.iter().filter(move |raise| raise.window_end > now_seconds).filter_map(|raise| {
+            let window = Window { start: raise.window_start, end: raise.window_end };
+            Some((Scope::parse(&raise.scope)?, raise.period.as_str(), window))
+        })
     }
 
     /// Adds to an account's amount, and returns when that is on disk. If it cannot be written, nothing has changed.

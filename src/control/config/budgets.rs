@@ -7,7 +7,8 @@ use super::{
 use crate::kernel::{account::Mode, money::Nanos, window::Period};
 use std::collections::HashMap;
 
-const SCOPES: &str = "write \"org\", or team:, project:, user: or key: with an id or *, such as \"team:platform\"";
+const SCOPES: &str =
+    "write \"org\", \"session\", or team:, project:, user: or key: with an id or *, such as \"team:platform\"";
 const MESSAGE_BYTES_MAX: usize = 500;
 
 /// Reads all budgets; one scope has one budget for a period.
@@ -28,7 +29,10 @@ pub(super) fn budgets(root: &Reader<'_>) -> Vec<BudgetConfig> {
 }
 
 fn budget(reader: &Reader<'_>) -> BudgetConfig {
-    if !reader.has("period") {
+    let scope = scope(reader);
+    let is_session = scope == Some(ScopePattern::Each(ScopeKind::Session));
+    // A session is one piece of work: unless told otherwise, its budget is for the whole of it.
+    if !reader.has("period") && !is_session {
         reader.error("period", "is missing", "write period = \"monthly\" (or daily, weekly, total)");
     }
     let periods =
@@ -38,7 +42,7 @@ fn budget(reader: &Reader<'_>) -> BudgetConfig {
     }
     let amount = reader.parsed("amount", "US dollars in quotes, such as \"500.00\"", Nanos::parse_dollars);
     let budget = BudgetConfig {
-        scope: scope(reader),
+        scope,
         amount: amount.unwrap_or_default(),
         period: reader.choice("period", &periods).unwrap_or(Period::Total),
         mode: reader.choice("mode", &[("hard", Mode::Hard), ("soft", Mode::Soft)]).unwrap_or(Mode::Hard),
@@ -54,9 +58,12 @@ pub(super) fn scope(reader: &Reader<'_>) -> Option<ScopePattern> {
     if text == "org" {
         return Some(ScopePattern::Org);
     }
-    if text == "session" {
-        let message = "single sessions are not limited in this version";
-        reader.error("scope", message, "use user:* or key:* instead");
+    if text == "session" || text == "session:*" {
+        return Some(ScopePattern::Each(ScopeKind::Session));
+    }
+    if text.starts_with("session:") {
+        let message = format!("is {}: a session's id is known to nobody before it begins", shown(text));
+        reader.error("scope", message, "write \"session\", which limits each session");
         return None;
     }
     let (kind, id) = text.split_once(':').unwrap_or((text, ""));

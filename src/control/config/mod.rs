@@ -5,6 +5,7 @@
 //! Invariants: a `Config` exists only if there was no error at all; no error and no log line ever contains a secret.
 //! Deliberately absent: a second, loosely typed configuration struct, and silent defaults for keys nobody knows.
 
+mod audit;
 mod base_url;
 mod budgets;
 mod cross;
@@ -82,7 +83,7 @@ fn read(root: &Reader<'_>) -> Config {
         reserve: budgets.0,
         on_store_error: budgets.1,
         pricing: pricing::pricing(root),
-        audit: service::audit(root),
+        audit: audit::audit(root),
         export: export::export(root),
         outline: Outline::default(),
     };

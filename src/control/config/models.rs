@@ -4,7 +4,10 @@ use super::{
     reader::Reader,
     types::{ModelConfig, TargetConfig},
 };
-use crate::kernel::limits::{ATTEMPTS_MAX, MODEL_BYTES_MAX};
+use crate::kernel::{
+    limits::{MODEL_BYTES_MAX, TARGETS_MAX},
+    models::Strategy,
+};
 use std::collections::HashMap;
 
 /// Reads `[models] passthrough`.
@@ -32,15 +35,23 @@ fn model(reader: &Reader<'_>, seen: &mut HashMap<String, String>) -> ModelConfig
         aliases.push(alias);
     }
     let targets = targets(reader);
-    match reader.text("strategy") {
-        None | Some("ordered") => {}
-        Some("weighted" | "affinity") => {
-            reader.error("strategy", "only \"ordered\" is done in this version", "write strategy = \"ordered\"");
-        }
-        Some(_) => reader.error("strategy", "is no strategy", "write strategy = \"ordered\""),
-    }
+    let strategy = strategy(reader, &targets);
     reader.finish();
-    ModelConfig { id, aliases, targets }
+    ModelConfig { id, aliases, targets, strategy }
+}
+
+/// How a target is chosen. Several targets of one rank are several accounts that could serve a session, so sessions stay where
+/// their prompts are cached unless something else is asked for.
+fn strategy(reader: &Reader<'_>, targets: &[TargetConfig]) -> Strategy {
+    let words = [
+        ("ordered", Strategy::Ordered),
+        ("weighted", Strategy::Weighted),
+        ("least_busy", Strategy::LeastBusy),
+        ("affinity", Strategy::Affinity),
+    ];
+    let peers = targets.iter().enumerate().any(|(at, one)| targets[..at].iter().any(|other| other.rank == one.rank));
+    let default = if peers { Strategy::Affinity } else { Strategy::Ordered };
+    reader.choice("strategy", &words).unwrap_or(default)
 }
 
 /// A model id: visible ASCII, and short enough for the gate.
@@ -77,16 +88,18 @@ fn targets(reader: &Reader<'_>) -> Vec<TargetConfig> {
     for target in &readers {
         let upstream = target.need_text("upstream", "anthropic-main").unwrap_or_default().to_string();
         let model = target.text("model").map(|text| model_id(target, "model", text));
+        let weight = target.has("weight").then(|| target.integer("weight", 1, 1..=1000) as u32);
+        let rank = target.integer("rank", 0, 0..=100) as u16;
         target.finish();
-        let read = TargetConfig { upstream, model };
-        if targets.contains(&read) {
+        let read = TargetConfig { upstream, model, weight, rank };
+        if targets.iter().any(|other| other.upstream == read.upstream && other.model == read.model) {
             target.error_here("is listed twice", "remove one; a failed upstream is not asked again for the same model");
         }
         targets.push(read);
     }
-    if readers.len() > ATTEMPTS_MAX {
-        let message = format!("has {} entries, but a request is tried {ATTEMPTS_MAX} times at most", readers.len());
-        reader.error("targets", message, format!("keep the first {ATTEMPTS_MAX}; later ones would never be asked"));
+    if readers.len() > TARGETS_MAX {
+        let message = format!("has {} entries, but a model has {TARGETS_MAX} targets at most", readers.len());
+        reader.error("targets", message, "remove some");
     }
     if readers.is_empty() {
         reader.error("targets", "is empty or no list of tables", MEND);

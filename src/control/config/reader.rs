@@ -324,6 +324,21 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Every key of this table as a table of its own: names that the operator chooses.
+    pub(super) fn each(&self) -> Vec<(&'a str, Reader<'a>)> {
+        self.give_up();
+        let mut readers = Vec::new();
+        for (key, value) in self.table {
+            match value {
+                Value::Table(table) => {
+                    readers.push((key.as_str(), Reader::at(table, self.path_of(&shown_key(key)), self.context)))
+                }
+                other => self.mistyped(&shown_key(key), other, "a table"),
+            }
+        }
+        readers
+    }
+
     /// A list of tables, `[[key]]`.
     pub(super) fn tables(&self, key: &'static str) -> Vec<Reader<'a>> {
         let values = match self.get(key) {

@@ -1,15 +1,13 @@
-//! `[store]`, `[admin]`, `[budgets]` and `[audit]`.
+//! `[store]`, `[admin]` and `[budgets]`.
 
 use super::{
     reader::Reader,
     refused,
-    types::{Admin, Audit, OnStoreError, Store},
+    types::{Admin, OnStoreError, Store},
+    units::MIB,
 };
 use crate::kernel::{secret::Secret, snapshot::Reserve};
 use std::time::Duration;
-
-const DAY: Duration = Duration::from_secs(86_400);
-const MIB: u64 = 1024 * 1024;
 
 /// Reads `[store]`.
 pub(super) fn store(root: &Reader<'_>) -> Store {
@@ -51,26 +49,4 @@ pub(super) fn budgets(root: &Reader<'_>) -> (Reserve, OnStoreError) {
     let on_error = reader.choice("on_store_error", &[("open", OnStoreError::Open), ("closed", OnStoreError::Closed)]);
     reader.finish();
     (reserve.unwrap_or_default(), on_error.unwrap_or_default())
-}
-
-/// What may be kept of bodies.
-#[derive(Clone, Copy, PartialEq)]
-enum Bodies {
-    None,
-    Hash,
-    Full,
-}
-
-/// Reads `[audit]`.
-pub(super) fn audit(root: &Reader<'_>) -> Audit {
-    let mut audit = Audit { retention: DAY * 400 };
-    let Some(reader) = root.table("audit") else { return audit };
-    let bodies = reader.choice("bodies", &[("none", Bodies::None), ("hash", Bodies::Hash), ("full", Bodies::Full)]);
-    if bodies.is_some_and(|bodies| bodies != Bodies::None) {
-        reader.error("bodies", "request bodies are neither hashed nor kept in this version", "write bodies = \"none\"");
-    }
-    refused::key(&reader, "team", "bodies of single teams are not kept in this version", "remove [audit.team.…]");
-    audit.retention = reader.duration("retention", audit.retention, DAY..=DAY * 3660);
-    reader.finish();
-    audit
 }

@@ -16,7 +16,7 @@ use crate::{
         identity::{CertificateRule, IssuerTable},
         ids::{SnapshotVersion, UpstreamIx},
         keys::{Key, KeyDigest, KeyTable, Principal},
-        models::{Model, ModelTable, Strategy, Target},
+        models::{Model, ModelTable, Target},
         money::Nanos,
         names::Names,
         policy::AllowList,
@@ -66,6 +66,9 @@ pub struct Callers<'a> {
     pub made: &'a [KeyConfig],
     /// What a scope has spent in a window so far; asked only for accounts that are not open yet.
     pub spent: &'a dyn Fn(&Scope, Window) -> Nanos,
+    /// Everybody who has spent something, where the rules may be new: then those that no key stands for get their accounts
+    /// too, since a shard that sees them first could not know what they have spent.
+    pub spenders: Option<&'a [Arc<Principal>]>,
     /// The time, Unix seconds.
     pub now_seconds: i64,
     /// Issuers of tokens, with their keys as they are now.
@@ -89,6 +92,10 @@ pub fn build_snapshot(
         let opened = accounts.open(scope, budget.period, budget.amount, callers.spent, callers.now_seconds);
         budgets.push(Budget::new(&budget_rule(budget, &ScopePattern::Org), scope, opened));
     }
+    for who in callers.spenders.unwrap_or_default() {
+        accounts.open_for(who, &rules.budgets, callers.spent, callers.now_seconds);
+    }
+    accounts.open_raised(&rules.budgets, callers.spent, callers.now_seconds);
     accounts.keep(budgets.iter().flat_map(|budget| &budget.accounts), &rules.budgets, callers.now_seconds);
     let limited = expand(&config.rate_limits, |limit| (limit.scope.as_ref(), None), ids);
     let (rate_limits, limit_places) = rate_limits(&limited, accounts);
@@ -109,6 +116,7 @@ pub fn build_snapshot(
         prices: config.price_book(),
         budgets,
         rate_limits,
+        bodies: config.audit.bodies.clone(),
         rules,
         registry: accounts.registry().clone(),
         reserve: config.reserve,
@@ -197,19 +205,32 @@ fn resolve(upstream: &str, host: &str, port: u16) -> Vec<SocketAddr> {
 }
 
 fn models(config: &Config) -> ModelTable {
-    let target = |name: &str, model: Option<&str>| {
-        let place = config.upstreams.iter().position(|u| u.name == name)?;
-        let upstream = UpstreamIx(u16::try_from(place).ok()?);
-        Some(Target { upstream, model: model.map(Into::into), weight: config.upstreams[place].weight })
-    };
     let models = config.models.iter().map(|model| Model {
         id: model.id.as_str().into(),
         aliases: model.aliases.iter().map(|alias| alias.as_str().into()).collect(),
-        targets: model.targets.iter().filter_map(|t| target(&t.upstream, asked(model, t.model.as_deref()))).collect(),
-        strategy: Strategy::Ordered,
+        targets: targets(config, model),
+        strategy: model.strategy,
     });
     let passthrough = config.upstreams.first().filter(|_| config.passthrough);
-    ModelTable::new(models.collect(), passthrough.and_then(|upstream| target(&upstream.name, None)))
+    let passthrough = passthrough.map(|upstream| Target::new(UpstreamIx(0), &upstream.name, "", None, 0));
+    ModelTable::new(models.collect(), passthrough)
+}
+
+/// A model's targets in the order of their ranks; within a rank they keep the order they are written in.
+fn targets(config: &Config, model: &ModelConfig) -> Vec<Target> {
+    let mut targets = Vec::with_capacity(model.targets.len());
+    for (at, written) in model.targets.iter().enumerate() {
+        let place = config.upstreams.iter().position(|u| u.name == written.upstream);
+        let Some((place, ix)) = place.and_then(|place| Some((place, u16::try_from(place).ok()?))) else { continue };
+        let before = model.targets[..at].iter().filter(|other| other.upstream == written.upstream).count();
+        let asked_for = asked(model, written.model.as_deref());
+        let mut target = Target::new(UpstreamIx(ix), &written.upstream, &model.id, asked_for, before);
+        target.weight = written.weight.unwrap_or(config.upstreams[place].weight);
+        target.rank = written.rank;
+        targets.push(target);
+    }
+    targets.sort_by_key(|target| target.rank);
+    targets
 }
 
 /// The id an upstream is asked for. An alias is a name of ours, so an upstream without an id of its own is asked for the

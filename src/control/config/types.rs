@@ -1,13 +1,18 @@
 //! The meant configuration: domain types, every default filled in, every secret wrapped.
 
 use super::outline::Outline;
-use crate::control::export::ExportJob;
+use crate::control::{
+    bodies::{BodyKey, BodySettings},
+    export::ExportJob,
+};
 use crate::kernel::{
     account::Mode,
+    bodies::BodyRules,
     identity::{CertificateName, ClaimMap, TokenAlgorithm, certificate::NameRule},
     keys::{KeyDigest, Retiring},
     limiter::Measure,
     limits::Limits,
+    models::Strategy,
     money::Nanos,
     policy::Pattern,
     pricing::{Multiplier, PriceOverride, UnknownPrice},
@@ -234,6 +239,10 @@ pub struct TargetConfig {
     pub upstream: String,
     /// The id to ask it for, where it differs from the model's.
     pub model: Option<String>,
+    /// Share of the traffic among targets of its rank; `None` for the upstream's own.
+    pub weight: Option<u32>,
+    /// Later ranks are asked when earlier ones take nothing.
+    pub rank: u16,
 }
 
 /// `[[model]]`.
@@ -243,8 +252,10 @@ pub struct ModelConfig {
     pub id: String,
     /// Other ids that mean it.
     pub aliases: Vec<String>,
-    /// Who serves it, in order.
+    /// Who serves it, as written.
     pub targets: Vec<TargetConfig>,
+    /// How one of them is chosen.
+    pub strategy: Strategy,
 }
 
 /// A key, from `[[key]]` or made at run time. The secret itself is not kept.
@@ -366,8 +377,23 @@ pub struct Pricing {
 }
 
 /// `[audit]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Audit {
     /// How long records are kept.
     pub retention: Duration,
+    /// What is kept of bodies, and of whose.
+    pub bodies: BodyRules,
+    /// What stored bodies are encrypted with.
+    pub body_key: Option<BodyKey>,
+    /// How long stored bodies are kept.
+    pub body_retention: Duration,
+    /// Size at which a segment of bodies is closed. Bytes.
+    pub body_segment_bytes_max: u64,
+}
+
+impl Audit {
+    /// How bodies are stored; none if nobody's are.
+    pub fn body_settings(&self) -> Option<BodySettings> {
+        let key = self.body_key.clone().filter(|_| self.bodies.stores_any())?;
+        Some(BodySettings { key, segment_bytes_max: self.body_segment_bytes_max, retention: self.body_retention })
+    }
 }

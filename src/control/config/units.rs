@@ -2,6 +2,8 @@
 
 use std::{fmt::Write, time::Duration};
 
+/// Bytes of a mebibyte.
+pub(super) const MIB: u64 = 1024 * 1024;
 const MILLIS: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 const BYTES: [(&str, u64); 7] = [
     ("KiB", 1 << 10),

@@ -57,16 +57,21 @@ pub(super) const SCHEMA: &str = "message weir_request {
     required int64 duration_us;
     required int64 gateway_us;
     optional binary request_sha256 (STRING);
+    optional binary response_sha256 (STRING);
+    required binary body (STRING);
+    required boolean request_cut;
+    required boolean response_cut;
 }";
 
 /// Columns without a dictionary: nearly every value is a new one.
-pub(super) const UNIQUE: [&[&str]; 7] = [
+pub(super) const UNIQUE: [&[&str]; 8] = [
     &["request_id"],
     &["upstream_request_id"],
     &["started_at"],
     &["ended_at"],
     &["usage_raw"],
     &["request_sha256"],
+    &["response_sha256"],
     &["duration_us"],
 ];
 
@@ -100,7 +105,7 @@ pub(super) enum Read {
 }
 
 /// One for each leaf of `SCHEMA`, in its order.
-pub(super) const COLUMNS: [(&str, Read); 41] = {
+pub(super) const COLUMNS: [(&str, Read); 45] = {
     use Read::{AttemptLong, AttemptShort, AttemptText, Flag, Long, MaybeText, Money, Short, Text};
     [
         ("request_id", Text(|r| &r.view.request_id)),
@@ -145,5 +150,9 @@ pub(super) const COLUMNS: [(&str, Read); 41] = {
         ("duration_us", Long(|r| r.view.duration_us)),
         ("gateway_us", Long(|r| r.view.gateway_us)),
         ("request_sha256", MaybeText(|r| r.view.request_sha256.as_deref())),
+        ("response_sha256", MaybeText(|r| r.view.response_sha256.as_deref())),
+        ("body", Text(|r| r.view.body)),
+        ("request_cut", Flag(|r| r.view.request_cut)),
+        ("response_cut", Flag(|r| r.view.response_cut)),
     ]
 };

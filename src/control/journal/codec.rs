@@ -11,7 +11,7 @@ use crate::{
         keys::Principal,
         money::Nanos,
         names::{NameId, Names},
-        record::{Attempt, AttemptResult, Entry, Format, Open, Operation, Outcome, Record, inline},
+        record::{Attempt, AttemptResult, BodyMark, Entry, Format, Kept, Open, Operation, Outcome, Record, inline},
         time::UnixMs,
         usage::{Usage, UsageSource},
     },
@@ -39,6 +39,7 @@ const RESULTS: [AttemptResult; 5] = [
     AttemptResult::Cancelled,
 ];
 const SOURCES: [UsageSource; 3] = [UsageSource::Reported, UsageSource::Estimated, UsageSource::None];
+const KEPT: [Kept; 3] = [Kept::Hashed, Kept::Stored, Kept::Dropped];
 /// What an unknown reason reads as: a label of a later weir.
 const OTHER_REASON: &str = "other";
 
@@ -170,6 +171,10 @@ pub(super) fn encode_close(record: &Record, names: &Names) -> CloseV1 {
         gateway_us: record.gateway_us,
         request_sha256: record.request_sha256.map_or_else(Vec::new, Into::into),
         usage_raw: record.usage_raw.as_deref().map(Into::into),
+        response_sha256: record.response_sha256.map_or_else(Vec::new, Into::into),
+        body_kept: if record.body.kept == Kept::None { 0 } else { number(&KEPT, record.body.kept) },
+        request_cut: record.body.request_cut,
+        response_cut: record.body.response_cut,
     }
 }
 
@@ -179,6 +184,7 @@ fn encode_attempt(attempt: &Attempt, names: &Names) -> AttemptV1 {
         status: u32::from(attempt.status),
         result: number(&RESULTS, attempt.result),
         duration_us: attempt.duration_us,
+        maybe_billed: attempt.maybe_billed,
     }
 }
 
@@ -313,6 +319,13 @@ impl Decoder {
             gateway_us: close.gateway_us,
             request_sha256: close.request_sha256.try_into().ok(),
             usage_raw: close.usage_raw.map(Into::into),
+            response_sha256: close.response_sha256.try_into().ok(),
+            body: BodyMark {
+                // An absent field is a record from before, or one of which nothing is kept.
+                kept: if close.body_kept == 0 { Kept::None } else { value(&KEPT, close.body_kept, "kept bodies")? },
+                request_cut: close.request_cut,
+                response_cut: close.response_cut,
+            },
         })
     }
 
@@ -327,6 +340,7 @@ impl Decoder {
                 status: status(attempt.status)?,
                 result: value(&RESULTS, attempt.result, "attempt result")?,
                 duration_us: attempt.duration_us,
+                maybe_billed: attempt.maybe_billed,
             };
             out.try_push(attempt).map_err(|_| DecodeError::TooManyAttempts)?;
         }

@@ -144,6 +144,15 @@ pub(super) struct CloseV1 {
     /// The usage objects as the provider sent them, JSON. Entries from before have none.
     #[prost(string, optional, tag = "31")]
     pub usage_raw: Option<String>,
+    #[prost(bytes = "vec", tag = "40")]
+    pub response_sha256: Vec<u8>,
+    /// What is kept of the bodies.
+    #[prost(uint32, tag = "41")]
+    pub body_kept: u32,
+    #[prost(bool, tag = "42")]
+    pub request_cut: bool,
+    #[prost(bool, tag = "43")]
+    pub response_cut: bool,
 }
 
 /// Who called. Reserved: 5 for an organisation.
@@ -193,4 +202,6 @@ pub(super) struct AttemptV1 {
     pub result: u32,
     #[prost(uint64, tag = "4")]
     pub duration_us: u64,
+    #[prost(bool, tag = "5")]
+    pub maybe_billed: bool,
 }

@@ -42,6 +42,7 @@ use crate::kernel::{
     money::Nanos,
     names::Names,
     record::{Outcome, Record},
+    sessions::SessionSpend,
     time::UnixMs,
     usage::Usage,
     window::Window,
@@ -49,7 +50,7 @@ use crate::kernel::{
 use cells::{CellKey, Class};
 use parking_lot::RwLock;
 use rollup::HOUR_SECONDS;
-use spend::Spend;
+use spend::{Spend, Spent};
 use std::sync::Arc;
 
 /// Cells kept before old hours are folded together; some 200 bytes each.
@@ -87,7 +88,9 @@ impl Ledger {
         let mut spend = Spend::default();
         for (hour, cells) in &now.rollup.slots {
             for (key, sums) in cells.iter() {
-                spend.add(key.principal, hour * HOUR_SECONDS, sums.cost, &now.names);
+                let (began_seconds, cost) = (hour * HOUR_SECONDS, sums.cost);
+                let spent = Spent { principal: key.principal, session: &key.session, began_seconds, cost };
+                spend.add(&spent, &now.names);
             }
         }
         Self { now, spend }
@@ -121,7 +124,8 @@ impl Ledger {
             session: record.session.as_str().into(),
         };
         let (began, sums) = (record.started_at.seconds(), Sums::of(record));
-        self.spend.add(record.principal, began, record.cost, &now.names);
+        let (principal, session, cost) = (record.principal, record.session.as_str(), record.cost);
+        self.spend.add(&Spent { principal, session, began_seconds: began, cost }, &now.names);
         now.minutes.add(began, key.clone(), &sums);
         now.rollup.add(began, key, &sums);
     }
@@ -160,6 +164,11 @@ impl Ledger {
     /// Everybody who ever spent something.
     pub fn spenders(&self) -> Vec<Arc<Principal>> {
         self.spend.spenders().map(|id| self.now.names.principal_of(id)).collect()
+    }
+
+    /// What sessions have spent, kept up to date with everything that is booked.
+    pub fn sessions(&self) -> Arc<SessionSpend> {
+        self.spend.sessions.clone()
     }
 
     /// Sums by the dimensions asked for.

@@ -149,6 +149,7 @@ fn a_record_keeps_the_field_names_that_others_rely_on() {
         status: 529,
         result: AttemptResult::Answered,
         duration_us: 3,
+        maybe_billed: false,
     });
     record.request_sha256 = Some([0xab; 32]);
     record.usage_raw = Some(r#"{"input_tokens":7,"iterations":[]}"#.into());

@@ -14,6 +14,8 @@ pub struct AttemptView {
     pub result: &'static str,
     /// How long it took, microseconds.
     pub duration_us: u64,
+    /// The upstream had the whole request and gave no answer: it may bill what nobody has seen.
+    pub maybe_billed: bool,
 }
 
 /// A record with its names. What a request does not have is null.
@@ -86,6 +88,14 @@ pub struct RecordView {
     pub gateway_us: u64,
     /// SHA-256 of the request body, hexadecimal.
     pub request_sha256: Option<String>,
+    /// SHA-256 of the answer's body, hexadecimal.
+    pub response_sha256: Option<String>,
+    /// What is kept of both bodies: none, hashed, stored, dropped.
+    pub body: &'static str,
+    /// The request's body broke off, or was not wanted to its end.
+    pub request_cut: bool,
+    /// The answer's body broke off.
+    pub response_cut: bool,
 }
 
 impl RecordView {
@@ -97,6 +107,7 @@ impl RecordView {
             status: attempt.status,
             result: attempt.result.as_str(),
             duration_us: attempt.duration_us,
+            maybe_billed: attempt.maybe_billed,
         });
         Self {
             request_id: record.request_id.to_string(),
@@ -131,9 +142,17 @@ impl RecordView {
             ttfb_us: record.ttfb_us,
             duration_us: record.duration_us,
             gateway_us: record.gateway_us,
-            request_sha256: record.request_sha256.map(|hash| hash.iter().map(|b| format!("{b:02x}")).collect()),
+            request_sha256: record.request_sha256.map(hex),
+            response_sha256: record.response_sha256.map(hex),
+            body: record.body.kept.as_str(),
+            request_cut: record.body.request_cut,
+            response_cut: record.body.response_cut,
         }
     }
+}
+
+fn hex(hash: [u8; 32]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn some(text: &str) -> Option<String> {

@@ -10,3 +10,4 @@ pub mod incoming;
 pub mod intake;
 pub mod pipe;
 pub mod signal;
+pub mod tap;

@@ -5,7 +5,7 @@
 //! Bounded: at most `PIPE_BYTES_MAX` of memory wait unsent, unless the gate needs to see further and the shard has room to
 //! keep it. Memory is what counts, not payload: a client that sends byte by byte must not make us keep a buffer for each.
 
-use super::signal::Signal;
+use super::{signal::Signal, tap::Tap};
 use crate::{
     kernel::limits::{MODEL_BYTES_MAX, PIPE_BYTES_MAX, REPLAY_BYTES_MAX},
     sys::buf::Part,
@@ -94,6 +94,8 @@ struct State {
     scan: bool,
     scan_error: Option<JsonError>,
     stopped: bool,
+    /// The audit's, where it wants to know the body.
+    tap: Option<Rc<RefCell<Tap>>>,
 }
 
 /// The pipe of one connection, used for one request after the other.
@@ -123,6 +125,7 @@ impl BodyPipe {
             scan: true,
             scan_error: None,
             stopped: false,
+            tap: None,
         };
         Self { state: RefCell::new(state), arrived: Signal::default(), taken: Signal::default(), shard_kept }
     }
@@ -133,7 +136,7 @@ impl BodyPipe {
         let mut state = self.state.borrow_mut();
         (state.received, state.sent, state.first_part, state.first_offset) = (0, 0, 0, 0);
         (state.keep, state.ended, state.failure, state.stopped) = (true, false, None, false);
-        (state.looks_further, state.scan, state.scan_error) = (false, scan, None);
+        (state.looks_further, state.scan, state.scan_error, state.tap) = (false, scan, None, None);
         state.scanner.reset();
     }
 
@@ -156,6 +159,9 @@ impl BodyPipe {
             if state.failure.is_some() {
                 // Nobody will take it.
                 return;
+            }
+            if let Some(tap) = &state.tap {
+                tap.borrow_mut().feed(part.bytes());
             }
             if state.scan && state.scan_error.is_none() {
                 if let Err(error) = state.scanner.feed(part.bytes()) {
@@ -199,9 +205,29 @@ impl BodyPipe {
         }
     }
 
+    /// Shows the body to a tap from its first byte on. To be called before any upload has begun: until then nothing of it is
+    /// forgotten.
+    pub fn tap(&self, tap: Rc<RefCell<Tap>>) {
+        let mut state = self.state.borrow_mut();
+        debug_assert!(state.first_part == 0 && state.sent == 0, "what has been sent may be gone");
+        {
+            let mut tap = tap.borrow_mut();
+            state.parts.iter().for_each(|part| tap.feed(part.bytes()));
+            if state.ended {
+                tap.end();
+            }
+        }
+        state.tap = Some(tap);
+    }
+
     /// The body is whole.
     pub fn end(&self) {
-        self.state.borrow_mut().ended = true;
+        let mut state = self.state.borrow_mut();
+        state.ended = true;
+        if let Some(tap) = &state.tap {
+            tap.borrow_mut().end();
+        }
+        drop(state);
         self.arrived.notify();
     }
 

@@ -10,6 +10,7 @@ use crate::{
         keys::Key,
         policy::AllowList,
         record::{Label, inline},
+        routing::hash,
         snapshot::{Budget, RateLimit, Snapshot},
         standing::{Crowded, Standing},
     },
@@ -27,13 +28,14 @@ pub struct Caller<'c> {
     key: Option<&'c Key>,
     own: Option<Rc<Standing>>,
     session: Option<Rc<Standing>>,
+    scope: u64,
 }
 
 impl<'c> Caller<'c> {
     /// A caller that showed a key.
     pub fn of_key(cx: &Exchange<'_>, key: &'c Key) -> Result<Self, Fault> {
         let session = session(cx, key.principal)?;
-        Ok(Self { principal: key.principal, models: &key.models, key: Some(key), own: None, session })
+        Ok(Self { principal: key.principal, models: &key.models, key: Some(key), own: None, session, scope: 0 })
     }
 
     /// A caller that somebody else vouches for: a token's claims, a certificate's subject. Its names must have been verified;
@@ -43,7 +45,13 @@ impl<'c> Caller<'c> {
         let standing = cx.shard.standings.borrow_mut().of(who, cx.serving, now());
         let own = standing.map_err(crowded)?;
         let session = session(cx, own.principal)?;
-        Ok(Self { principal: own.principal, models, key: None, own: Some(own), session })
+        let scope = hash::bytes(hash::bytes(1, who.key.as_bytes()), who.user.as_bytes());
+        Ok(Self { principal: own.principal, models, key: None, own: Some(own), session, scope })
+    }
+
+    /// A number for the caller's sessions to be told from others' by; the same on every machine.
+    pub fn affinity_scope(&self) -> u64 {
+        self.key.map_or(self.scope, |key| hash::bytes(0, key.id.as_bytes()))
     }
 
     /// The budgets its requests are booked on.

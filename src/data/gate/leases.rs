@@ -12,8 +12,10 @@ use crate::kernel::{
 use arrayvec::ArrayVec;
 use std::sync::Arc;
 
-/// Budgets that one request can touch, at most.
-pub const BUDGETS_PER_REQUEST_MAX: usize = 8;
+/// Budgets that one request can touch, at most: session, key, user, project, team and org, each with four periods.
+pub const BUDGETS_PER_REQUEST_MAX: usize = 24;
+/// Ticks without a request after which an account is forgotten: a minute.
+const FORGOTTEN_TICKS: u64 = 3000;
 /// Ticks a lease lies unused before it flows back.
 const IDLE_TICKS: u64 = 10;
 /// How long a recall asks the other shards to give back, milliseconds.
@@ -46,13 +48,15 @@ pub struct Touch<'a> {
 #[derive(Debug, Default)]
 pub struct Reservation {
     holds: ArrayVec<Hold, BUDGETS_PER_REQUEST_MAX>,
+    /// Its name at accounts where it has the last place.
+    token: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Hold {
-    slot: usize,
+    slot: u32,
+    serial: bool,
     amount: i64,
-    serial: u64,
 }
 
 impl Reservation {
@@ -64,6 +68,7 @@ impl Reservation {
 
 /// The decision on a request.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "moved once; a box would be an allocation on every request's way")]
 pub enum Decision {
     /// Go on.
     Admitted(Reservation),
@@ -88,7 +93,8 @@ pub struct LeaseBook {
     shard: usize,
     shards: i64,
     slots: Vec<Option<Slot>>,
-    places: Vec<Option<usize>>,
+    free_slots: Vec<u32>,
+    places: Vec<Option<u32>>,
     tick: u64,
     next_token: u64,
 }
@@ -100,13 +106,14 @@ impl LeaseBook {
             shard,
             shards: shards.max(1) as i64,
             slots: Vec::new(),
+            free_slots: Vec::new(),
             places: Vec::new(),
             tick: 0,
             next_token: 1 + ((shard as u64) << 48),
         }
     }
 
-    fn place(&mut self, account: &Arc<Account>) -> usize {
+    fn place(&mut self, account: &Arc<Account>) -> u32 {
         let AccountId(id) = account.id;
         let id = id as usize;
         if self.places.len() <= id {
@@ -123,22 +130,23 @@ impl LeaseBook {
             used_at: self.tick,
             utilization: utilization_of(account).unwrap_or(0.0),
         };
-        let place = self.slots.iter().position(Option::is_none).unwrap_or_else(|| {
+        let place = self.free_slots.pop().unwrap_or_else(|| {
             self.slots.push(None);
-            self.slots.len() - 1
+            self.slots.len() as u32 - 1
         });
-        self.slots[place] = Some(slot);
+        self.slots[place as usize] = Some(slot);
         self.places[id] = Some(place);
         place
     }
 
     /// Decides on a request. Nothing is held unless the decision is `Admitted`.
     pub fn admit(&mut self, touches: &[Touch<'_>], ask: Ask, reserve: Reserve, now: UnixMs) -> Decision {
-        let mut reservation = Reservation::default();
+        let mut reservation = Reservation { token: self.next_token, ..Reservation::default() };
+        self.next_token += 1;
         let (mut wait, mut spent) = (false, None);
         for (order, touch) in touches.iter().take(BUDGETS_PER_REQUEST_MAX).enumerate() {
             let place = self.place(touch.account);
-            match self.hold(place, touch.mode, ask, reserve, now) {
+            match self.hold(place, touch.mode, ask, reserve, now, reservation.token) {
                 Ok(hold) => reservation.holds.push(hold),
                 Err(Refusal::Wait) => wait = true,
                 // Of several, the one that resets last is what the caller must hear of (contract.md §2.4).
@@ -156,23 +164,30 @@ impl LeaseBook {
     /// Shows what is reserved, for the other shards' and the operator's eyes.
     fn publish(&self, reservation: &Reservation) {
         for hold in &reservation.holds {
-            if let Some(slot) = self.slots.get(hold.slot).and_then(Option::as_ref) {
+            if let Some(slot) = self.slots.get(hold.slot as usize).and_then(Option::as_ref) {
                 slot.account.publish_reserved(self.shard, Nanos(slot.reserved));
             }
         }
     }
 
-    fn hold(&mut self, place: usize, mode: Mode, ask: Ask, reserve: Reserve, now: UnixMs) -> Result<Hold, Refusal> {
+    fn hold(
+        &mut self,
+        place: u32,
+        mode: Mode,
+        ask: Ask,
+        reserve: Reserve,
+        now: UnixMs,
+        token: u64,
+    ) -> Result<Hold, Refusal> {
         let (shard, shards, tick) = (self.shard, self.shards, self.tick);
-        let token = self.next_token;
-        let Some(slot) = self.slots.get_mut(place).and_then(Option::as_mut) else { return Err(Refusal::Wait) };
+        let Some(slot) = self.slots.get_mut(place as usize).and_then(Option::as_mut) else { return Err(Refusal::Wait) };
         slot.used_at = tick;
         let bound = ask.bound.0.max(0);
         let amount = match reserve {
             Reserve::Strict => bound,
             Reserve::Expected => ask.expected.0.clamp(0, bound),
         };
-        let full = Hold { slot: place, amount, serial: 0 };
+        let full = Hold { slot: place, amount, serial: false };
         slot.cover_overrun(shard);
         if slot.lease < bound {
             let slice = slot.account.free().0 / (SLICE_SHARE * shards);
@@ -205,28 +220,27 @@ impl LeaseBook {
         {
             return Err(Refusal::Wait);
         }
-        self.next_token += 1;
-        let last = Hold { slot: place, amount: amount.min(slot.lease.max(0)), serial: token };
+        let last = Hold { slot: place, amount: amount.min(slot.lease.max(0)), serial: true };
         slot.take(last);
         Ok(last)
     }
 
     fn undo(&mut self, reservation: Reservation) {
-        for hold in reservation.holds {
-            self.release(hold, 0);
+        for hold in &reservation.holds {
+            self.release(*hold, 0, reservation.token);
         }
     }
 
     /// Settles a reservation with what the request really cost.
     pub fn settle(&mut self, reservation: Reservation, cost: Nanos) {
-        for hold in reservation.holds {
-            self.release(hold, cost.0);
+        for hold in &reservation.holds {
+            self.release(*hold, cost.0, reservation.token);
         }
     }
 
-    fn release(&mut self, hold: Hold, cost: i64) {
+    fn release(&mut self, hold: Hold, cost: i64, token: u64) {
         let shard = self.shard;
-        let Some(slot) = self.slots.get_mut(hold.slot).and_then(Option::as_mut) else { return };
+        let Some(slot) = self.slots.get_mut(hold.slot as usize).and_then(Option::as_mut) else { return };
         slot.running -= 1;
         slot.reserved -= hold.amount;
         slot.lease += hold.amount - cost;
@@ -237,8 +251,8 @@ impl LeaseBook {
             slot.account.give_back(shard, Nanos(slot.lease));
             slot.lease = 0;
         }
-        if hold.serial != 0 {
-            slot.account.leave_serial(hold.serial);
+        if hold.serial {
+            slot.account.leave_serial(token);
         }
     }
 
@@ -248,17 +262,23 @@ impl LeaseBook {
         self.tick += 1;
         let (shard, tick) = (self.shard, self.tick);
         let mut held = 0;
-        for place in &mut self.slots {
+        for (number, place) in self.slots.iter_mut().enumerate() {
             let Some(slot) = place else { continue };
-            if slot.lease != 0 && (slot.account.recalled(now.0) || tick - slot.used_at > IDLE_TICKS) {
+            let idle = tick - slot.used_at;
+            if slot.lease != 0 && (slot.account.recalled(now.0) || idle > IDLE_TICKS) {
                 slot.account.give_back(shard, Nanos(slot.lease));
                 slot.lease = 0;
             }
-            slot.utilization = utilization_of(&slot.account).unwrap_or(slot.utilization);
+            // What nobody has asked for lately is looked at again when somebody does.
+            if idle <= IDLE_TICKS {
+                slot.utilization = utilization_of(&slot.account).unwrap_or(slot.utilization);
+            }
             held += slot.lease + slot.reserved;
-            if slot.running == 0 && slot.lease == 0 && !slot.account.window.contains(now.seconds()) {
+            let over = idle > FORGOTTEN_TICKS || !slot.account.window.contains(now.seconds());
+            if slot.running == 0 && slot.lease == 0 && over {
                 self.places[slot.account.id.0 as usize] = None;
                 *place = None;
+                self.free_slots.push(number as u32);
             }
         }
         Nanos(held)
@@ -266,8 +286,12 @@ impl LeaseBook {
 
     /// The share of an account that is spent, as of the last tick.
     pub fn utilization(&mut self, account: &Arc<Account>) -> f64 {
-        let place = self.place(account);
-        self.slots.get(place).and_then(Option::as_ref).map_or(0.0, |slot| slot.utilization)
+        let (place, tick) = (self.place(account), self.tick);
+        let Some(slot) = self.slots.get_mut(place as usize).and_then(Option::as_mut) else { return 0.0 };
+        if tick - slot.used_at > IDLE_TICKS {
+            slot.utilization = utilization_of(&slot.account).unwrap_or(slot.utilization);
+        }
+        slot.utilization
     }
 }
 
@@ -299,5 +323,7 @@ enum Refusal {
     Spent,
 }
 
+#[cfg(test)]
+mod attack;
 #[cfg(test)]
 mod tests;

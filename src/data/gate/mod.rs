@@ -5,6 +5,7 @@
 //! limiters when a lease or a slice runs dry. Deliberately absent: sockets, and any edit of the body other than the splice of the model id.
 
 pub mod admit;
+pub mod bodies;
 pub mod caller;
 mod credential;
 pub mod expect;

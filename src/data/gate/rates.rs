@@ -15,8 +15,8 @@ use crate::kernel::{
 use arrayvec::ArrayVec;
 use std::sync::Arc;
 
-/// Limits that one request can touch, at most: key, user, project, team and org, with four measures each.
-pub const RATE_LIMITS_PER_REQUEST_MAX: usize = 20;
+/// Limits that one request can touch, at most: session, key, user, project, team and org, with four measures each.
+pub const RATE_LIMITS_PER_REQUEST_MAX: usize = 24;
 /// A slice is this share of what is free, so that slices shrink as the room does.
 const SLICE_SHARE: i64 = 8;
 /// How long a recall asks the other shards to bring back, microseconds.
@@ -74,13 +74,14 @@ struct Slot {
 pub struct RateBook {
     shards: i64,
     slots: Vec<Option<Slot>>,
+    free_slots: Vec<u32>,
     places: Vec<Option<u32>>,
 }
 
 impl RateBook {
     /// An empty book of one of so many shards.
     pub fn new(shards: usize) -> Self {
-        Self { shards: shards.max(1) as i64, slots: Vec::new(), places: Vec::new() }
+        Self { shards: shards.max(1) as i64, slots: Vec::new(), free_slots: Vec::new(), places: Vec::new() }
     }
 
     fn place(&mut self, limiter: &Arc<Limiter>, now: Second) -> u32 {
@@ -92,13 +93,14 @@ impl RateBook {
         if let Some(place) = self.places[id] {
             return place;
         }
-        let place = self.slots.iter().position(Option::is_none).unwrap_or_else(|| {
+        let place = self.free_slots.pop().unwrap_or_else(|| {
             self.slots.push(None);
-            self.slots.len() - 1
+            self.slots.len() as u32 - 1
         });
-        self.slots[place] = Some(Slot { limiter: limiter.clone(), slice: 0, lent: 0, second: now, running: 0 });
-        self.places[id] = Some(place as u32);
-        place as u32
+        self.slots[place as usize] =
+            Some(Slot { limiter: limiter.clone(), slice: 0, lent: 0, second: now, running: 0 });
+        self.places[id] = Some(place);
+        place
     }
 
     /// Decides on a request; `patient`: it can wait for a tick or two. Nothing is held unless the decision is `Admitted`.
@@ -168,7 +170,7 @@ impl RateBook {
     /// Lets slices of past seconds and recalled ones flow back, and forgets limiters that nobody asks.
     pub fn tick(&mut self, now: MonoUs) {
         let second = Second::of(now);
-        for place in &mut self.slots {
+        for (number, place) in self.slots.iter_mut().enumerate() {
             let Some(slot) = place else { continue };
             if slot.second != second || slot.limiter.recalled(now.0) {
                 slot.flow_back();
@@ -176,6 +178,7 @@ impl RateBook {
             if slot.running == 0 && second.0.saturating_sub(slot.second.0) > IDLE_SECONDS {
                 self.places[slot.limiter.id.0 as usize] = None;
                 *place = None;
+                self.free_slots.push(number as u32);
             }
         }
     }

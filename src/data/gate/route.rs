@@ -8,7 +8,7 @@ use crate::{
     },
     kernel::{
         fault::{Fault, FaultKind, Room},
-        models::Target,
+        models::{Strategy, Target},
     },
     wire::json::unescape_string,
 };
@@ -28,6 +28,8 @@ pub struct Routed<'c> {
     pub model_at: (u64, u64),
     /// Who serves it.
     pub targets: &'c [Target],
+    /// How one of them is chosen.
+    pub strategy: Strategy,
 }
 
 /// Finds out who serves a request.
@@ -37,13 +39,15 @@ pub async fn route<'c>(cx: &Exchange<'c>, identified: Identified<'c>) -> Result<
         Some(stem) => (stem.to_owned(), true),
         None => (asked, false),
     };
-    let listed = cx.serving.models.get(&model).map_or(model.as_str(), |m| &m.id);
+    let known = cx.serving.models.get(&model);
+    let listed = known.map_or(model.as_str(), |m| &m.id);
+    let strategy = known.map_or(Strategy::Ordered, |m| m.strategy);
     if !identified.caller.models.allows(&model) && !identified.caller.models.allows(listed) {
         let text = format!("this key may not use model {model}");
         return Err(Fault::new(Room::Gate, FaultKind::Denied, text));
     }
     match cx.serving.models.targets(&model) {
-        Some(targets) => Ok(Routed { identified, model, suffixed, model_at, targets }),
+        Some(targets) => Ok(Routed { identified, model, suffixed, model_at, targets, strategy }),
         None => {
             Err(Fault::new(Room::Gate, FaultKind::NotFound, format!("model: {model} is not served by this gateway")))
         }

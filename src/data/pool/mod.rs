@@ -1,24 +1,30 @@
-//! The third room: `Admitted` → `Lease`. Which upstream, which connection.
+//! The third room: `Admitted` → `Lease`. Which upstream, which connection, and when again.
 //!
 //! Invariants: a connection comes back only if its last exchange was whole in both directions, nothing was left over and
-//! neither side asked to close; an idle one is looked at before it is used again. Deliberately absent: name resolution (the
-//! control plane's), and any shared state between shards.
+//! neither side asked to close; an idle one is looked at before it is used again. A request is tried `ATTEMPTS_MAX` times at
+//! most, each target once, and never again once a byte of an answer has gone to the client. With one target nothing is chosen
+//! and nothing hashed. Deliberately absent: name resolution (the control plane's), and any shared state between shards.
 
 pub mod dial;
 pub mod idle;
+pub mod tries;
+pub mod watch;
 
 use super::{edge::incoming::Exchange, gate::Admitted, relay::credential, settle::OpenRecord};
 use crate::{
     kernel::{
         fault::{Fault, FaultKind, Room},
         ids::UpstreamIx,
-        limits::ATTEMPTS_MAX,
         record::{Attempt, AttemptResult},
+        routing::Failure,
         snapshot::Upstream,
     },
-    sys::clock,
+    sys::{clock, runtime},
 };
 pub use idle::UpstreamConnection;
+use tries::unreachable_fault;
+pub use tries::{Second, Shown, Tries};
+use watch::Visit;
 
 /// A connection to an upstream, for a request that may use it.
 pub struct Lease<'c> {
@@ -32,63 +38,67 @@ pub struct Lease<'c> {
     pub connection: UpstreamConnection,
     /// It has served others before: if it fails before a byte of the answer, that proves nothing about the upstream.
     pub reused: bool,
+    /// The attempt, as the upstream's health sees it.
+    pub visit: Visit,
 }
 
-/// What has been tried for a request.
-#[derive(Debug, Default)]
-pub struct Tries {
-    target: usize,
-    attempts: usize,
-    fresh_only: bool,
-}
-
-impl Tries {
-    /// The next lease is to be a new connection: the kept ones of this upstream have gone stale.
-    pub fn fresh_only(&mut self) {
-        self.fresh_only = true;
-    }
-}
-
-/// Finds a connection for a request: the first target that can be reached, in the order of the configuration.
+/// Finds a connection for a request: of the targets that may be tried, the first that can be reached.
 pub async fn lease<'c>(
     cx: &Exchange<'c>,
     admitted: Admitted<'c>,
     tries: &mut Tries,
     open: &mut OpenRecord,
 ) -> Result<Lease<'c>, Fault> {
-    let mut last = Fault::new(Room::Pool, FaultKind::Internal, "no upstream is left to try");
-    if tries.attempts > 0 {
-        // The relay asks again only when a kept connection had gone stale.
-        tries.fresh_only();
-    }
-    while let Some(target) = admitted.routed.targets.get(tries.target) {
-        if tries.attempts >= ATTEMPTS_MAX || cx.link.gone.get() {
-            break;
+    loop {
+        if cx.link.gone.get() {
+            return Err(Fault::new(Room::Pool, FaultKind::ClientGone, "the client went away"));
         }
-        let Some(upstream) = cx.serving.upstream(target.upstream) else { break };
+        let Some(place) = tries.next(cx, &admitted.routed) else { return Err(tries.nobody(cx, &admitted.routed)) };
+        let Some(target) = admitted.routed.targets.get(place) else { return Err(unreachable_fault()) };
+        let (Some(upstream), Some(watch)) = (cx.serving.upstream(target.upstream), cx.serving.watch(target.upstream))
+        else {
+            return Err(unreachable_fault());
+        };
         if let Err(fault) = credential::ready(cx, upstream) {
-            last = fault;
-            tries.target += 1;
+            tries.skipped(Failure::Credential, Shown::Fault(fault));
             continue;
         }
-        tries.attempts += 1;
-        if !tries.fresh_only
-            && let Some(connection) = cx.shard.idle.borrow_mut().take(upstream, cx.shard.sweeper.now())
+        if let Some(pause) = tries.pause(cx.shard.chance()) {
+            open.waited(pause.as_micros() as u64);
+            runtime::sleep(pause).await;
+        }
+        let now = cx.shard.sweeper.now();
+        let may_dial = watch.may_dial(now);
+        let visit = watch.begin(now, tries.is_first() && !tries.wants_fresh());
+        let leased = |connection, reused, visit, admitted| Lease {
+            target: place,
+            upstream,
+            connection,
+            reused,
+            visit,
+            admitted,
+        };
+        if !tries.wants_fresh()
+            && let Some(connection) = cx.shard.idle.borrow_mut().take(upstream, now)
         {
             cx.shard.gauges.upstream_reuses.add(1);
-            return Ok(Lease { target: tries.target, upstream, connection, reused: true, admitted });
+            return Ok(leased(connection, true, visit, admitted));
+        }
+        if !may_dial {
+            // Known to be dead, and somebody else finds out whether it still is.
+            open.record.upstream = Some(upstream.name_id);
+            tries.failed(cx, &admitted.routed, Failure::Unreachable, Shown::Fault(unreachable_fault()));
+            continue;
         }
         match connect(cx, target.upstream, upstream, open).await {
-            Ok(connection) => return Ok(Lease { target: tries.target, upstream, connection, reused: false, admitted }),
-            Err(fault) => last = fault,
+            Ok(connection) => return Ok(leased(connection, false, visit, admitted)),
+            Err(_) if cx.link.gone.get() => {}
+            Err(fault) => {
+                visit.failed(cx.shard, &upstream.name, Failure::Unreachable, 0);
+                tries.failed(cx, &admitted.routed, Failure::Unreachable, Shown::Fault(fault));
+            }
         }
-        tries.target += 1;
-        tries.fresh_only = false;
     }
-    if cx.link.gone.get() {
-        return Err(Fault::new(Room::Pool, FaultKind::ClientGone, "the client went away"));
-    }
-    Err(last)
 }
 
 async fn connect(
@@ -98,18 +108,21 @@ async fn connect(
     open: &mut OpenRecord,
 ) -> Result<UpstreamConnection, Fault> {
     let began = clock::mono();
-    let dialled = dial::dial(cx.shard, cx.serving, ix, upstream).await;
+    let dialled = dial::dial(cx, ix, upstream).await;
     let took = clock::mono().since(began);
     open.waited(took);
     dialled.map_err(|error| {
-        tracing::warn!(request = %cx.id, upstream = %upstream.name, %error, "cannot connect to the upstream");
-        let result = if error.kind() == std::io::ErrorKind::TimedOut {
-            AttemptResult::TimedOut
-        } else {
-            AttemptResult::Unreachable
+        let result = match error.kind() {
+            _ if cx.link.gone.get() => AttemptResult::Cancelled,
+            std::io::ErrorKind::TimedOut => AttemptResult::TimedOut,
+            _ => AttemptResult::Unreachable,
         };
-        note(open, Attempt { upstream: upstream.name_id, status: 0, result, duration_us: took });
-        Fault::new(Room::Pool, FaultKind::UpstreamUnreachable, "the upstream cannot be reached; try again")
+        if result != AttemptResult::Cancelled {
+            tracing::warn!(request = %cx.id, upstream = %upstream.name, %error, "cannot connect to the upstream");
+        }
+        let attempt = Attempt { upstream: upstream.name_id, status: 0, result, duration_us: took, maybe_billed: false };
+        note(open, attempt);
+        unreachable_fault()
     })
 }
 

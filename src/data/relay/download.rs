@@ -2,23 +2,37 @@
 
 use super::{
     Flags,
+    attempt::Ended,
     credential::Shows,
     framing::BodyFraming,
     head::{ClientHead, client_head},
     interim,
+    kept::{Keeping, KeptAnswer},
     meter::{Look, Meter},
 };
 use crate::{
     data::{
-        edge::incoming::{Exchange, Work},
+        edge::{
+            incoming::{Exchange, Work},
+            tap::Tap,
+        },
         gate::Caller,
+        pool::Second,
         shard::deadlines::{Awaited, Deadlines},
     },
-    dialect::anthropic::{errors, limits::limit_lines},
+    dialect::{
+        anthropic::{errors, limits::limit_lines},
+        retry_after,
+    },
     kernel::{
         fault::{Fault, FaultKind, Room},
-        limits::{BULK_BUFFER_BYTES, HEAD_ROOM_BYTES, HEADERS_MAX, INTERIM_ANSWERS_MAX, UPSTREAM_HEAD_BYTES_MAX},
+        limits::{
+            BULK_BUFFER_BYTES, HEAD_ROOM_BYTES, HEADERS_MAX, INTERIM_ANSWERS_MAX, KEPT_ANSWER_WAIT,
+            UPSTREAM_HEAD_BYTES_MAX,
+        },
+        names::NameId,
         record::{Label, Operation, inline},
+        routing::Failure,
         snapshot::OnAbort,
         time::MonoUs,
     },
@@ -31,24 +45,16 @@ use crate::{
 };
 use std::rc::Rc;
 
-/// How a download ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// The client has it all.
-    Whole {
-        /// The upstream's connection may serve another request.
-        reusable: bool,
-    },
-    /// The upstream closed, failed or was too late before its head was whole.
-    NoAnswer,
-    /// The upstream refused our own credential; the client has not seen that.
-    Credential,
-    /// It broke off half way; the client has been told or will see a reset.
-    Broken,
-    /// The client takes no more.
-    ClientLeft,
-    /// The client takes no more, but the provider has been heard to the end.
-    Drained,
+/// Whom a download works for, and who decides on its way.
+pub struct Attending<'a> {
+    /// Who asked.
+    pub caller: &'a Caller<'a>,
+    /// What for.
+    pub operation: Operation,
+    /// The credential that was shown.
+    pub shows: &'a Shows<'a>,
+    /// Whether another target gets its chance.
+    pub second: &'a Second<'a>,
 }
 
 /// One download. What it learns stays readable after it has run.
@@ -58,13 +64,19 @@ pub struct Download<'a> {
     deadlines: &'a Rc<Deadlines>,
     flags: &'a Flags,
     shows: &'a Shows<'a>,
+    second: &'a Second<'a>,
+    upstream: NameId,
+    /// An informational answer has gone to the client.
+    spoke: bool,
+    /// The error answer that the client has not seen.
+    pub kept: Option<KeptAnswer>,
     /// The answer is worth reading even if nobody takes it any more.
     drains: bool,
     /// What becomes of a stream whose client goes away.
     pub on_abort: OnAbort,
     /// Status of the upstream's answer; 0 before it.
     pub status: u16,
-    /// The upstream has said something, be it half a head: it has the request, so nobody may ask again.
+    /// The upstream has said something, be it half a head: it has the request.
     pub heard: bool,
     /// A byte of the answer has gone to the client.
     pub head_sent: bool,
@@ -76,6 +88,8 @@ pub struct Download<'a> {
     pub upstream_request_id: Label,
     /// What was read off.
     pub meter: Meter,
+    /// The audit's, where it wants to know the answer.
+    pub tap: Option<Box<Tap>>,
 }
 
 /// The body still to come, with what came behind the head.
@@ -95,18 +109,22 @@ impl<'a> Download<'a> {
     /// A download about to begin.
     pub fn new(
         cx: &'a Exchange<'a>,
-        caller: &'a Caller<'a>,
-        operation: Operation,
+        on: Attending<'a>,
         deadlines: &'a Rc<Deadlines>,
         flags: &'a Flags,
-        shows: &'a Shows<'a>,
+        upstream: NameId,
     ) -> Self {
+        let Attending { caller, operation, shows, second } = on;
         Self {
             cx,
             caller,
             deadlines,
             flags,
             shows,
+            second,
+            upstream,
+            spoke: false,
+            kept: None,
             drains: false,
             on_abort: OnAbort::Cancel,
             status: 0,
@@ -116,6 +134,7 @@ impl<'a> Download<'a> {
             first_byte_at: None,
             upstream_request_id: Label::default(),
             meter: Meter::new(operation == Operation::Messages),
+            tap: None,
         }
     }
 
@@ -131,7 +150,7 @@ impl<'a> Download<'a> {
         if !self.flags.uploaded.get() {
             // The upload may be stuck in a write that nobody reads: end it.
             self.deadlines.kill().end();
-            if let Ended::Whole { reusable } = &mut ended {
+            if let Ended::Whole { reusable } | Ended::Hidden { reusable, .. } = &mut ended {
                 *reusable = false;
             }
         }
@@ -144,8 +163,20 @@ impl<'a> Download<'a> {
         self.flags.begun.set(true);
         self.deadlines.disarm(Awaited::Read);
         self.status = head.status;
-        if self.shows.is_refused(&head, buf.filled()) {
+        let refused = self.shows.is_refused(&head, buf.filled());
+        if !refused || !self.shows.is_outdated(self.cx) {
+            let named = header(buf.filled(), &head.headers, Known::RetryAfter);
+            self.second.heard(head.status, named.and_then(|value| retry_after::wait(value, clock::unix())));
+        }
+        if refused {
             return Ended::Credential;
+        }
+        if let Some(failure) = Failure::of_status(head.status)
+            && !self.spoke
+            && self.second.hides(failure)
+        {
+            let reusable = self.keep(reader, &head, buf).await;
+            return Ended::Hidden { failure, reusable };
         }
         self.cx.pipe.keep_no_longer();
         let (bytes, body) = self.prepare(&head, buf.filled());
@@ -160,6 +191,25 @@ impl<'a> Download<'a> {
             self.cx.shard.gauges.streams.sub(1);
         }
         ended
+    }
+
+    /// Has the client been told anything, be it informational?
+    pub fn spoke(&self) -> bool {
+        self.spoke
+    }
+
+    /// Reads an error answer to its end, if it is small and comes soon. True if the connection may be used again.
+    async fn keep(&mut self, reader: &mut Reader, head: &ResponseHead, mut buf: Buf) -> bool {
+        let framing = head.body(self.cx.head.method);
+        self.upstream_request_id =
+            header(buf.filled(), &head.headers, Known::RequestId).map(inline).unwrap_or_default();
+        let Some(mut keeping) = Keeping::new(head, framing, &buf.filled()[..head.head_len]) else { return false };
+        buf.consume(head.head_len);
+        self.deadlines.arm(Awaited::Read, self.cx.shard.sweeper.in_(KEPT_ANSWER_WAIT));
+        let Some(clean) = keeping.read_on(reader, buf).await else { return false };
+        self.deadlines.disarm(Awaited::Read);
+        self.kept = Some(keeping.finish(head.status, self.upstream, self.upstream_request_id));
+        clean && head.keep_alive
     }
 
     /// From here on the client's leaving need not end the upstream's answer, if its operator wants the last counts. What has
@@ -202,6 +252,7 @@ impl<'a> Download<'a> {
                         if interim::goes_on(head, self.cx.head.minor_version) {
                             let how = self.plain_head(ResponseBody::None);
                             let bytes = client_head(head, buf.filled(), &how);
+                            self.spoke = true;
                             if !interim::say(self.cx, client, &bytes).await {
                                 self.cx.link.leave();
                                 return None;
@@ -338,13 +389,19 @@ impl<'a> Download<'a> {
     ) -> Result<Passed, Stop> {
         let came = buf.len();
         let mut payload_len = 0;
-        let (meter, unchunk) = (&mut self.meter, body.unchunk);
+        let (meter, tap, unchunk) = (&mut self.meter, &mut self.tap, body.unchunk);
+        let mut look = |bytes: &[u8]| {
+            meter.feed(bytes);
+            if let Some(tap) = tap.as_mut() {
+                tap.feed(bytes);
+            }
+        };
         let scanned = if unchunk {
             let mut ranges = Vec::new();
             let scanned = body.framing.scan(buf.filled(), |range| ranges.push(range));
             for range in ranges {
                 let bytes = buf.filled_mut();
-                meter.feed(&bytes[range.clone()]);
+                look(&bytes[range.clone()]);
                 bytes.copy_within(range.clone(), payload_len);
                 payload_len += range.len();
             }
@@ -353,7 +410,7 @@ impl<'a> Download<'a> {
             let bytes = buf.filled();
             body.framing.scan(bytes, |range| {
                 payload_len += range.len();
-                meter.feed(&bytes[range]);
+                look(&bytes[range]);
             })
         };
         let Ok(scanned) = scanned else { return Err(Stop::Upstream) };

@@ -2,13 +2,15 @@
 //!
 //! Invariants: the answer's bytes leave in the buffer they came in, in the upstream's own framing; a meter looks on and cannot
 //! stop them (law 4); neither direction is ever dropped, each is ended by shutting its socket down (law 10); nothing is asked
-//! again once a byte of the answer has gone to the client. Deliberately absent: any decision about who may ask.
+//! again once a byte of an answer has gone to the client. Deliberately absent: any decision about who may ask.
 
+mod attempt;
 pub mod credential;
 pub mod download;
 pub mod framing;
 pub mod head;
 pub mod interim;
+pub mod kept;
 pub mod meter;
 mod metered;
 pub mod upload;
@@ -19,19 +21,22 @@ use super::{
         signal::both,
     },
     gate::{Admitted, route::body_fault},
-    pool::{self, Lease},
+    pool::{self, Lease, Second, Shown, Tries, UpstreamConnection},
     settle::{Metered, OpenRecord},
-    shard::deadlines::Awaited,
+    shard::deadlines::{Awaited, Deadlines},
 };
 use crate::{
     kernel::{
         fault::{Fault, FaultKind, Room},
-        record::{Attempt, AttemptResult, Outcome, inline},
+        record::{Attempt, Outcome, inline},
+        routing::Failure,
     },
     sys::{clock, socket::Writer},
 };
+pub use attempt::last_word;
+use attempt::{Ended, attempt_result, failure_of, fault_of};
 use credential::Shows;
-use download::{Download, Ended};
+use download::{Attending, Download};
 use metered::{Prices, metered};
 use std::{cell::Cell, pin::pin};
 use upload::{Upload, Uploaded};
@@ -44,6 +49,8 @@ pub enum Relayed<'c> {
     Cut(Fault, Metered),
     /// A kept connection had gone stale, or a credential just before its renewal: nothing is lost, ask again.
     Again(Admitted<'c>),
+    /// The attempt failed, the client does not know, and another target may do better.
+    Failed(Admitted<'c>, Failure, Shown),
 }
 
 /// What the two directions of an exchange tell each other.
@@ -61,13 +68,14 @@ pub struct Flags {
 pub async fn exchange<'c>(
     cx: &Exchange<'c>,
     lease: Lease<'c>,
+    tries: &Tries,
     client: &mut Writer,
     open: &mut OpenRecord,
 ) -> Result<Relayed<'c>, Fault> {
     if let Some(fault) = cx.link.revocation(Room::Relay) {
         return Err(fault);
     }
-    let Lease { admitted, target, upstream, mut connection, reused } = lease;
+    let Lease { admitted, target, upstream, mut connection, reused, visit } = lease;
     let routed = &admitted.routed;
     let chosen = &routed.targets[target.min(routed.targets.len() - 1)];
     let book = &cx.serving.prices;
@@ -77,55 +85,77 @@ pub async fn exchange<'c>(
     let splice = head::splice_for(routed, chosen);
     let shows = Shows::prepare(cx, upstream, splice.as_ref()).await?;
     let deadlines = connection.deadlines.clone();
-    deadlines.arm(Awaited::Whole, cx.shard.sweeper.in_(cx.serving.limits.stream_max_timeout));
-    cx.link.works_for(Some(Work::Cancel(deadlines.kill().clone())));
-    if cx.link.gone.get() {
-        deadlines.kill().end();
-    }
+    attach(cx, &deadlines);
     let flags = Flags::default();
     let operation = routed.identified.incoming.route.operation;
     let head = head::upstream_head(cx, routed, upstream, splice.as_ref(), &shows);
     let up = Upload { cx, splice, flags: &flags, deadlines: &deadlines };
-    let mut down = Download::new(cx, &routed.identified.caller, operation, &deadlines, &flags, &shows);
+    let second = Second { cx, tries, routed, target: chosen, upstream: &upstream.name, visit: &visit };
+    let on = Attending { caller: &routed.identified.caller, operation, shows: &shows, second: &second };
+    let mut down = Download::new(cx, on, &deadlines, &flags, upstream.name_id);
     down.on_abort = upstream.on_abort;
+    down.tap = open.tap_answer();
     let began = clock::mono();
     let (uploaded, ended) = {
         let upload = pin!(up.run(&mut connection.writer, head));
         let download = pin!(down.run(&mut connection.reader, client));
         both(upload, download).await
     };
-    cx.link.works_for(None);
-    deadlines.disarm(Awaited::Read);
-    deadlines.disarm(Awaited::Whole);
+    detach(cx, &deadlines);
     let took = clock::mono().since(began);
     open.waited(took);
-    if reused && !down.heard && matches!(ended, Ended::NoAnswer) && deadlines.passed().is_none() && may_ask_again(cx) {
+    let passed = deadlines.passed();
+    if reused && !down.heard && matches!(ended, Ended::NoAnswer) && passed.is_none() && may_ask_again(cx) {
         return Ok(Relayed::Again(admitted));
     }
-    let outdated = matches!(ended, Ended::Credential) && shows.is_outdated(cx) && may_ask_again(cx);
-    pool::note(
-        open,
-        Attempt {
-            upstream: upstream.name_id,
-            status: down.status,
-            result: attempt_result(cx, &ended, deadlines.passed()),
-            duration_us: took,
-        },
-    );
-    if outdated {
+    let failure = failure_of(cx, &ended, passed);
+    if let Some(failure) = failure
+        && !matches!(ended, Ended::Hidden { .. } | Ended::Credential)
+    {
+        second.broke(failure);
+    }
+    let maybe_billed = failure.is_some_and(Failure::may_be_billed) && uploaded == Uploaded::Whole && down.status == 0;
+    let result = attempt_result(cx, &ended, passed);
+    let (upstream, status) = (upstream.name_id, down.status);
+    pool::note(open, Attempt { upstream, status, result, duration_us: took, maybe_billed });
+    if matches!(ended, Ended::Credential) && shows.is_outdated(cx) && may_ask_again(cx) {
         // What was refused is not what would be shown now.
         return Ok(Relayed::Again(admitted));
     }
-    fill(cx, open, &down);
-    if matches!(ended, Ended::Whole { reusable: true })
-        && uploaded == Uploaded::Whole
-        && deadlines.passed().is_none()
-        && !cx.link.gone.get()
-        && connection.reader.is_drained()
+    if uploaded == Uploaded::Whole && passed.is_none() && ended.leaves_it_usable() {
+        keep(cx, connection);
+    }
+    if let Some(failure) = failure
+        && (matches!(ended, Ended::Hidden { .. }) || (!down.head_sent && !down.spoke() && second.hides(failure)))
     {
+        let kept = down.kept.take().map(|kept| Shown::Answer(Box::new(kept)));
+        let shown = kept.unwrap_or_else(|| Shown::Fault(fault_of(failure, down.status)));
+        return Ok(Relayed::Failed(admitted, failure, shown));
+    }
+    fill(cx, open, &mut down);
+    conclude(cx, &down, ended, uploaded, passed, &prices, open)
+}
+
+/// From here on the upstream's connection ends when the client leaves, or when the exchange takes too long.
+fn attach(cx: &Exchange<'_>, deadlines: &Deadlines) {
+    deadlines.arm(Awaited::Whole, cx.shard.sweeper.in_(cx.serving.limits.stream_max_timeout));
+    cx.link.works_for(Some(Work::Cancel(deadlines.kill().clone())));
+    if cx.link.gone.get() {
+        deadlines.kill().end();
+    }
+}
+
+fn detach(cx: &Exchange<'_>, deadlines: &Deadlines) {
+    cx.link.works_for(None);
+    deadlines.disarm(Awaited::Read);
+    deadlines.disarm(Awaited::Whole);
+}
+
+/// Puts a connection by for the next request.
+fn keep(cx: &Exchange<'_>, connection: UpstreamConnection) {
+    if !cx.link.gone.get() && connection.reader.is_drained() {
         cx.shard.idle.borrow_mut().put(connection, cx.shard.sweeper.now());
     }
-    conclude(cx, &down, ended, uploaded, deadlines.passed(), &prices, open)
 }
 
 /// The body is still there from its first byte, the client too.
@@ -133,19 +163,8 @@ fn may_ask_again(cx: &Exchange<'_>) -> bool {
     cx.pipe.is_whole_so_far() && cx.pipe.failure().is_none() && !cx.link.gone.get() && !cx.link.revoked.get()
 }
 
-fn attempt_result(cx: &Exchange<'_>, ended: &Ended, passed: Option<Awaited>) -> AttemptResult {
-    match ended {
-        // Not too late, but told to end: the time for reading on after the client was up.
-        Ended::ClientLeft if cx.link.gone.get() => AttemptResult::Cancelled,
-        _ if passed.is_some() => AttemptResult::TimedOut,
-        Ended::Whole { .. } | Ended::Drained | Ended::Credential => AttemptResult::Answered,
-        _ if cx.link.gone.get() || cx.link.revoked.get() => AttemptResult::Cancelled,
-        Ended::ClientLeft => AttemptResult::Cancelled,
-        Ended::NoAnswer | Ended::Broken => AttemptResult::Broken,
-    }
-}
-
-fn fill(cx: &Exchange<'_>, open: &mut OpenRecord, down: &Download<'_>) {
+fn fill(cx: &Exchange<'_>, open: &mut OpenRecord, down: &mut Download<'_>) {
+    open.answered(down.tap.take());
     let record = &mut open.record;
     record.request_bytes = cx.pipe.received();
     record.response_bytes = down.client_bytes;
@@ -182,17 +201,11 @@ fn conclude<'c>(
             cx.link.closing.set(true);
             Ok(Relayed::Done(Outcome::ClientAborted, metered(matches!(ended, Ended::Drained))))
         }
-        Ended::Credential => {
-            let text = "the upstream refused the gateway's own credential; the gateway's operator must mend it";
-            Err(Fault::new(Room::Relay, FaultKind::UpstreamCredential, text))
-        }
+        Ended::Credential => Err(fault_of(Failure::Credential, down.status)),
+        Ended::Hidden { failure, .. } => Err(fault_of(failure, down.status)),
         Ended::NoAnswer if !down.head_sent => Err(match passed {
-            Some(_) => Fault::new(Room::Relay, FaultKind::UpstreamTimeout, "the upstream did not answer in time"),
-            None => Fault::new(
-                Room::Relay,
-                FaultKind::UpstreamBroken,
-                "the upstream closed the connection before it answered",
-            ),
+            Some(_) => fault_of(Failure::TimedOut, 0),
+            None => fault_of(Failure::Broken, 0),
         }),
         _ => {
             // The answer broke off and the client has been told, by an event or by the reset to come.

@@ -4,6 +4,7 @@
 //! way), it closes itself as `gateway_failed`, with what is known by then. Deliberately absent: any wait.
 
 use super::{
+    edge::tap::{Capture, Tap},
     gate::{expect::Kind, leases::Reservation, rates::RateHolds},
     shard::{RunningRequest, Shard},
 };
@@ -51,6 +52,7 @@ pub struct OpenRecord {
     held: Option<Held>,
     rates: Option<RateHolds>,
     fallback: Metered,
+    capture: Option<Box<Capture>>,
     started: MonoUs,
     waited_us: u64,
     _running: RunningRequest,
@@ -71,6 +73,7 @@ impl OpenRecord {
             held: None,
             rates: None,
             fallback: Metered::default(),
+            capture: None,
             started,
             waited_us: 0,
             _running: shard.begin_request(),
@@ -93,6 +96,23 @@ impl OpenRecord {
     pub fn undo_rates(&mut self) {
         if let Some(held) = self.rates.take() {
             self.shard.rates.borrow_mut().undo(held);
+        }
+    }
+
+    /// The audit wants to know the bodies.
+    pub fn tap(&mut self, capture: Capture) {
+        self.capture = Some(Box::new(capture));
+    }
+
+    /// A tap for an answer, if the audit wants to know it.
+    pub fn tap_answer(&self) -> Option<Box<Tap>> {
+        self.capture.as_ref().map(|capture| capture.tap_answer())
+    }
+
+    /// What passed of an answer.
+    pub fn answered(&mut self, tap: Option<Box<Tap>>) {
+        if let (Some(capture), Some(tap)) = (&mut self.capture, tap) {
+            capture.answered(tap);
         }
     }
 
@@ -148,6 +168,9 @@ impl OpenRecord {
         }
         if let Some(held) = self.rates.take() {
             self.shard.rates.borrow_mut().settle(held, &metered.usage, clock::mono());
+        }
+        if let Some(capture) = self.capture.take() {
+            capture.close(&mut record, outcome == Outcome::Completed);
         }
         record.ended_at = clock::unix();
         record.duration_us = clock::mono().since(self.started);

@@ -16,8 +16,11 @@ use super::{
     pool::idle::IdleConnections,
 };
 use crate::{
-    kernel::ids::{RequestId, ShardId},
-    link::{down::DownDoor, gauges::ShardGauges, up::UpSender},
+    kernel::{
+        ids::{RequestId, ShardId},
+        routing::{hash, sessions::Sessions},
+    },
+    link::{bodies::BodySender, down::DownDoor, gauges::ShardGauges, up::UpSender},
     sys::clock,
 };
 pub use run::{Setup, run};
@@ -54,14 +57,19 @@ pub struct Shard {
     pub credentials: RefCell<credentials::CredentialBook>,
     /// Upstream connections waiting for their next use.
     pub idle: RefCell<IdleConnections>,
+    /// Which target served a session last.
+    pub sessions: RefCell<Sessions>,
     /// Who is being served.
     pub callers: callers::Callers,
     /// Deadlines and the coarse clock.
     pub sweeper: deadlines::Sweeper,
+    /// To the store of bodies.
+    pub bodies: RefCell<BodySender>,
     /// Bytes of request bodies that are kept, over all connections.
     pub kept_bytes: Rc<Cell<usize>>,
     serving: RefCell<Rc<Serving>>,
     sequence: Cell<u64>,
+    chance: Cell<u64>,
     connections: Cell<usize>,
     running: Cell<usize>,
 }
@@ -77,6 +85,13 @@ impl Shard {
         let sequence = self.sequence.get();
         self.sequence.set(sequence.wrapping_add(1));
         RequestId::new(clock::unix().0, self.id, sequence)
+    }
+
+    /// Chance, for choices that need not be secret.
+    pub fn chance(&self) -> u64 {
+        let state = self.chance.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.chance.set(state);
+        hash::mix(state, u64::from(self.id.0))
     }
 
     /// Counts a running request, for as long as the guard lives.

@@ -15,6 +15,7 @@ use crate::{
     },
     kernel::{ids::ShardId, limits::TICK},
     link::{
+        bodies::BodySender,
         down::{DownDoor, Phase},
         gauges::ShardGauges,
         up::UpSender,
@@ -61,6 +62,8 @@ pub struct Setup {
     pub gauges: Arc<ShardGauges>,
     /// To the journal.
     pub up: UpSender,
+    /// To the store of bodies.
+    pub bodies: BodySender,
     /// Where its request numbers begin; drawn at random, so that ids never repeat across restarts.
     pub sequence: u64,
 }
@@ -95,11 +98,14 @@ async fn live(setup: Setup) -> i32 {
         expectations: RefCell::new(Expectations::default()),
         credentials: RefCell::default(),
         idle: RefCell::new(IdleConnections::default()),
+        sessions: RefCell::default(),
         tokens: RefCell::default(),
         callers: Callers::default(),
         sweeper: Sweeper::new(clock::mono()),
+        bodies: RefCell::new(setup.bodies),
         kept_bytes: Rc::default(),
         sequence: Cell::new(setup.sequence),
+        chance: Cell::new(setup.sequence.rotate_left(17)),
         connections: Cell::new(0),
         running: Cell::new(0),
         serving: RefCell::new(serving),
@@ -168,7 +174,11 @@ async fn tick_on(shard: Rc<Shard>) {
         if count % SWEEP_TICKS == 0 {
             shard.sweeper.sweep();
             shard.gauges.replay_bytes.set(shard.kept_bytes.get() as u64);
+            shard.gauges.body_lane_bytes.set(shard.bodies.borrow().waiting() as u64);
             shard.gauges.buffer_bytes.set(buf::lent_bytes() as u64);
+            let (serving, now) = (shard.serving(), shard.sweeper.now());
+            let upstreams = serving.watches().map(|(upstream, watch)| (upstream.name_id, watch));
+            shard.gauges.upstreams.write(upstreams, |row, watch| watch.show(row, now));
         }
         if count % POOL_TICKS == 0 {
             shard.standings.borrow_mut().tick(clock::mono());

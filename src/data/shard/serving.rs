@@ -1,16 +1,22 @@
 //! A snapshot as one shard serves it: with what the shard makes of it for itself, so that shards share nothing that changes.
 
-use crate::kernel::{
-    ids::UpstreamIx,
-    snapshot::{Snapshot, Upstream},
+use crate::{
+    data::pool::watch::{TargetWatch, UpstreamWatch},
+    kernel::{
+        ids::UpstreamIx,
+        models::{Target, TargetIx},
+        snapshot::{Snapshot, Upstream},
+    },
 };
 use rustls::{ClientConfig, pki_types::ServerName};
-use std::sync::Arc;
+use std::{collections::HashMap, rc::Rc, sync::Arc};
 
 /// A snapshot, and this shard's TLS clients for it (each with its own session store).
 pub struct Serving {
     snapshot: Arc<Snapshot>,
     tls: Vec<Option<TlsClient>>,
+    watches: Vec<Rc<UpstreamWatch>>,
+    waits: Vec<Rc<TargetWatch>>,
 }
 
 /// How to speak TLS with one upstream.
@@ -23,10 +29,30 @@ pub struct TlsClient {
 }
 
 impl Serving {
-    /// Prepares a snapshot. TLS sessions of upstreams that stay as they were are kept.
+    /// Prepares a snapshot. TLS sessions and the health of upstreams that stay as they were are kept.
     pub fn new(snapshot: Arc<Snapshot>, before: Option<&Self>) -> Self {
         let tls = snapshot.upstreams.iter().map(|upstream| client_for(upstream, before)).collect();
-        Self { snapshot, tls }
+        let watches = snapshot.upstreams.iter().map(|upstream| watch_for(upstream, before)).collect();
+        let known: HashMap<u64, &Rc<TargetWatch>> =
+            before.iter().flat_map(|b| b.models.all_targets().map(|t| t.identity).zip(&b.waits)).collect();
+        let wait_for = |target: &Target| known.get(&target.identity).map(|wait| Rc::clone(wait)).unwrap_or_default();
+        let waits = snapshot.models.all_targets().map(wait_for).collect();
+        Self { snapshot, tls, watches, waits }
+    }
+
+    /// The health of an upstream.
+    pub fn watch(&self, upstream: UpstreamIx) -> Option<&Rc<UpstreamWatch>> {
+        self.watches.get(usize::from(upstream.0))
+    }
+
+    /// The health of all upstreams, in their order.
+    pub fn watches(&self) -> impl Iterator<Item = (&Upstream, &Rc<UpstreamWatch>)> {
+        self.upstreams.iter().zip(&self.watches)
+    }
+
+    /// Until when a target has asked to be left alone.
+    pub fn wait(&self, target: TargetIx) -> Option<&TargetWatch> {
+        self.waits.get(target.0 as usize).map(AsRef::as_ref)
     }
 
     /// The TLS client of an upstream; `None` for plain HTTP.
@@ -40,6 +66,17 @@ impl std::ops::Deref for Serving {
 
     fn deref(&self) -> &Snapshot {
         &self.snapshot
+    }
+}
+
+/// An upstream that has moved is a new one to its health.
+fn watch_for(upstream: &Upstream, before: Option<&Serving>) -> Rc<UpstreamWatch> {
+    let same = before.and_then(|before| before.watches().find(|(old, _)| old.name_id == upstream.name_id));
+    match same {
+        Some((old, watch)) if old.authority == upstream.authority && old.base_path == upstream.base_path => {
+            watch.clone()
+        }
+        _ => Rc::default(),
     }
 }
 

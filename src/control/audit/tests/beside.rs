@@ -60,7 +60,7 @@ fn a_running_gateway_is_taken_for_a_tampered_journal_or_disturbed() {
 fn retention_under_a_walk_is_taken_for_tampering() {
     let store = Store::with(1..=12);
     let (one, two, last) = (store.segment(1), store.segment(2), store.last_segment());
-    let options = VerifyOptions { store: store.path().into(), checkpoint: None, aged_out: false };
+    let options = VerifyOptions { store: store.path().into(), checkpoint: None, aged_out: false, body_keys: None };
     let verified = verify(&options, &mut |_| {
         if one.exists() {
             fs::remove_file(&one).unwrap();

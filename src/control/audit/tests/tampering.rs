@@ -176,7 +176,7 @@ fn an_unfinished_end_is_taken_for_damage_or_passed_over_in_silence() {
 fn a_directory_without_a_journal_is_a_proven_one() {
     let empty = Store::new();
     let text = |store: &Path| {
-        let options = VerifyOptions { store: store.into(), checkpoint: None, aged_out: false };
+        let options = VerifyOptions { store: store.into(), checkpoint: None, aged_out: false, body_keys: None };
         verify(&options, &mut |_| ()).unwrap_err().to_string()
     };
     assert!(text(empty.path()).contains("--store"));

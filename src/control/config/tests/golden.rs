@@ -214,7 +214,7 @@ fn the_first_error_hides_the_others_or_one_shows_a_secret() {
         "budget[0].amount: \"5e2\" is not a decimal number; write US dollars in quotes, such as \"500.00\""
             .to_string(),
         "model[0].targets[0].upstream: no upstream is called \"mian\"; did you mean \"main\"?".to_string(),
-        "budget[0].scope: is \"tem:platform\"; write \"org\", or team:, project:, user: or key: with an id or *, such as \"team:platform\""
+        "budget[0].scope: is \"tem:platform\"; write \"org\", \"session\", or team:, project:, user: or key: with an id or *, such as \"team:platform\""
             .to_string(),
     ];
     let mut found = errors_of(TEN_ERRORS);

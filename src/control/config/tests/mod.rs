@@ -1,5 +1,6 @@
 //! One test per rule of the configuration language.
 
+mod audit;
 mod export;
 mod golden;
 mod handshakes;
@@ -38,6 +39,7 @@ fn env(name: &str) -> Option<String> {
         "KEY" => "upstream-key-value",
         "ALICE" => "alice-secret-value",
         "BOB" => "bob-secret-value",
+        "BODY" => "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
         "EMPTY" => "",
         "LINES" => "two\nlines",
         _ => return None,

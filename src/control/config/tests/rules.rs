@@ -64,9 +64,15 @@ fn a_model_has_no_target_or_an_unknown_one() {
 
 #[test]
 fn a_target_that_is_never_asked_is_taken() {
-    let five: Vec<String> = (0..5).map(|n| format!("{{ upstream = \"main\", model = \"m{n}\" }}")).collect();
-    let error = wrong_with("{ upstream = \"main\" }", &five.join(", "));
-    assert!(error.starts_with("model[0].targets: has 5 entries"), "{error}");
+    let many: Vec<String> = (0..65).map(|n| format!("{{ upstream = \"main\", model = \"m{n}\" }}")).collect();
+    let error = wrong_with("{ upstream = \"main\" }", &many.join(", "));
+    assert!(error.starts_with("model[0].targets: has 65 entries"), "{error}");
+    let error = wrong_with("targets = ", "strategy = \"random\"\ntargets = ");
+    assert!(error.starts_with("model[0].strategy: is \"random\""), "{error}");
+    for word in ["weight = 0", "rank = 101", "weight = \"1\"", "wieght = 2"] {
+        let error = wrong_with("{ upstream = \"main\" }", &format!("{{ upstream = \"main\", {word} }}"));
+        assert!(error.starts_with("model[0].targets[0]."), "{error}");
+    }
 }
 
 #[test]

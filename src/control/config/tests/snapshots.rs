@@ -20,7 +20,7 @@ const NOW: i64 = 1_795_000_000;
 
 fn build(config: &Config, accounts: &AccountBook) -> Snapshot {
     let spent = |_: &Scope, _: Window| Nanos::ZERO;
-    let callers = Callers { made: &[], spent: &spent, now_seconds: NOW, issuers: Default::default() };
+    let callers = Callers { made: &[], spent: &spent, spenders: None, now_seconds: NOW, issuers: Default::default() };
     let names = &accounts.registry().names;
     let surroundings = Surroundings::look_up(config, names, &CredentialKeeper::default())
         .unwrap_or_else(|errors| panic!("{errors:#?}"));
@@ -189,7 +189,7 @@ fn a_key_made_at_run_time_is_booked_on_no_budget_or_keeps_a_removed_certificate_
     config.listen.tls = Some(TlsFiles { cert: "/nonexistent".into(), key: "/nonexistent".into(), client_ca: None });
     let spent = |_: &Scope, _: Window| Nanos::ZERO;
     let made = [made("made-1", "data"), made("made-2", "platform")];
-    let callers = Callers { made: &made, spent: &spent, now_seconds: NOW, issuers: Default::default() };
+    let callers = Callers { made: &made, spent: &spent, spenders: None, now_seconds: NOW, issuers: Default::default() };
     let second = build_snapshot(&config, Surroundings::of(&first), SnapshotVersion(2), &callers, &accounts);
     let budgets_of = |secret: &str| {
         let found = second.keys.find(secret.as_bytes()).unwrap();

@@ -39,7 +39,7 @@ fn a_value_comes_back_as_another_one() {
     all[2].session = inline(b"");
     all[2].refused_by = Some("rate_limited");
     for (status, result) in [(529, AttemptResult::Answered), (0, AttemptResult::Unreachable)] {
-        all[2].attempts.push(Attempt { upstream, status, result, duration_us: 5 });
+        all[2].attempts.push(Attempt { upstream, status, result, duration_us: 5, maybe_billed: false });
     }
     store.add_records(all.clone());
     let done = export(&options_for(&store, out.path(), Format::Parquet), &mut |_| ()).unwrap();

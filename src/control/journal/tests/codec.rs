@@ -1,5 +1,5 @@
 use super::*;
-use crate::kernel::record::{Attempt, AttemptResult};
+use crate::kernel::record::{Attempt, AttemptResult, BodyMark, Kept};
 use crate::observe::names::REFUSAL_REASONS;
 use arrayvec::ArrayVec;
 use proptest::prelude::*;
@@ -25,6 +25,7 @@ fn attempt(names: &Names, seed: u64) -> Attempt {
         status: seed as u16,
         result: [Answered, Unreachable, TimedOut, Broken, Cancelled][seed as usize % 5],
         duration_us: seed,
+        maybe_billed: seed.is_multiple_of(3),
     }
 }
 
@@ -64,6 +65,12 @@ fn record(names: &Names, texts: &[String; 8], n: &[u64; 12], usage: Usage, attem
         duration_us: n[3],
         gateway_us: n[4],
         request_sha256: (!n[0].is_multiple_of(2)).then_some([n[1] as u8; 32]),
+        response_sha256: n[1].is_multiple_of(2).then_some([n[0] as u8; 32]),
+        body: BodyMark {
+            kept: [Kept::None, Kept::Hashed, Kept::Stored, Kept::Dropped][n[2] as usize % 4],
+            request_cut: n[3].is_multiple_of(2),
+            response_cut: n[4].is_multiple_of(2),
+        },
     }
 }
 

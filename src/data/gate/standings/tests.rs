@@ -34,7 +34,7 @@ fn rules() -> Rules {
 }
 
 fn registry() -> Arc<Registry> {
-    Arc::new(Registry::new(Arc::new(Names::default()), 4))
+    Arc::new(Registry::new(Arc::new(Names::default()), Arc::default(), 4))
 }
 
 fn at(seconds: i64) -> Moment {

@@ -1,0 +1,4 @@
+//! Tests named after what they prevent.
+
+mod healths;
+mod picks;

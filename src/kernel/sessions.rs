@@ -1,0 +1,118 @@
+//! What each session has spent, day by day, as the ledger knows it: where the account of a session begins that was seen
+//! before, be it before a restart or before it had been idle for so long that its account was dropped.
+//!
+//! One thread writes (the journal's, with the ledger), shards read without a lock. Bounded by `SESSIONS_KEPT_MAX`: when there
+//! are more, the half that was heard of longest ago is forgotten, and would begin anew.
+
+use super::{account::Session, keys::Principal, limits::SESSIONS_KEPT_MAX, money::Nanos, window::Window};
+use aws_lc_rs::digest;
+
+const DAY_SECONDS: i64 = 86_400;
+
+/// Sums by session and day.
+#[derive(Default)]
+pub struct SessionSpend {
+    sums: papaya::HashMap<u128, Sums>,
+}
+
+#[derive(Clone)]
+struct Sums {
+    last_seconds: i64,
+    days: Box<[(i64, Nanos)]>,
+}
+
+impl Sums {
+    fn with(&self, began_seconds: i64, cost: Nanos) -> Self {
+        let day = began_seconds.div_euclid(DAY_SECONDS);
+        let mut days = self.days.to_vec();
+        match days.iter_mut().find(|(of, _)| *of == day) {
+            Some((_, sum)) => *sum += cost,
+            None => days.push((day, cost)),
+        }
+        Self { last_seconds: self.last_seconds.max(began_seconds), days: days.into() }
+    }
+}
+
+/// A session's place. Its parts come from clients and providers, so the hash must be one that nobody can aim with.
+fn place(key: &str, user: &str, id: &str) -> u128 {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in [key, user, id] {
+        context.update(&(part.len() as u64).to_le_bytes());
+        context.update(part.as_bytes());
+    }
+    let hash = context.finish();
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash.as_ref()[..16]);
+    u128::from_le_bytes(half)
+}
+
+impl SessionSpend {
+    /// Books what a session spent on a request, or on several, that began at this Unix second. By one thread.
+    pub fn add(&self, principal: &Principal, session: &str, began_seconds: i64, cost: Nanos) {
+        let sums = self.sums.pin();
+        let none = Sums { last_seconds: began_seconds, days: Box::default() };
+        let new = none.with(began_seconds, cost);
+        let place = place(&principal.key, &principal.user, session);
+        sums.update_or_insert(place, |old| old.with(began_seconds, cost), new);
+        if sums.len() > SESSIONS_KEPT_MAX {
+            let mut ages: Vec<i64> = sums.values().map(|sums| sums.last_seconds).collect();
+            let half = ages.len() / 2;
+            let (_, middle, _) = ages.select_nth_unstable(half);
+            let middle = *middle;
+            // Of those of the same second some must go too, or nobody would.
+            let mut left = half;
+            sums.retain(|_, sums| {
+                let stays = sums.last_seconds >= middle && left > 0;
+                left -= usize::from(stays);
+                stays
+            });
+        }
+    }
+
+    /// What a session has spent on requests that began in a window. Lock-free.
+    pub fn spent(&self, session: &Session, window: Window) -> Nanos {
+        let sums = self.sums.pin();
+        let Some(sums) = sums.get(&place(&session.key, &session.user, &session.id)) else { return Nanos::ZERO };
+        let days = sums.days.iter().filter(|(day, _)| window.contains(day * DAY_SECONDS));
+        days.map(|(_, sum)| *sum).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::window::Period;
+
+    fn session(user: &str, id: &str) -> Session {
+        Session { key: "k".into(), user: user.into(), id: id.into() }
+    }
+
+    fn principal(user: &str) -> Principal {
+        Principal { key: "k".into(), user: user.into(), ..Principal::default() }
+    }
+
+    #[test]
+    fn a_session_is_booked_on_another_or_on_another_day() {
+        let spend = SessionSpend::default();
+        for (user, id, day, cost) in [("a", "s", 1, 5), ("a", "s", 1, 6), ("a", "s", 2, 7), ("b", "s", 2, 8)] {
+            spend.add(&principal(user), id, day * DAY_SECONDS + 9, Nanos(cost));
+        }
+        let spent = |user: &str, window| spend.spent(&session(user, "s"), window).0;
+        assert_eq!((spent("a", Window::ALWAYS), spent("b", Window::ALWAYS), spent("c", Window::ALWAYS)), (18, 8, 0));
+        assert_eq!([1, 2, 3].map(|day| spent("a", Period::Daily.window(day * DAY_SECONDS))), [11, 7, 0]);
+        let merged = session("", "ks");
+        assert_eq!(spend.spent(&Session { key: "ka".into(), ..merged }, Window::ALWAYS), Nanos::ZERO);
+    }
+
+    #[test]
+    fn sessions_that_clients_invent_grow_the_table_without_bound() {
+        let spend = SessionSpend::default();
+        for n in 0..=SESSIONS_KEPT_MAX {
+            spend.add(&principal("a"), &n.to_string(), n as i64 / 1000, Nanos(1));
+        }
+        assert_eq!(spend.sums.len(), SESSIONS_KEPT_MAX.div_ceil(2));
+        let newest = session("a", &SESSIONS_KEPT_MAX.to_string());
+        assert_eq!(spend.spent(&newest, Window::ALWAYS), Nanos(1));
+        assert_eq!(spend.spent(&session("a", "0"), Window::ALWAYS), Nanos::ZERO);
+    }
+}
