@@ -41,7 +41,7 @@ use crate::{
 };
 use asked::asked;
 pub use attempt::last_word;
-use attempt::{Ended, attempt_result, failure_of, fault_of};
+use attempt::{Ended, attempt_result, credential_fault, failure_of, fault_of};
 use credential::Shows;
 use download::{Attending, Download};
 use metered::{Prices, metered};
@@ -136,7 +136,11 @@ pub async fn exchange<'c>(
         && (matches!(ended, Ended::Hidden { .. }) || (!down.head_sent && !down.spoke() && second.hides(failure)))
     {
         let kept = down.kept.take().map(|kept| Shown::Answer(Box::new(kept)));
-        let shown = kept.unwrap_or_else(|| Shown::Fault(fault_of(failure, down.status)));
+        let fault = match ended {
+            Ended::Credential => credential_fault(),
+            _ => fault_of(failure, down.status),
+        };
+        let shown = kept.unwrap_or(Shown::Fault(fault));
         return Ok(Relayed::Failed(admitted, failure, shown));
     }
     fill(cx, open, &mut down);
@@ -208,7 +212,7 @@ fn conclude<'c>(
             cx.link.closing.set(true);
             Ok(Relayed::Done(Outcome::ClientAborted, metered(matches!(ended, Ended::Drained))))
         }
-        Ended::Credential => Err(fault_of(Failure::Credential, down.status)),
+        Ended::Credential => Err(credential_fault()),
         Ended::Hidden { failure, .. } => Err(fault_of(failure, down.status)),
         Ended::NoAnswer if !down.head_sent => Err(match passed {
             Some(_) => fault_of(Failure::TimedOut, 0),
