@@ -469,6 +469,9 @@ impl<'a> Download<'a> {
         match self.send(client, head, buf).await {
             Ok(buf) => {
                 self.client_bytes += payload_len as u64;
+                if let Some(tap) = &mut self.tap {
+                    tap.release();
+                }
                 Ok(Passed { buf, done })
             }
             Err(Stop::Client) if self.draining() => Ok(Passed { buf: Buf::small(), done }),

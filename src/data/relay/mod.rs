@@ -175,7 +175,7 @@ fn may_ask_again(cx: &Exchange<'_>) -> bool {
 }
 
 fn fill(cx: &Exchange<'_>, open: &mut OpenRecord, down: &mut Download<'_>) {
-    open.answered(down.tap.take());
+    open.answered(down.tap.take(), down.head_sent);
     let record = &mut open.record;
     record.request_bytes = cx.pipe.received();
     record.response_bytes = down.client_bytes;
