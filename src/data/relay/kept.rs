@@ -129,7 +129,9 @@ impl KeptAnswer {
         if framing == ResponseBody::Chunked && cx.head.minor_version == 0 {
             return None;
         }
-        let how = ClientHead { id: cx.id, limits: None, close: cx.link.closing.get(), unchunk: false, framing };
+        // Only answers in the client's own format are kept.
+        let (close, bridged) = (cx.link.closing.get(), None);
+        let how = ClientHead { id: cx.id, limits: None, close, unchunk: false, framing, bridged };
         let mut bytes = client_head(&head, &self.bytes, &how);
         let body = self.bytes.get(head.head_len..)?;
         if let Some(mut tap) = open.tap_answer() {
