@@ -6,7 +6,7 @@ use super::*;
 fn a_limit_that_is_not_enforced_is_accepted() {
     for (section, start, part) in [
         ("[[rate_limit]]\nscope = \"session:s\"\nrequests_per_minute = 1", "rate_limit[0].scope: ", "each session"),
-        ("[[budget]]\nscope = \"session:s\"\namount = \"1\"", "budget[0].scope: ", "each session"),
+        ("[[budget]]\nscope = \"session:s\"\namount = \"1\"\nperiod = \"daily\"", "budget[0].scope: ", "each session"),
         ("[store]\nredis = \"redis://x\"", "store.redis: ", "not supported in this version"),
         ("[store]\npostgres = \"postgres://x\"", "store.postgres: ", "not supported in this version"),
     ] {
