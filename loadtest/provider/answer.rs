@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::kernel::record::Format;
+
 use super::State;
 use super::ask::Ask;
 use super::books::Outcome;
+use super::cloud;
 use super::conn::{Conn, Gone};
 use super::exchange::{After, Exchange};
 use super::http::{self, Head, ReadError};
@@ -21,6 +24,7 @@ use super::writer::Writer;
 
 const JSON: &str = "application/json";
 const SSE: &str = "text/event-stream; charset=utf-8";
+const FRAMES: &str = "application/vnd.amazon.eventstream";
 
 /// Models that `GET /v1/models` lists: id and display name.
 const MODELS: [(&str, &str); 4] = [
@@ -35,16 +39,16 @@ const EARLY_MODEL: &str = "claude-sonnet-4-6";
 
 /// An answer in JSON, ready to go.
 #[derive(Debug)]
-struct JsonReply {
-    status: u16,
-    body: Vec<u8>,
-    extra: String,
-    ratelimits: bool,
-    close: bool,
+pub(super) struct JsonReply {
+    pub(super) status: u16,
+    pub(super) body: Vec<u8>,
+    pub(super) extra: String,
+    pub(super) ratelimits: bool,
+    pub(super) close: bool,
 }
 
 impl JsonReply {
-    fn ok(body: Vec<u8>) -> JsonReply {
+    pub(super) fn ok(body: Vec<u8>) -> JsonReply {
         JsonReply { status: 200, body, extra: String::new(), ratelimits: false, close: false }
     }
 }
@@ -57,6 +61,8 @@ impl Exchange<'_> {
         scripted: Result<Script, ScriptError>,
         body: &[u8],
     ) -> After {
+        let cloud = cloud::parse(self.head.target().split('?').next().unwrap_or_default());
+        self.format = cloud.as_ref().map_or(Format::Anthropic, |cloud| cloud.format);
         let script = match scripted {
             Ok(script) => script,
             Err(error) => return self.refuse(conn, 400, &format!("anthropic-sim: {error}")).await,
@@ -65,6 +71,9 @@ impl Exchange<'_> {
             return self.refuse_proof(conn, refusal).await;
         }
         let path = self.head.target().split('?').next().unwrap_or_default();
+        if let Some(cloud) = cloud.filter(|_| self.head.method() == "POST") {
+            return self.cloud(conn, script, body, &cloud).await;
+        }
         // Foundry and Bedrock have the first-party surface below a path of their own.
         let path = path.strip_prefix("/anthropic").unwrap_or(path);
         match (self.head.method(), path) {
@@ -123,12 +132,16 @@ impl Exchange<'_> {
         }
     }
 
-    async fn messages(&mut self, conn: &mut Conn, mut script: Script, body: &[u8]) -> After {
+    async fn messages(&mut self, conn: &mut Conn, script: Script, body: &[u8]) -> After {
         self.report.billable = true;
-        let ask = match self.ask(&script, body, false) {
-            Ok(ask) => ask,
-            Err(message) => return self.refuse(conn, 400, &message).await,
-        };
+        match self.ask(&script, body, false) {
+            Ok(ask) => self.asked(conn, script, ask).await,
+            Err(message) => self.refuse(conn, 400, &message).await,
+        }
+    }
+
+    /// Answers a question for a message that was understood.
+    pub(super) async fn asked(&mut self, conn: &mut Conn, mut script: Script, ask: Ask) -> After {
         self.draw_failure(&mut script, ask.stream);
         if script.fault.reset_before {
             self.report.outcome = Outcome::Faulted;
@@ -211,8 +224,8 @@ impl Exchange<'_> {
 
     async fn scripted_error(&mut self, conn: &mut Conn, script: &Script, status: u16) -> After {
         let message = script.status.message.as_deref().unwrap_or(reply::default_message(status));
-        let body = reply::error_json(status, message, script.status.error_code.as_deref(), &self.request_id);
-        let extra = reply::retry_lines(&script.status);
+        let body = self.error_body(status, message, script.status.error_code.as_deref());
+        let extra = reply::retry_lines(&script.status) + &self.error_lines(status);
         let close = script.status.early_close;
         self.json(conn, script, JsonReply { status, body, extra, ratelimits: status == 429, close }).await
     }
@@ -244,6 +257,9 @@ impl Exchange<'_> {
         };
         let body = match chunks {
             Some(_) => BodyLength::Chunked,
+            None if script.framing.length && self.format == Format::Bedrock => {
+                BodyLength::Known(plan.frames_bytes(message))
+            }
             None if script.framing.length => BodyLength::Known(plan.payload_bytes()),
             None => BodyLength::UntilClose,
         };
@@ -251,8 +267,9 @@ impl Exchange<'_> {
         let gzip = self.gzips(script);
         let head = ReplyHead {
             status: 200,
+            format: self.format,
             request_id: &self.request_id,
-            content_type: SSE,
+            content_type: if self.format == Format::Bedrock { FRAMES } else { SSE },
             body,
             close,
             gzip,
@@ -264,8 +281,15 @@ impl Exchange<'_> {
         self.report.status = 200;
         let mut writer = Writer::new(conn, &script.framing, self.full, self.number);
         writer.head(&head, chunks, gzip);
-        let mut stream =
-            Stream { writer: &mut writer, plan: &plan, script, request_id: &self.request_id, deltas_sent: 0 };
+        let frames_of = (self.format == Format::Bedrock).then_some(message);
+        let mut stream = Stream {
+            writer: &mut writer,
+            plan: &plan,
+            script,
+            request_id: &self.request_id,
+            deltas_sent: 0,
+            frames_of,
+        };
         let ended = stream.run().await;
         let sent = stream.deltas_sent;
         self.report.usage = if ended == Ended::Whole { message.usage } else { message.usage_after(sent, plan.deltas) };
@@ -296,7 +320,7 @@ impl Exchange<'_> {
         script.framing.gzip && accepts()
     }
 
-    async fn json(&mut self, conn: &mut Conn, script: &Script, reply: JsonReply) -> After {
+    pub(super) async fn json(&mut self, conn: &mut Conn, script: &Script, reply: JsonReply) -> After {
         let close = reply.close || self.closes(script);
         let gzip = self.gzips(script);
         let chunks = script.framing.chunk.or((gzip || script.framing.trailers).then_some(ChunkMode::Event));
@@ -308,6 +332,7 @@ impl Exchange<'_> {
         let chunks = chunks.filter(|_| body == BodyLength::Chunked);
         let head = ReplyHead {
             status: reply.status,
+            format: self.format,
             request_id: &self.request_id,
             content_type: JSON,
             body,
@@ -330,6 +355,7 @@ impl Exchange<'_> {
         let close = !self.head.keeps_alive();
         let head = ReplyHead {
             status,
+            format: self.format,
             request_id: &self.request_id,
             content_type: "",
             body: BodyLength::Known(0),
@@ -346,12 +372,12 @@ impl Exchange<'_> {
     }
 
     /// An error of the provider's own finding, after the whole request was read.
-    async fn refuse(&mut self, conn: &mut Conn, status: u16, message: &str) -> After {
+    pub(super) async fn refuse(&mut self, conn: &mut Conn, status: u16, message: &str) -> After {
         if !self.state.options.quiet {
             eprintln!("provider: {status} {} {}: {message}", self.head.method(), self.head.target());
         }
-        let body = reply::error_json(status, message, None, &self.request_id);
-        let reply = JsonReply { status, body, extra: String::new(), ratelimits: false, close: false };
+        let (body, extra) = (self.error_body(status, message, None), self.error_lines(status));
+        let reply = JsonReply { status, body, extra, ratelimits: false, close: false };
         self.json(conn, &Script::default(), reply).await
     }
 
@@ -400,6 +426,7 @@ pub(super) async fn refuse_unread(conn: &mut Conn, state: &State, error: ReadErr
 async fn plain(conn: &mut Conn, status: u16, body: &[u8], lines: &str, close: bool) -> Result<(), Gone> {
     let mut bytes = ReplyHead {
         status,
+        format: Format::Anthropic,
         request_id: "req_none",
         content_type: JSON,
         body: BodyLength::Known(body.len()),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::kernel::record::Format;
 use aws_lc_rs::digest;
 use tokio::net::TcpStream;
 
@@ -47,6 +48,8 @@ pub(super) struct Exchange<'a> {
     pub(super) state: &'a State,
     pub(super) head: &'a Head,
     pub(super) number: u64,
+    /// The format of the path, in which all of it is answered.
+    pub(super) format: Format,
     pub(super) request_id: String,
     pub(super) report: Report,
     /// Whether digests and an entry are wanted.
@@ -105,6 +108,7 @@ impl<'a> Exchange<'a> {
             state,
             head,
             number,
+            format: Format::Anthropic,
             request_id: id("req_01", state.options.seed, number, 0),
             report: Report {
                 model: String::new(),

@@ -1,4 +1,5 @@
-//! A simulated provider: plays the Anthropic Messages API on loopback and keeps its own books of what it would bill.
+//! A simulated provider: plays the Anthropic Messages API on loopback, and those of Bedrock and Vertex by their paths, and keeps
+//! its own books of what it would bill.
 //!
 //! Every request may carry a [`script`] that says how to answer it and what to break; without one the answer is a
 //! plain, correct one. The same seed and request body give the same bytes, but for ids, dates and rate-limit resets.
@@ -18,6 +19,7 @@ mod answer;
 mod ask;
 mod books;
 mod clock;
+mod cloud;
 mod conn;
 mod exchange;
 mod http;

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::cloud;
 use super::message::{Message, THOUGHT, TOOL_INPUT, quoted};
 use super::script::ContentScript;
 use super::text::{Corpus, SPICE};
@@ -143,6 +144,11 @@ impl Plan {
         }
         let piece = &self.after[delta - self.deltas as usize];
         (&piece.bytes, listed(piece), false)
+    }
+
+    /// Bytes of all pieces as frames.
+    pub(super) fn frames_bytes(&self, message: &Message) -> usize {
+        (0..self.len()).map(|at| cloud::frames(self.piece(at).0, message).len()).sum()
     }
 
     /// Bytes of all pieces.

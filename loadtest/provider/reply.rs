@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::fmt::Write as _;
 
+use crate::kernel::record::Format;
+
 use super::clock;
 use super::message::quoted;
 use super::script::StatusScript;
@@ -21,6 +23,8 @@ pub(super) enum BodyLength {
 #[derive(Debug)]
 pub(super) struct ReplyHead<'a> {
     pub(super) status: u16,
+    /// Bedrock has headers of its own.
+    pub(super) format: Format,
     pub(super) request_id: &'a str,
     pub(super) content_type: &'a str,
     pub(super) body: BodyLength,
@@ -57,10 +61,14 @@ impl ReplyHead<'_> {
         if self.trailers {
             out.push_str("Trailer: x-sim-trailer\r\n");
         }
-        if self.ratelimits {
+        if self.ratelimits && self.format == Format::Anthropic {
             with_dated(|dated| out.push_str(&dated.ratelimits));
         }
         out.push_str(self.extra);
+        if self.format == Format::Bedrock {
+            let _ = write!(out, "x-amzn-RequestId: {}\r\n\r\n", self.request_id);
+            return out.into_bytes();
+        }
         let _ = write!(
             out,
             "request-id: {}\r\nanthropic-organization-id: {ORGANIZATION_ID}\r\nServer: cloudflare\r\n\

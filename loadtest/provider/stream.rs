@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::cloud;
 use super::conn::Gone;
+use super::message::Message;
 use super::plan::{self, Plan};
 use super::reply::error_json;
 use super::script::{Cut, Script};
@@ -40,6 +42,8 @@ pub(super) struct Stream<'a, 'c> {
     pub(super) request_id: &'a str,
     /// Text deltas sent so far.
     pub(super) deltas_sent: u32,
+    /// The message whose events go as frames; `None` for SSE.
+    pub(super) frames_of: Option<&'a Message>,
 }
 
 impl Stream<'_, '_> {
@@ -67,7 +71,10 @@ impl Stream<'_, '_> {
                 tokio::task::yield_now().await;
                 self.writer.conn().look()?;
             }
-            self.writer.payload(bytes).await?;
+            match self.frames_of {
+                Some(message) => self.writer.payload(&cloud::frames(bytes, message)).await?,
+                None => self.writer.payload(bytes).await?,
+            }
             sent += u32::from(counted);
             self.deltas_sent += u32::from(is_delta);
         }
@@ -79,7 +86,8 @@ impl Stream<'_, '_> {
     }
 
     async fn pause(&mut self, until: Instant) -> Result<(), Gone> {
-        if let Some(every) = self.script.content.pings.map(Duration::from_millis) {
+        let pings = self.script.content.pings.filter(|_| self.frames_of.is_none());
+        if let Some(every) = pings.map(Duration::from_millis) {
             loop {
                 let next = Instant::now() + every;
                 if next >= until {
@@ -100,6 +108,11 @@ impl Stream<'_, '_> {
     async fn cut(&mut self, cut: Cut) -> Result<Ended, Gone> {
         self.writer.settle().await?;
         match cut {
+            Cut::Error if self.frames_of.is_some() => {
+                self.writer.payload(&cloud::exception_frame()).await?;
+                self.writer.finish().await?;
+                Ok(Ended::Error)
+            }
             Cut::Error => {
                 let json = error_json(529, "Overloaded", None, self.request_id);
                 self.writer.payload(&plan::error_event(&json, self.script.content.crlf)).await?;
@@ -109,6 +122,7 @@ impl Stream<'_, '_> {
             Cut::Reset => Ok(Ended::Reset),
             Cut::Close => Ok(Ended::Close),
             Cut::Stall => Err(self.writer.conn().watch().await),
+            Cut::PingOnly if self.frames_of.is_some() => Err(self.writer.conn().watch().await),
             Cut::PingOnly => {
                 let every = Duration::from_millis(self.script.content.pings.unwrap_or(PING_EVERY_MS));
                 loop {

@@ -12,7 +12,7 @@ use super::{
     shard::deadlines::Awaited,
 };
 use crate::{
-    dialect::{answer::Answer, anthropic::errors},
+    dialect::{answer::Answer, errors, format_of},
     kernel::{
         fault::{Fault, FaultKind, Room},
         record::{Operation, Outcome, Record, inline},
@@ -58,12 +58,14 @@ pub async fn walk(cx: &Exchange<'_>, client: &mut Writer, fault: Option<Fault>) 
 }
 
 async fn rooms(cx: &Exchange<'_>, client: &mut Writer, open: &mut OpenRecord) -> Result<End, Fault> {
+    // Whatever is refused from here on is refused in the path's own dialect.
+    open.record.format = format_of(cx.path());
     if cx.shard.running() > cx.serving.limits.streams_max {
         return Err(Fault::new(Room::Edge, FaultKind::Overloaded, "this gateway is full; try again"));
     }
     let incoming = Incoming::accept(cx)?;
-    open.record.format = incoming.route.format;
     open.record.operation = incoming.route.operation;
+    open.record.stream = incoming.route.stream.unwrap_or(false);
     if incoming.route.operation == Operation::Probe {
         return Ok(End::Local(local::probe()));
     }
@@ -129,7 +131,7 @@ async fn refuse(cx: &Exchange<'_>, client: &mut Writer, mut open: OpenRecord, fa
         cx.link.closing.set(true);
     }
     if fault.kind != FaultKind::ClientGone && !cx.link.gone.get() {
-        let answer = errors::answer(&fault, cx.id, clock::unix().seconds());
+        let answer = errors::answer(open.record.format, &fault, cx.id, clock::unix().seconds());
         say(cx, client, &mut open, &answer).await;
     }
     open.close(outcome, used);

@@ -1,36 +1,43 @@
 //! Which headers go on and which stay (contract.md §3). The lists are open: a header weir does not know goes on, except where
 //! the contract says strip. Both directions are decided here, so that there is one place to read.
 
-use crate::wire::h1::Known;
+use crate::{kernel::record::Format, wire::h1::Known};
 
 /// Headers without a meaning to weir that go up all the same; any other that nobody listed stays (contract.md §3.1).
 const LISTED: [&[u8]; 4] = [b"accept", b"accept-language", b"content-language", b"idempotency-key"];
 
-/// May this request header go to an Anthropic-format upstream (contract.md §3.1)?
+/// May this request header go to an upstream of a format (contract.md §3.1)?
 ///
-/// Stays: credentials, hop-by-hop headers, what describes the path to us (`x-forwarded-*`), what only weir consumes, and
+/// To a cloud's own API goes little: what describes the body, and its own options. To an Anthropic-format upstream goes what is
+/// not ours to keep. Stays: credentials, hop-by-hop headers, what describes the path to us (`x-forwarded-*`), what only weir consumes, and
 /// tenant headers that nobody has listed. `host`, `content-length` and `accept-encoding` are written anew.
-pub fn goes_up(known: Known, name: &[u8]) -> bool {
+pub fn goes_up(upstream: Format, known: Known, name: &[u8]) -> bool {
     match known {
+        Known::Other => LISTED.iter().any(|listed| name.eq_ignore_ascii_case(listed)),
         Known::ContentType
         | Known::ContentEncoding
         | Known::UserAgent
-        | Known::AnthropicVersion
-        | Known::AnthropicBeta
-        | Known::AnthropicAny
-        | Known::AnthropicWorkspaceId
-        | Known::AnthropicOrganizationId
-        | Known::XAnthropicAdditionalProtection
-        | Known::ClaudeRemoteAny
-        | Known::XStainlessAny
-        | Known::XApp
-        | Known::XClientRequestId
         | Known::TraceParent
         | Known::TraceState
         | Known::Baggage => true,
-        Known::Other => LISTED.iter().any(|listed| name.eq_ignore_ascii_case(listed)),
-        _ => false,
+        Known::AnthropicBeta | Known::AnthropicVersion => upstream != Format::Bedrock,
+        Known::XAmznAny => upstream == Format::Bedrock,
+        _ => upstream == Format::Anthropic && goes_to_anthropic(known),
     }
+}
+
+fn goes_to_anthropic(known: Known) -> bool {
+    matches!(
+        known,
+        Known::AnthropicAny
+            | Known::AnthropicWorkspaceId
+            | Known::AnthropicOrganizationId
+            | Known::XAnthropicAdditionalProtection
+            | Known::ClaudeRemoteAny
+            | Known::XStainlessAny
+            | Known::XApp
+            | Known::XClientRequestId
+    )
 }
 
 /// May this answer header go to the client (contract.md §3.4)? `own_limits`: weir sends usage-limit headers of its own, and

@@ -41,6 +41,8 @@ pub enum FaultKind {
     BadBody,
     /// No valid credential.
     Unauthenticated,
+    /// The client signed its request itself instead of sending a gateway key: its settings lack a word.
+    SignedByClient,
     /// A token signed with a key that its issuer may have begun to use: it can be good in a moment.
     TokenKeyUnknown,
     /// The key was revoked while its request was running.
@@ -102,6 +104,7 @@ impl FaultKind {
             Self::BadHead(_) => "bad_head",
             Self::BadBody => "bad_body",
             Self::Unauthenticated => "unauthenticated",
+            Self::SignedByClient => "signed_by_client",
             Self::TokenKeyUnknown => "token_key_unknown",
             Self::KeyRevoked => "key_revoked",
             Self::Denied => "denied",

@@ -38,6 +38,12 @@ pub const SKEW_SECONDS_MIN: i64 = 30;
 pub const IDLE_BUFFER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// A captured usage object or event. Bytes.
 pub const USAGE_CAPTURE_BYTES_MAX: usize = 64 * 1024;
+/// An event on its way between two formats, kept until it is whole. Bytes; a larger one breaks its stream.
+pub const BRIDGED_EVENT_BYTES_MAX: usize = 1024 * 1024;
+/// An answer that is said anew in another format: an error, a count. Bytes; a longer one is cut.
+pub const BRIDGED_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Silence on a stream between two formats after which the client gets a ping: clients say that they wait after 20 s.
+pub const PING_AFTER: Duration = Duration::from_secs(15);
 /// The usage objects of one answer as the provider sent them, kept for its record. Bytes; larger ones are left out.
 pub const USAGE_RAW_BYTES_MAX: usize = 4 * 1024;
 /// Entries of `usage.iterations` that are billed one by one; an answer with more is booked as an estimate.
@@ -210,6 +216,9 @@ pub fn shard_bytes_max(limits: &Limits) -> u64 {
     sum += limits.streams_max as u64 * limits.head_bytes_max as u64;
     // Per running request: the pipe from client to upstream, one bulk buffer for the answer, our own head.
     sum += limits.streams_max as u64 * (PIPE_BYTES_MAX + BULK_BUFFER_BYTES + SMALL_BUFFER_BYTES) as u64;
+    // Per running request between two formats: an event that is not whole yet, and once more in the other format. Nearly all
+    // events are some hundred bytes; a sixteenth of the requests may have one as large as they come.
+    sum += limits.streams_max as u64 / 16 * (3 * BRIDGED_EVENT_BYTES_MAX) as u64;
     // Per running request: the first and the last usage object as they came, and both together for the record.
     sum += limits.streams_max as u64 * (4 * USAGE_RAW_BYTES_MAX) as u64;
     // Records on their way to the journal, each with its usage as it came.

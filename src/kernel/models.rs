@@ -1,6 +1,6 @@
 //! What clients may ask for, and which upstreams serve it.
 
-use super::{ids::UpstreamIx, routing::hash};
+use super::{ids::UpstreamIx, pricing::canonical, routing::hash};
 use std::collections::HashMap;
 
 /// One upstream that serves a model.
@@ -69,13 +69,15 @@ pub struct Model {
 pub struct ModelTable {
     models: Vec<Model>,
     index: HashMap<Box<str>, u32>,
-    passthrough: Option<Target>,
+    /// By the name that a price table knows, for ids in another platform's spelling. `None`: two models would fit.
+    by_name: HashMap<Box<str>, Option<u32>>,
+    passthrough: Vec<Target>,
     target_count: usize,
 }
 
 impl ModelTable {
     /// Builds the table. Ids and aliases are unique (the configuration is checked); `passthrough` serves ids not listed.
-    pub fn new(mut models: Vec<Model>, mut passthrough: Option<Target>) -> Self {
+    pub fn new(mut models: Vec<Model>, mut passthrough: Vec<Target>) -> Self {
         let mut index = HashMap::new();
         let mut target_count = 0;
         for target in models.iter_mut().flat_map(|model| &mut model.targets).chain(&mut passthrough) {
@@ -87,14 +89,22 @@ impl ModelTable {
                 index.insert(id.clone(), place as u32);
             }
         }
-        Self { models, index, passthrough, target_count }
+        let mut by_name: HashMap<Box<str>, Option<u32>> = HashMap::new();
+        for (id, place) in &index {
+            let found = by_name.entry(canonical(id).into()).or_insert(Some(*place));
+            if *found != Some(*place) {
+                *found = None;
+            }
+        }
+        Self { models, index, by_name, passthrough, target_count }
     }
 
-    /// The targets of a model id, in the order of the configuration; `None` if nobody serves it.
+    /// The targets of a model id, in the order of the configuration; of an id that is not listed, one for each format. `None` if
+    /// nobody serves it.
     pub fn targets(&self, id: &str) -> Option<&[Target]> {
         match self.get(id) {
             Some(model) => Some(&model.targets),
-            None => self.passthrough.as_ref().map(std::slice::from_ref),
+            None => Some(&*self.passthrough).filter(|targets| !targets.is_empty()),
         }
     }
 
@@ -108,9 +118,10 @@ impl ModelTable {
         self.models.iter().flat_map(|model| &model.targets).chain(&self.passthrough)
     }
 
-    /// The listed model that an id or alias means.
+    /// The listed model that an id or alias means; an id that nobody listed may be another platform's spelling of one.
     pub fn get(&self, id: &str) -> Option<&Model> {
-        self.index.get(id).and_then(|place| self.models.get(*place as usize))
+        let place = self.index.get(id).copied().or_else(|| *self.by_name.get(canonical(id))?)?;
+        self.models.get(place as usize)
     }
 
     /// All listed models.
@@ -120,6 +131,36 @@ impl ModelTable {
 
     /// Are ids that are not listed served too?
     pub fn passes_unlisted(&self) -> bool {
-        self.passthrough.is_some()
+        !self.passthrough.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(id: &str, aliases: &[&str]) -> Model {
+        let aliases = aliases.iter().map(|alias| Box::from(*alias)).collect();
+        Model { id: id.into(), aliases, targets: Vec::new(), strategy: Strategy::Ordered }
+    }
+
+    #[test]
+    fn a_platforms_spelling_finds_its_model_and_two_that_fit_are_not_guessed_between() {
+        let table = ModelTable::new(
+            vec![
+                model("claude-sonnet-4-5", &["sonnet"]),
+                model("claude-opus-5", &[]),
+                model("us.anthropic.claude-haiku-5-5", &[]),
+                model("eu.anthropic.claude-haiku-5-5", &[]),
+            ],
+            Vec::new(),
+        );
+        let id = |asked: &str| table.get(asked).map(|found| found.id.to_string());
+        for asked in ["sonnet", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "claude-sonnet-4-5@20250929"] {
+            assert_eq!(id(asked).as_deref(), Some("claude-sonnet-4-5"), "{asked}");
+        }
+        assert_eq!(id("us.anthropic.claude-haiku-5-5").as_deref(), Some("us.anthropic.claude-haiku-5-5"));
+        assert_eq!(id("claude-haiku-5-5"), None);
+        assert_eq!(id("claude-opus-5-5"), None);
     }
 }

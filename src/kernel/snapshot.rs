@@ -111,6 +111,11 @@ impl Provider {
         }
     }
 
+    /// Are models named there as Bedrock names them?
+    pub fn speaks_bedrock_ids(self) -> bool {
+        matches!(self, Self::Bedrock | Self::BedrockMessages | Self::BedrockMantle)
+    }
+
     /// Its name in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -19,10 +19,12 @@ use crate::{
         models::{Model, ModelTable, Target},
         money::Nanos,
         names::Names,
+        platform,
         policy::AllowList,
+        record::Format,
         rules::{BudgetRule, LimitRule, RuleSet, Rules},
         secret::Secret,
-        snapshot::{Budget, BudgetIx, EdgePolicy, RateLimit, RateLimitIx, Snapshot, Upstream},
+        snapshot::{Budget, BudgetIx, EdgePolicy, Provider, RateLimit, RateLimitIx, Snapshot, Upstream},
         window::{Period, Window},
     },
 };
@@ -211,9 +213,17 @@ fn models(config: &Config) -> ModelTable {
         targets: targets(config, model),
         strategy: model.strategy,
     });
-    let passthrough = config.upstreams.first().filter(|_| config.passthrough);
-    let passthrough = passthrough.map(|upstream| Target::new(UpstreamIx(0), &upstream.name, "", None, 0));
-    ModelTable::new(models.collect(), passthrough)
+    ModelTable::new(models.collect(), passthrough(config))
+}
+
+/// Who serves ids that nobody listed: of each format the first upstream, since a client's own format comes before any other.
+fn passthrough(config: &Config) -> Vec<Target> {
+    let first = |format| {
+        let place = config.upstreams.iter().position(|u| config.passthrough && u.provider.format() == format)?;
+        let ix = UpstreamIx(u16::try_from(place).ok()?);
+        Some(Target::new(ix, &config.upstreams[place].name, "", None, 0))
+    };
+    [Format::Anthropic, Format::Bedrock, Format::Vertex].into_iter().filter_map(first).collect()
 }
 
 /// A model's targets in the order of their ranks; within a rank they keep the order they are written in.
@@ -223,8 +233,8 @@ fn targets(config: &Config, model: &ModelConfig) -> Vec<Target> {
         let place = config.upstreams.iter().position(|u| u.name == written.upstream);
         let Some((place, ix)) = place.and_then(|place| Some((place, u16::try_from(place).ok()?))) else { continue };
         let before = model.targets[..at].iter().filter(|other| other.upstream == written.upstream).count();
-        let asked_for = asked(model, written.model.as_deref());
-        let mut target = Target::new(UpstreamIx(ix), &written.upstream, &model.id, asked_for, before);
+        let asked_for = asked(model, written.model.as_deref(), &config.upstreams[place]);
+        let mut target = Target::new(UpstreamIx(ix), &written.upstream, &model.id, asked_for.as_deref(), before);
         target.weight = written.weight.unwrap_or(config.upstreams[place].weight);
         target.rank = written.rank;
         targets.push(target);
@@ -234,11 +244,17 @@ fn targets(config: &Config, model: &ModelConfig) -> Vec<Target> {
 }
 
 /// The id an upstream is asked for. An alias is a name of ours, so an upstream without an id of its own is asked for the
-/// model's id, whatever the client wrote; without aliases nothing needs to be changed.
-fn asked<'a>(model: &'a ModelConfig, at_upstream: Option<&'a str>) -> Option<&'a str> {
-    match at_upstream {
-        Some(id) => Some(id).filter(|id| *id != model.id || !model.aliases.is_empty()),
-        None => Some(model.id.as_str()).filter(|_| !model.aliases.is_empty()),
+/// model's id, whatever the client wrote, by the name that its platform has for it; without aliases nothing needs to be changed.
+fn asked(model: &ModelConfig, own: Option<&str>, upstream: &UpstreamConfig) -> Option<String> {
+    match own {
+        Some(id) if upstream.provider == Provider::Anthropic => {
+            Some(id.to_owned()).filter(|id| *id != model.id || !model.aliases.is_empty())
+        }
+        Some(id) => Some(id.to_owned()),
+        None if model.aliases.is_empty() => None,
+        None if upstream.provider == Provider::Anthropic => Some(model.id.clone()),
+        None if upstream.provider.speaks_bedrock_ids() && platform::is_bedrock(&model.id) => Some(model.id.clone()),
+        None => platform::id_at(upstream.provider, &upstream.region, &model.id).or_else(|| Some(model.id.clone())),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
             serving::Serving,
         },
     },
-    dialect::Route,
+    dialect::{self, NoRoute, Route},
     kernel::{
         fault::{Fault, FaultKind, Room},
         identity::CertificateNames,
@@ -206,8 +206,7 @@ pub struct Incoming {
 impl Incoming {
     /// Finds out where a request leads, and holds it to the limits its head already shows.
     pub fn accept(cx: &Exchange<'_>) -> Result<Self, Fault> {
-        use crate::dialect::{NoRoute, anthropic::paths};
-        let route = paths::route(cx.head.method, cx.path()).map_err(|no| match no {
+        let route = dialect::route(cx.head.method, cx.path()).map_err(|no| match no {
             NoRoute::Path => Fault::new(Room::Edge, FaultKind::NotFound, "no such path on this gateway"),
             NoRoute::Method(allowed) => {
                 Fault::new(Room::Edge, FaultKind::MethodNotAllowed(allowed), format!("this path takes {allowed} only"))

@@ -336,6 +336,12 @@ impl BodyPipe {
         state.first_part == 0 && (state.keep || state.sent == 0)
     }
 
+    /// The whole body, where it has all come and nothing of it has been forgotten.
+    pub fn whole(&self) -> Option<Vec<Part>> {
+        let state = self.state.borrow();
+        (state.ended && state.first_part == 0).then(|| state.parts.iter().cloned().collect())
+    }
+
     /// Payload bytes received.
     pub fn received(&self) -> u64 {
         self.state.borrow().received

@@ -44,6 +44,8 @@ struct Store {
     id: RequestId,
     way: Way,
     gathered: Vec<u8>,
+    /// Nothing goes on the lane yet: another upstream's answer may come to be the client's.
+    held: bool,
     dropped: Rc<Cell<bool>>,
 }
 
@@ -54,6 +56,13 @@ impl Tap {
         self.bytes += bytes.len() as u64;
         if let Some(store) = &mut self.store {
             store.take(bytes);
+        }
+    }
+
+    /// The client has the first of it: this is the answer, and no other.
+    pub fn release(&mut self) {
+        if let Some(store) = &mut self.store {
+            store.held = false;
         }
     }
 
@@ -74,6 +83,11 @@ impl Tap {
 impl Store {
     fn take(&mut self, bytes: &[u8]) {
         if self.dropped.get() {
+            return;
+        }
+        if self.held {
+            // What one read brought, no more.
+            self.gathered.extend_from_slice(bytes);
             return;
         }
         if self.gathered.len() + bytes.len() > BODY_CHUNK_BYTES {
@@ -124,9 +138,9 @@ impl Capture {
         Box::new(tap(&self.shard, self.id, Way::Response, self.wanted, &self.dropped))
     }
 
-    /// An exchange with an upstream is over; this passed of its answer.
-    pub fn answered(&mut self, tap: Box<Tap>) {
-        if tap.bytes > 0 || self.response.is_none() {
+    /// An exchange with an upstream is over; this passed of its answer. `told`: the client has at least its head.
+    pub fn answered(&mut self, tap: Box<Tap>, told: bool) {
+        if told || tap.bytes > 0 {
             self.response = Some(tap);
         }
     }
@@ -176,6 +190,7 @@ fn tap(shard: &Rc<Shard>, id: RequestId, way: Way, wanted: Wanted, dropped: &Rc<
         id,
         way,
         gathered: Vec::new(),
+        held: way == Way::Response,
         dropped: dropped.clone(),
     });
     Tap { hash: Context::new(&SHA256), bytes: 0, ended: false, store }

@@ -83,7 +83,7 @@ async fn book(cx: &Exchange<'_>, routed: &Routed<'_>, open: &mut OpenRecord) -> 
 }
 
 fn rates_of(cx: &Exchange<'_>, routed: &Routed<'_>) -> Rates {
-    let target = routed.targets.first();
+    let target = routed.first();
     let upstream = target.and_then(|t| cx.serving.upstream(t.upstream)).map_or("", |u| &u.name);
     let model = target.and_then(|t| t.model.as_deref()).unwrap_or(&routed.model);
     cx.serving.prices.rates(upstream, model, &routed.model)
@@ -185,7 +185,8 @@ async fn reserve(
     }
 }
 
-async fn whole_body(cx: &Exchange<'_>) -> Result<(), Fault> {
+/// Waits for the whole body.
+pub async fn whole_body(cx: &Exchange<'_>) -> Result<(), Fault> {
     if !cx.pipe.look_further() {
         return Err(Fault::new(Room::Gate, FaultKind::Overloaded, "too many large requests at once; try again"));
     }

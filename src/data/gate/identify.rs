@@ -18,7 +18,9 @@ use crate::{
         identity::{Caller as Names, is_name},
         keys::Key,
         policy::AllowList,
+        record::Format,
     },
+    wire::h1::{Known, header_all},
 };
 use std::borrow::Cow;
 
@@ -40,6 +42,9 @@ pub fn identify<'c>(cx: &Exchange<'c>, incoming: Incoming) -> Result<Identified<
         Given::Key(key, shown) => (spoken_for(cx, key)?, shown),
         Given::Token(token, models, shown) => (vouched_for(cx, &token.caller, models)?, shown),
         Given::Nothing => {
+            if signs_itself(cx, incoming.route.format) {
+                return Err(Fault::new(Room::Gate, FaultKind::SignedByClient, SIGNED));
+            }
             let rule = cx.serving.certificates.as_deref();
             let (Some(rule), Some(certificate)) = (rule, cx.certificate) else {
                 let text = "no credential: send a gateway key as `Authorization: Bearer …` or `x-api-key: …`";
@@ -55,6 +60,22 @@ pub fn identify<'c>(cx: &Exchange<'c>, incoming: Incoming) -> Result<Identified<
         }
     };
     Ok(Identified { incoming, caller, shown })
+}
+
+/// What a client is told that signs for AWS. Of a key only the digest is kept, so that no signature made with one could be
+/// checked.
+const SIGNED: &str = "this request is signed for AWS, but this gateway wants one of its own keys, unsigned. Claude Code: set \
+    CLAUDE_CODE_SKIP_BEDROCK_AUTH=1 (on /anthropic-aws: CLAUDE_CODE_SKIP_ANTHROPIC_AWS_AUTH=1) and \
+    ANTHROPIC_AUTH_TOKEN=<gateway key>. AWS SDKs: set AWS_BEARER_TOKEN_BEDROCK=<gateway key>";
+
+/// Does the client sign, on a path whose clients do that unless they are told not to?
+fn signs_itself(cx: &Exchange<'_>, format: Format) -> bool {
+    if format != Format::Bedrock && !cx.path().starts_with(b"/anthropic-aws/") {
+        return false;
+    }
+    let starts =
+        |value: &[u8]| value.trim_ascii().get(..16).is_some_and(|s| s.eq_ignore_ascii_case(b"AWS4-HMAC-SHA256"));
+    header_all(cx.bytes, &cx.head.headers, Known::Authorization).any(starts)
 }
 
 /// The caller that a token or a certificate names.

@@ -9,10 +9,15 @@ use crate::{
             models::{Listed, page},
             spend::{self, Cap},
         },
+        bedrock::{self, profiles::Profile},
+        segment,
     },
     kernel::{
         catalogue,
         fault::{Fault, FaultKind, Room},
+        platform,
+        record::Format,
+        snapshot::Provider,
     },
     sys::clock,
 };
@@ -27,6 +32,9 @@ pub fn probe() -> Answer {
 
 /// Answers `GET /v1/models` and `GET /v1/models/{id}`: what this key may use, and no more.
 pub fn models(cx: &Exchange<'_>, identified: &Identified<'_>) -> Result<Answer, Fault> {
+    if identified.incoming.route.format == Format::Bedrock {
+        return profiles(cx, identified);
+    }
     let all = listed(cx, &identified.caller);
     let resource = cx.path().get(identified.incoming.route.resource.clone()).unwrap_or_default();
     let query = std::str::from_utf8(cx.head.query.of(cx.bytes)).unwrap_or("");
@@ -39,6 +47,37 @@ pub fn models(cx: &Exchange<'_>, identified: &Identified<'_>) -> Result<Answer, 
         found.ok_or_else(|| Fault::new(Room::Gate, FaultKind::NotFound, format!("model: {id}")))?.object()
     };
     Ok(Answer::json(200, body.to_string().into_bytes()))
+}
+
+/// Answers `GET /inference-profiles…` of Bedrock clients, out of the routing table.
+fn profiles(cx: &Exchange<'_>, identified: &Identified<'_>) -> Result<Answer, Fault> {
+    let all: Vec<Profile> = listed(cx, &identified.caller).iter().filter_map(|model| profile(cx, model)).collect();
+    let resource = cx.path().get(identified.incoming.route.resource.clone()).unwrap_or_default();
+    let body = match segment::decode(resource) {
+        None => {
+            let query = std::str::from_utf8(cx.head.query.of(cx.bytes)).unwrap_or("");
+            bedrock::profiles::page(&all, query).map_err(|text| Fault::new(Room::Gate, FaultKind::BadBody, text))?
+        }
+        Some(asked) => {
+            let none = || Fault::new(Room::Gate, FaultKind::NotFound, format!("inference profile: {asked}"));
+            bedrock::profiles::find(&all, &asked).ok_or_else(none)?.object()
+        }
+    };
+    Ok(Answer::json(200, body.to_string().into_bytes()))
+}
+
+/// A model as a profile, with the geography of the first Bedrock upstream that serves it; none that no client of Bedrock could
+/// be served.
+fn profile(cx: &Exchange<'_>, model: &Listed) -> Option<Profile> {
+    let targets = cx.serving.models.targets(&model.id)?;
+    let upstreams = targets.iter().filter_map(|t| cx.serving.upstream(t.upstream));
+    let region = upstreams.clone().find(|u| u.provider == Provider::Bedrock).map_or("", |u| &u.region);
+    let id = match platform::is_bedrock(&model.id) {
+        true => model.id.clone(),
+        false => platform::id_at(Provider::Bedrock, region, &model.id)?,
+    };
+    let id = if id.starts_with("arn:") { id.rsplit_once('/')?.1.to_owned() } else { id };
+    Some(Profile { id, name: model.display_name.clone(), created_at: model.created_at.clone() })
 }
 
 /// Answers `GET /api/oauth/usage`: the caller's own budgets, as they stand now.

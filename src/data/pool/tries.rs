@@ -48,7 +48,7 @@ impl Tries {
     /// Of a request that has been asked of nobody yet.
     pub fn new(cx: &Exchange<'_>, admitted: &Admitted<'_>) -> Self {
         let routed = &admitted.routed;
-        let chooses = routed.targets.len() > 1 && routed.strategy == Strategy::Affinity;
+        let chooses = routed.able.count_ones() > 1 && routed.strategy == Strategy::Affinity;
         let session = if chooses { session_of(cx, routed) } else { None };
         Self { tried: 0, attempts: 0, current: 0, fresh: false, session, best: None }
     }
@@ -81,9 +81,9 @@ impl Tries {
             self.attempts += 1;
             return (self.attempts <= ATTEMPTS_MAX).then_some(self.current);
         }
-        let place = match routed.targets.len() {
+        let place = match routed.able.count_ones() {
             // Nothing to choose: neither hash nor health is looked at.
-            1 => (self.attempts == 0).then_some(0),
+            1 => (self.attempts == 0).then_some(routed.able.trailing_zeros() as usize),
             _ if self.attempts >= ATTEMPTS_MAX => None,
             _ => self.pick(cx, routed).or_else(|| (self.attempts == 0).then(|| least_bad(cx, routed)).flatten()),
         }?;
@@ -98,14 +98,15 @@ impl Tries {
             let salt = cx.shard.sessions.borrow().find(session, cx.shard.sweeper.now())?;
             routed.targets.iter().position(|target| target.salt == salt)
         });
-        let ask = Ask {
-            strategy: routed.strategy,
-            session: self.session,
-            bound,
-            tried: self.tried,
-            random: cx.shard.chance(),
+        let random = cx.shard.chance();
+        let among = |places: u64| {
+            let tried = self.tried | !places;
+            let ask = Ask { strategy: routed.strategy, session: self.session, bound, tried, random };
+            pick::pick(routed.targets, &ask, |target| standing(cx, target))
         };
-        pick::pick(routed.targets, &ask, |target| standing(cx, target))
+        // What speaks the client's own format comes first, whatever its rank.
+        let native = (routed.native != 0).then(|| among(routed.native)).flatten();
+        native.or_else(|| if routed.native == routed.able { None } else { among(routed.able) })
     }
 
     /// The target being asked has failed. Would another be asked in its place?
@@ -113,7 +114,7 @@ impl Tries {
         if self.holds_better(failure) {
             return true;
         }
-        if routed.targets.len() < 2 || self.attempts >= ATTEMPTS_MAX || self.pick(cx, routed).is_none() {
+        if routed.able.count_ones() < 2 || self.attempts >= ATTEMPTS_MAX || self.pick(cx, routed).is_none() {
             return false;
         }
         let Some(watch) = self.watch(cx, routed) else { return false };
@@ -203,7 +204,8 @@ fn standing(cx: &Exchange<'_>, target: &Target) -> Standing {
 /// With one target left that is well there is no panic: an account that cannot take more says so with a 429, and is left alone.
 fn least_bad(cx: &Exchange<'_>, routed: &Routed<'_>) -> Option<usize> {
     let now = cx.shard.sweeper.now();
-    let askable = routed.targets.iter().enumerate().filter_map(|(place, target)| {
+    let able = routed.targets.iter().enumerate().filter(|(place, _)| routed.able >> (place & 63) & 1 == 1);
+    let askable = able.filter_map(|(place, target)| {
         let waits = cx.serving.wait(target.place).is_some_and(|wait| wait.left(now).is_some());
         let (illness, until) = cx.serving.watch(target.upstream)?.look(|health| health.ejected())?;
         (!waits && illness != Illness::Dead).then_some((until, place))

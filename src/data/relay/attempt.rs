@@ -67,10 +67,7 @@ pub(super) fn failure_of(cx: &Exchange<'_>, ended: &Ended, passed: Option<Awaite
 /// What the client is told of a failed attempt whose own answer it cannot have.
 pub(super) fn fault_of(failure: Failure, status: u16) -> Fault {
     let (kind, text): (_, Cow<'static, str>) = match failure {
-        Failure::Credential if status == 401 => {
-            let text = "the upstream refused the gateway's own credential; the gateway's operator must mend it";
-            (FaultKind::UpstreamCredential, text.into())
-        }
+        Failure::Credential if status == 401 => return credential_fault(),
         Failure::TimedOut => (FaultKind::UpstreamTimeout, "the upstream did not answer in time".into()),
         Failure::Unreachable => return unreachable_fault(),
         Failure::Broken => (FaultKind::UpstreamBroken, "the upstream closed the connection before it answered".into()),
@@ -81,6 +78,12 @@ pub(super) fn fault_of(failure: Failure, status: u16) -> Fault {
         _ => (FaultKind::UpstreamBroken, format!("the upstream answered with status {status}").into()),
     };
     Fault::new(Room::Relay, kind, text)
+}
+
+/// The upstream refused our own credential: AWS says so with a 403, the others with a 401.
+pub(super) fn credential_fault() -> Fault {
+    let text = "the upstream refused the gateway's own credential; the gateway's operator must mend it";
+    Fault::new(Room::Relay, FaultKind::UpstreamCredential, text)
 }
 
 /// How an attempt is named in the record.

@@ -4,7 +4,7 @@
 //! A signature covers the body, and Bedrock takes no unsigned payload (contract.md §5.2), so a body that is signed is hashed
 //! as its parts arrive and goes up when it is whole. It waits in the pipe, within the shard's cap for kept bodies.
 
-use super::head::Splice;
+use super::edits::Edits;
 use crate::{
     data::{
         edge::{
@@ -69,9 +69,9 @@ fn in_hand<'a>(cx: &Exchange<'_>, upstream: &'a Upstream) -> Result<Option<(&'a 
 
 impl<'a> Shows<'a> {
     /// Takes what there is to show. Where it signs, this waits for the whole body, as it will be sent.
-    pub async fn prepare(cx: &Exchange<'_>, upstream: &'a Upstream, splice: Option<&Splice>) -> Result<Self, Fault> {
+    pub async fn prepare(cx: &Exchange<'_>, upstream: &'a Upstream, edits: &Edits) -> Result<Self, Fault> {
         let payload = match upstream.credential.signs() {
-            true => Some(payload(cx, splice).await?),
+            true => Some(payload(cx, edits).await?),
             false => None,
         };
         if let Some(fault) = cx.link.revocation(Room::Pool) {
@@ -135,7 +135,7 @@ impl<'a> Shows<'a> {
 }
 
 /// Waits for the whole body, and hashes it as it will be sent.
-async fn payload(cx: &Exchange<'_>, splice: Option<&Splice>) -> Result<Payload, Fault> {
+async fn payload(cx: &Exchange<'_>, edits: &Edits) -> Result<Payload, Fault> {
     if let RequestBody::Length(bytes) = cx.head.body
         && bytes > SIGNED_BODY_BYTES_MAX
     {
@@ -144,12 +144,12 @@ async fn payload(cx: &Exchange<'_>, splice: Option<&Splice>) -> Result<Payload, 
     if !cx.pipe.is_ended() && !cx.pipe.look_further() {
         return Err(Fault::new(Room::Pool, FaultKind::Overloaded, "too many large requests at once; try again"));
     }
-    let hashed = hash(cx, splice).await;
+    let hashed = hash(cx, edits).await;
     cx.pipe.look_no_further();
     hashed
 }
 
-async fn hash(cx: &Exchange<'_>, splice: Option<&Splice>) -> Result<Payload, Fault> {
+async fn hash(cx: &Exchange<'_>, edits: &Edits) -> Result<Payload, Fault> {
     let mut context = digest::Context::new(&digest::SHA256);
     let (mut bytes, mut in_a_row) = (0, 0);
     let (mut cursor, never) = (Cursor::default(), Cell::new(false));
@@ -163,11 +163,7 @@ async fn hash(cx: &Exchange<'_>, splice: Option<&Splice>) -> Result<Payload, Fau
                 return Err(cx.link.revocation(Room::Pool).unwrap_or_else(gone));
             }
         };
-        let pieces = match splice {
-            Some(splice) => splice.apply(cursor.offset, &part),
-            None => [Some(part.clone()), None, None],
-        };
-        for piece in pieces.into_iter().flatten() {
+        for piece in edits.apply(cursor.offset, &part) {
             context.update(piece.bytes());
             bytes += piece.len() as u64;
             in_a_row += piece.len() as u64;

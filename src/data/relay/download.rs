@@ -3,9 +3,10 @@
 use super::{
     Flags,
     attempt::Ended,
+    carry::{Carry, Way},
     credential::Shows,
     framing::BodyFraming,
-    head::{ClientHead, client_head},
+    head::{BridgedHead, ClientHead, client_head, passed_lines},
     interim,
     kept::{Keeping, KeptAnswer},
     meter::{Look, Meter},
@@ -16,13 +17,13 @@ use crate::{
             incoming::{Exchange, Work},
             tap::Tap,
         },
-        gate::Caller,
+        gate::{Caller, Identified},
         pool::Second,
         shard::deadlines::{Awaited, Deadlines},
     },
     dialect::{
-        anthropic::{errors, limits::limit_lines},
-        retry_after,
+        anthropic::{limits::limit_lines, usage::Compared},
+        errors, retry_after,
     },
     kernel::{
         fault::{Fault, FaultKind, Room},
@@ -31,7 +32,7 @@ use crate::{
             UPSTREAM_HEAD_BYTES_MAX,
         },
         names::NameId,
-        record::{Label, Operation, inline},
+        record::{Format, Label, Operation, inline},
         routing::Failure,
         snapshot::OnAbort,
         time::MonoUs,
@@ -41,16 +42,14 @@ use crate::{
         clock,
         socket::{Reader, Writer},
     },
-    wire::h1::{HeadLimits, Known, Progress, ResponseBody, ResponseHead, ResponseParser, header},
+    wire::h1::{HeadLimits, Header, Known, Progress, ResponseBody, ResponseHead, ResponseParser, header},
 };
 use std::rc::Rc;
 
 /// Whom a download works for, and who decides on its way.
 pub struct Attending<'a> {
-    /// Who asked.
-    pub caller: &'a Caller<'a>,
-    /// What for.
-    pub operation: Operation,
+    /// Who asked, and what for.
+    pub identified: &'a Identified<'a>,
     /// The credential that was shown.
     pub shows: &'a Shows<'a>,
     /// Whether another target gets its chance.
@@ -59,9 +58,14 @@ pub struct Attending<'a> {
 
 /// One download. What it learns stays readable after it has run.
 pub struct Download<'a> {
-    cx: &'a Exchange<'a>,
+    pub(super) cx: &'a Exchange<'a>,
     caller: &'a Caller<'a>,
-    deadlines: &'a Rc<Deadlines>,
+    /// The format of the client's path.
+    format: Format,
+    pub(super) operation: Operation,
+    /// The format of the upstream, where it is another, and what it had no word for.
+    pub bridged: Option<(Format, &'a str)>,
+    pub(super) deadlines: &'a Rc<Deadlines>,
     flags: &'a Flags,
     shows: &'a Shows<'a>,
     second: &'a Second<'a>,
@@ -93,14 +97,16 @@ pub struct Download<'a> {
 }
 
 /// The body still to come, with what came behind the head.
-struct Body {
-    framing: BodyFraming,
+pub(super) struct Body {
+    pub(super) framing: BodyFraming,
     unchunk: bool,
-    keep_alive: bool,
+    pub(super) keep_alive: bool,
+    pub(super) carry: Carry,
+    pub(super) way: Way,
 }
 
 /// Why a body cannot go on.
-enum Stop {
+pub(super) enum Stop {
     Upstream,
     Client,
 }
@@ -114,10 +120,13 @@ impl<'a> Download<'a> {
         flags: &'a Flags,
         upstream: NameId,
     ) -> Self {
-        let Attending { caller, operation, shows, second } = on;
+        let Attending { identified, shows, second } = on;
         Self {
             cx,
-            caller,
+            caller: &identified.caller,
+            format: identified.incoming.route.format,
+            operation: identified.incoming.route.operation,
+            bridged: None,
             deadlines,
             flags,
             shows,
@@ -133,7 +142,7 @@ impl<'a> Download<'a> {
             client_bytes: 0,
             first_byte_at: None,
             upstream_request_id: Label::default(),
-            meter: Meter::new(operation == Operation::Messages),
+            meter: Meter::new(identified.incoming.route.operation == Operation::Messages),
             tap: None,
         }
     }
@@ -144,6 +153,9 @@ impl<'a> Download<'a> {
         self.cx.link.deadlines.disarm(Awaited::Write);
         if self.meter.gave_up() {
             self.cx.shard.gauges.meters_gave_up.add(1);
+        }
+        if self.meter.compared() == Compared::Different {
+            tracing::warn!(request = %self.cx.id, "Bedrock's invocation metrics differ from the usage in the events, which is booked");
         }
         self.flags.over.set(true);
         self.cx.pipe.wake();
@@ -175,7 +187,8 @@ impl<'a> Download<'a> {
             && !self.spoke
             && self.second.hides(failure)
         {
-            let reusable = self.keep(reader, &head, buf).await;
+            // In another format than the client's it would have to be said anew: then the client reads our words.
+            let reusable = self.bridged.is_none() && self.keep(reader, &head, buf).await;
             return Ended::Hidden { failure, reusable };
         }
         self.cx.pipe.keep_no_longer();
@@ -186,7 +199,10 @@ impl<'a> Download<'a> {
             self.cx.shard.gauges.streams.add(1);
             self.may_drain();
         }
-        let ended = self.body(reader, client, body, buf, bytes).await;
+        let ended = match body.carry {
+            Carry::AsIs => self.body(reader, client, body, buf, bytes).await,
+            _ => Box::pin(self.convert(reader, client, body, buf, bytes)).await,
+        };
         if streams {
             self.cx.shard.gauges.streams.sub(1);
         }
@@ -226,7 +242,7 @@ impl<'a> Download<'a> {
     }
 
     /// Nobody takes the answer any more, and it is read for its counts alone.
-    fn draining(&self) -> bool {
+    pub(super) fn draining(&self) -> bool {
         self.drains && self.cx.link.gone.get()
     }
 
@@ -288,23 +304,29 @@ impl<'a> Download<'a> {
     }
 
     fn plain_head(&self, framing: ResponseBody) -> ClientHead<'static> {
-        ClientHead { id: self.cx.id, limits: None, close: false, unchunk: false, framing }
+        ClientHead { id: self.cx.id, limits: None, close: false, unchunk: false, framing, bridged: None }
     }
 
     /// Decides how the answer goes on, and builds the client's head.
     fn prepare(&mut self, head: &ResponseHead, bytes: &[u8]) -> (Vec<u8>, Body) {
         let find = |known| header(bytes, &head.headers, known);
         let billable = self.meter.counts();
+        let encoded = find(Known::ContentEncoding).is_some_and(|e| !e.eq_ignore_ascii_case(b"identity"));
         self.meter.fit(Look {
             billable,
             status: head.status,
             content_type: find(Known::ContentType).unwrap_or_default(),
-            encoded: find(Known::ContentEncoding).is_some_and(|e| !e.eq_ignore_ascii_case(b"identity")),
+            encoded,
         });
-        self.upstream_request_id = find(Known::RequestId).map(inline).unwrap_or_default();
+        self.upstream_request_id =
+            find(Known::RequestId).or_else(|| find(Known::XAmznRequestId)).map(inline).unwrap_or_default();
         let framing = head.body(self.cx.head.method);
-        let unchunk = framing == ResponseBody::Chunked && self.cx.head.minor_version == 0;
-        if unchunk || framing == ResponseBody::UntilClose || self.cx.body_is_in_the_way() {
+        let mut carry = self.carry(head, encoded);
+        let way = Way { from: self.bridged.map_or(self.format, |(format, _)| format), to: self.format };
+        let converted = !matches!(carry, Carry::AsIs);
+        let unchunk = (framing == ResponseBody::Chunked || converted) && self.cx.head.minor_version == 0;
+        let until_close = framing == ResponseBody::UntilClose && !converted;
+        if unchunk || until_close || self.cx.body_is_in_the_way() {
             self.cx.link.closing.set(true);
         }
         let limits = if billable && (200..300).contains(&head.status) { self.limit_lines() } else { None };
@@ -312,10 +334,35 @@ impl<'a> Download<'a> {
             limits: limits.as_deref(),
             close: self.cx.link.closing.get(),
             unchunk,
+            bridged: self.bridged.map(|(_, dropped)| BridgedHead { way, carry: &carry, dropped }),
             ..self.plain_head(framing)
         };
-        let body = Body { framing: BodyFraming::new(framing), unchunk, keep_alive: head.keep_alive };
-        (client_head(head, bytes, &how), body)
+        let mut lines = Vec::new();
+        if matches!(carry, Carry::Whole(_)) {
+            passed_lines(&mut lines, head, bytes, &how);
+        } else {
+            lines = client_head(head, bytes, &how);
+        }
+        if let Carry::Whole(whole) = &mut carry {
+            whole.lines = std::mem::take(&mut lines);
+            let named = |h: &&Header| h.name.of(bytes).eq_ignore_ascii_case(b"x-amzn-errortype");
+            whole.error_type = head.headers.iter().find(named).map(|h| h.value.of(bytes).to_vec()).unwrap_or_default();
+        }
+        let body = Body { framing: BodyFraming::new(framing), unchunk, keep_alive: head.keep_alive, carry, way };
+        (lines, body)
+    }
+
+    /// How the answer is carried to a client of another format.
+    fn carry(&self, head: &ResponseHead, encoded: bool) -> Carry {
+        let Some((from, _)) = self.bridged else { return Carry::AsIs };
+        let whole = || Carry::Whole(Box::default());
+        match (from, self.format) {
+            _ if encoded || head.status >= 300 || self.operation == Operation::CountTokens => whole(),
+            _ if !self.meter.is_stream() => Carry::AsIs,
+            (Format::Bedrock, _) => Carry::Frames(Box::default()),
+            (_, Format::Bedrock) => Carry::Events(Box::default()),
+            _ => Carry::AsIs,
+        }
     }
 
     /// The usage-limit headers of the caller's fullest budget, as of the last tick.
@@ -422,6 +469,9 @@ impl<'a> Download<'a> {
         match self.send(client, head, buf).await {
             Ok(buf) => {
                 self.client_bytes += payload_len as u64;
+                if let Some(tap) = &mut self.tap {
+                    tap.release();
+                }
                 Ok(Passed { buf, done })
             }
             Err(Stop::Client) if self.draining() => Ok(Passed { buf: Buf::small(), done }),
@@ -441,7 +491,7 @@ impl<'a> Download<'a> {
         Ok(buf)
     }
 
-    async fn write(&mut self, client: &mut Writer, buf: Buf) -> Result<Buf, Stop> {
+    pub(super) async fn write(&mut self, client: &mut Writer, buf: Buf) -> Result<Buf, Stop> {
         let link = &self.cx.link;
         link.deadlines.arm(Awaited::Write, self.cx.shard.sweeper.in_(self.cx.serving.limits.idle_timeout));
         let (result, buf) = client.write_all(buf).await;
@@ -475,7 +525,7 @@ impl<'a> Download<'a> {
             };
             let broken = Fault::new(Room::Relay, FaultKind::UpstreamBroken, broken);
             let fault = self.cx.link.revocation(Room::Relay).unwrap_or(broken);
-            let event = errors::event(&fault, self.cx.id);
+            let event = errors::stream_end(self.format, &fault, self.cx.id);
             let mut chunk = format!("{:x}\r\n", event.len()).into_bytes();
             chunk.extend_from_slice(&event);
             chunk.extend_from_slice(b"\r\n0\r\n\r\n");

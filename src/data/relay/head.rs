@@ -1,59 +1,22 @@
-//! Heads on their way: what an upstream sees of the client's, what a client sees of the upstream's, and the one edit that a
-//! body may need. Headers pass by the lists of `dialect::headers`; values are never rewritten, only left out or added.
+//! Heads on their way: what an upstream sees of the client's, and what a client sees of the upstream's. Headers pass by the lists of `dialect::headers`; values are never rewritten, only left out or added.
 
+use super::{
+    asked::Asked,
+    carry::{Carry, Way},
+    convert::stream_type,
+    target::write_target,
+};
 use crate::{
     data::{edge::incoming::Exchange, gate::Routed, relay::credential::Shows},
-    dialect::headers::{goes_down, goes_up},
-    kernel::{ids::RequestId, limits::SMALL_BUFFER_BYTES, models::Target, snapshot::Upstream},
-    sys::buf::{Buf, Part},
-    wire::h1::{Header, RequestBody, ResponseBody, ResponseHead, connection_names},
+    dialect::{
+        bedrock::errors::uuid,
+        headers::{goes_down, goes_up},
+    },
+    kernel::{ids::RequestId, limits::SMALL_BUFFER_BYTES, record::Format, snapshot::Upstream},
+    sys::buf::Buf,
+    wire::h1::{Header, Known, RequestBody, ResponseBody, ResponseHead, connection_names, header},
 };
-use std::{io::Write, rc::Rc};
-
-/// A replacement of raw bytes at a known offset of the body (law 1).
-#[derive(Clone)]
-pub struct Splice {
-    from: u64,
-    to: u64,
-    text: Part,
-}
-
-impl Splice {
-    /// Replaces `from..to` by a text.
-    pub fn new(from: u64, to: u64, text: &[u8]) -> Self {
-        let len = text.len();
-        Self { from, to, text: Part::new(Rc::new(Buf::copy_of(text)), 0..len) }
-    }
-
-    /// By how much the body grows.
-    pub fn growth(&self) -> i64 {
-        self.text.len() as i64 - (self.to - self.from) as i64
-    }
-
-    /// What stands in for a part of the body that begins at `offset`: before, text, after.
-    pub fn apply(&self, offset: u64, part: &Part) -> [Option<Part>; 3] {
-        let end = offset + part.len() as u64;
-        if end <= self.from || offset >= self.to {
-            return [Some(part.clone()), None, None];
-        }
-        let local = |at: u64| (at.clamp(offset, end) - offset) as usize;
-        let before = part.slice(0..local(self.from));
-        let after = part.slice(local(self.to)..part.len());
-        let text = (offset <= self.from).then(|| self.text.clone());
-        [Some(before), text, Some(after)]
-    }
-}
-
-/// The edit that a target needs: its own model id in place of what the client wrote.
-pub fn splice_for(routed: &Routed<'_>, target: &Target) -> Option<Splice> {
-    let id = match &target.model {
-        Some(id) if **id != *routed.model => &**id,
-        _ if routed.suffixed => &routed.model,
-        _ => return None,
-    };
-    let quoted = serde_json::Value::from(id).to_string();
-    Some(Splice::new(routed.model_at.0, routed.model_at.1, quoted.as_bytes()))
-}
+use std::io::Write;
 
 /// A head to be sent, with room for the first bytes of the body behind it.
 pub struct UpstreamHead {
@@ -68,30 +31,31 @@ pub fn upstream_head(
     cx: &Exchange<'_>,
     routed: &Routed<'_>,
     upstream: &Upstream,
-    splice: Option<&Splice>,
+    asked: &Asked<'_>,
     shows: &Shows<'_>,
 ) -> UpstreamHead {
     let mut out: Vec<u8> = Vec::with_capacity(1024);
     out.extend_from_slice(cx.head.method_name.of(cx.bytes));
     out.push(b' ');
-    out.extend_from_slice(upstream.base_path.as_bytes());
-    out.extend_from_slice(cx.path().get(routed.identified.incoming.route.path.clone()).unwrap_or(b"/"));
-    let query = cx.head.query.of(cx.bytes);
-    if !query.is_empty() {
-        out.push(b'?');
-        out.extend_from_slice(query);
-    }
+    write_target(&mut out, cx, routed, upstream, asked);
     out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     out.extend_from_slice(upstream.authority.as_bytes());
     out.extend_from_slice(b"\r\n");
     let credential = &upstream.credential;
     out.extend_from_slice(credential.lines.expose());
-    let hop = Hop::new(cx.bytes, &cx.head.headers);
+    let (hop, format) = (Hop::new(cx.bytes, &cx.head.headers), upstream.provider.format());
     for header in &cx.head.headers {
         let name = header.name.of(cx.bytes);
-        if goes_up(header.known, name) && !hop.ends_here(name) && !credential.replaces(name) {
+        if goes_up(format, header.known, name)
+            && asked.keeps(header.known)
+            && !hop.ends_here(name)
+            && !credential.replaces(name)
+        {
             line(&mut out, name, header.value.of(cx.bytes));
         }
+    }
+    if let Some(bridging) = &asked.bridged {
+        out.extend_from_slice(&bridging.lines);
     }
     // What must be metered must be readable.
     out.extend_from_slice(b"accept-encoding: identity\r\n");
@@ -102,8 +66,12 @@ pub fn upstream_head(
             let _ok = write!(out, "content-length: {}\r\n\r\n", payload.bytes);
             false
         }
+        _ if let Some(bridging) = &asked.bridged => {
+            let _ok = write!(out, "content-length: {}\r\n\r\n", bridging.bytes);
+            false
+        }
         RequestBody::Length(bytes) => {
-            let grown = bytes.saturating_add_signed(splice.map_or(0, Splice::growth));
+            let grown = bytes.saturating_add_signed(asked.edits.growth());
             // Writing to memory does not fail.
             let _ok = write!(out, "content-length: {grown}\r\n\r\n");
             false
@@ -159,6 +127,66 @@ pub struct ClientHead<'a> {
     pub unchunk: bool,
     /// How the upstream framed it.
     pub framing: ResponseBody,
+    /// The upstream speaks another format.
+    pub bridged: Option<BridgedHead<'a>>,
+}
+
+/// How the head of an answer differs that comes from another format.
+#[derive(Clone, Copy)]
+pub struct BridgedHead<'a> {
+    /// From which, to which.
+    pub way: Way,
+    /// How its body is carried.
+    pub carry: &'a Carry,
+    /// What the upstream had no word for.
+    pub dropped: &'a str,
+}
+
+/// The lines of an upstream's head that a client gets, and those that stand in for others.
+pub fn passed_lines(out: &mut Vec<u8>, head: &ResponseHead, bytes: &[u8], how: &ClientHead<'_>) {
+    let hop = Hop::new(bytes, &head.headers);
+    for Header { name, value, known } in &head.headers {
+        let name = name.of(bytes);
+        if goes_down(*known, how.limits.is_some()) && !hop.ends_here(name) && how.keeps(*known) {
+            line(out, name, value.of(bytes));
+        }
+    }
+    let Some(bridged) = how.bridged else { return };
+    // Ids of another platform would mean something else to the client; its operator can still ask for them.
+    let theirs = |known| header(bytes, &head.headers, known);
+    if let Some(id) = theirs(Known::RequestId).or_else(|| theirs(Known::XAmznRequestId)) {
+        line(out, b"x-weir-upstream-request-id", id);
+    }
+    if !bridged.dropped.is_empty() {
+        line(out, b"x-weir-dropped", bridged.dropped.as_bytes());
+    }
+    match bridged.carry {
+        Carry::Frames(_) | Carry::Events(_) => {
+            line(out, b"content-type", stream_type(bridged.way.to).as_bytes());
+            own_id(out, bridged.way.to, how.id);
+        }
+        Carry::AsIs => own_id(out, bridged.way.to, how.id),
+        // Its own lines say both.
+        Carry::Whole(_) => {}
+    }
+}
+
+fn own_id(out: &mut Vec<u8>, format: Format, id: RequestId) {
+    match format {
+        Format::Bedrock => line(out, b"x-amzn-requestid", uuid(id).as_bytes()),
+        Format::Anthropic | Format::Vertex => line(out, b"request-id", &id.text()),
+    }
+}
+
+impl ClientHead<'_> {
+    fn keeps(&self, known: Known) -> bool {
+        let Some(bridged) = self.bridged else { return true };
+        match known {
+            Known::RequestId | Known::XAmznRequestId | Known::XAmznAny | Known::AnthropicOrganizationId => false,
+            Known::ContentType => matches!(bridged.carry, Carry::AsIs),
+            _ => true,
+        }
+    }
 }
 
 /// Builds the head a client gets.
@@ -168,14 +196,11 @@ pub fn client_head(head: &ResponseHead, bytes: &[u8], how: &ClientHead<'_>) -> V
     let _ok = write!(out, "HTTP/1.1 {} ", head.status);
     out.extend_from_slice(head.reason.of(bytes));
     out.extend_from_slice(b"\r\n");
-    let hop = Hop::new(bytes, &head.headers);
-    for Header { name, value, known } in &head.headers {
-        let name = name.of(bytes);
-        if goes_down(*known, how.limits.is_some()) && !hop.ends_here(name) {
-            line(&mut out, name, value.of(bytes));
-        }
-    }
+    passed_lines(&mut out, head, bytes, how);
+    let reframed = how.bridged.is_some_and(|bridged| !matches!(bridged.carry, Carry::AsIs));
     match (how.framing, head.content_length) {
+        _ if reframed && how.unchunk => {}
+        _ if reframed => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         // RFC 9110 8.6: a 204 has no length, also where an upstream gives it one.
         (ResponseBody::None, Some(_)) if head.status == 204 => {}
         (ResponseBody::Length(bytes), _) | (ResponseBody::None, Some(bytes)) => {
@@ -188,36 +213,4 @@ pub fn client_head(head: &ResponseHead, bytes: &[u8], how: &ClientHead<'_>) -> V
     let _ok = write!(out, "x-weir-request-id: {}\r\n", how.id);
     out.extend_from_slice(if how.close { b"connection: close\r\n\r\n" } else { b"\r\n" });
     out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_splice_is_the_same_wherever_the_body_was_cut() {
-        let body = br#"{"model":"sonnet","x":1}"#;
-        let splice = Splice::new(9, 17, br#""claude-sonnet-4-6""#);
-        let whole = br#"{"model":"claude-sonnet-4-6","x":1}"#;
-        assert_eq!(body.len() as i64 + splice.growth(), whole.len() as i64);
-        for first in 0..=body.len() {
-            for second in first..=body.len() {
-                let mut out = Vec::new();
-                for range in [0..first, first..second, second..body.len()] {
-                    let part = Part::new(Rc::new(Buf::copy_of(&body[range.clone()])), 0..range.len());
-                    if part.is_empty() {
-                        continue;
-                    }
-                    for piece in splice.apply(range.start as u64, &part).into_iter().flatten() {
-                        out.extend_from_slice(piece.bytes());
-                    }
-                }
-                assert_eq!(
-                    String::from_utf8_lossy(&out),
-                    String::from_utf8_lossy(whole),
-                    "cut at {first} and {second}"
-                );
-            }
-        }
-    }
 }

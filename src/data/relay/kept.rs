@@ -99,7 +99,7 @@ impl KeptAnswer {
         if cx.body_is_in_the_way() {
             cx.link.closing.set(true);
         }
-        let bytes = self.for_client(cx)?;
+        let bytes = self.for_client(cx, open)?;
         let deadlines = &cx.link.deadlines;
         deadlines.arm(Awaited::Write, cx.shard.sweeper.in_(cx.serving.limits.idle_timeout));
         let sent = client.write_all(Buf::copy_of(&bytes)).await.0.is_ok();
@@ -114,7 +114,7 @@ impl KeptAnswer {
         Some(if sent { Outcome::Completed } else { Outcome::ClientAborted })
     }
 
-    fn for_client(&self, cx: &Exchange<'_>) -> Option<Vec<u8>> {
+    fn for_client(&self, cx: &Exchange<'_>, open: &mut OpenRecord) -> Option<Vec<u8>> {
         let limits = HeadLimits {
             head_bytes_max: UPSTREAM_HEAD_BYTES_MAX,
             target_bytes_max: UPSTREAM_HEAD_BYTES_MAX,
@@ -129,9 +129,17 @@ impl KeptAnswer {
         if framing == ResponseBody::Chunked && cx.head.minor_version == 0 {
             return None;
         }
-        let how = ClientHead { id: cx.id, limits: None, close: cx.link.closing.get(), unchunk: false, framing };
+        // Only answers in the client's own format are kept.
+        let (close, bridged) = (cx.link.closing.get(), None);
+        let how = ClientHead { id: cx.id, limits: None, close, unchunk: false, framing, bridged };
         let mut bytes = client_head(&head, &self.bytes, &how);
-        bytes.extend_from_slice(self.bytes.get(head.head_len..)?);
+        let body = self.bytes.get(head.head_len..)?;
+        if let Some(mut tap) = open.tap_answer() {
+            // It was found whole when it was kept.
+            let _whole = BodyFraming::new(framing).scan(body, |range| tap.feed(&body[range]));
+            open.answered(Some(tap), true);
+        }
+        bytes.extend_from_slice(body);
         Some(bytes)
     }
 

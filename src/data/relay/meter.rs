@@ -1,8 +1,9 @@
 //! The meter: looks at an answer on its way out and reads off what it used. It is fed copies of nothing, and it cannot break a
 //! stream (law 4): on anything odd it gives up, says so, and the bytes keep flowing.
 
+use super::frames::{FrameReader, FrameVisitor};
 use crate::{
-    dialect::anthropic::usage::UsageTally,
+    dialect::anthropic::usage::{Compared, UsageTally},
     kernel::limits::{MODEL_BYTES_MAX, USAGE_CAPTURE_BYTES_MAX},
     wire::{
         json::{TopLevelScanner, Wanted, unescape_string},
@@ -29,6 +30,7 @@ enum Kind {
     Blind,
     Json(Box<TopLevelScanner>),
     Stream(Box<SseScanner>),
+    Frames(Box<FrameReader>),
 }
 
 /// What has been read off.
@@ -39,6 +41,7 @@ struct Reading {
     odd: bool,
     ended: bool,
     stopped: bool,
+    compared: Compared,
 }
 
 /// What an answer looks like from its head.
@@ -69,6 +72,9 @@ impl Meter {
             Look { encoded: false, .. } if is(b"text/event-stream") => {
                 Kind::Stream(Box::new(SseScanner::new(USAGE_CAPTURE_BYTES_MAX)))
             }
+            Look { encoded: false, .. } if is(b"application/vnd.amazon.eventstream") => {
+                Kind::Frames(Box::new(FrameReader::new()))
+            }
             Look { billable: true, status: 200..=299, encoded: false, .. } if is(b"application/json") => {
                 Kind::Json(Box::new(TopLevelScanner::new(&WANTED)))
             }
@@ -91,6 +97,10 @@ impl Meter {
                 scanner.feed(payload, &mut self.reading);
                 self.reading.odd |= scanner.overflowed();
             }
+            Kind::Frames(reader) => {
+                reader.feed(payload, &mut self.reading);
+                self.reading.odd |= reader.is_odd();
+            }
         }
     }
 
@@ -111,12 +121,21 @@ impl Meter {
 
     /// Is the answer a stream of events?
     pub fn is_stream(&self) -> bool {
-        matches!(self.kind, Kind::Stream(_))
+        matches!(self.kind, Kind::Stream(_) | Kind::Frames(_))
     }
 
     /// Between two events: one of ours could follow here.
     pub fn at_event_boundary(&self) -> bool {
-        matches!(&self.kind, Kind::Stream(scanner) if scanner.at_event_boundary())
+        match &self.kind {
+            Kind::Stream(scanner) => scanner.at_event_boundary(),
+            Kind::Frames(reader) => reader.at_boundary(),
+            Kind::Blind | Kind::Json(_) => false,
+        }
+    }
+
+    /// How Bedrock's own counts compare with the usage that was read.
+    pub fn compared(&self) -> Compared {
+        self.reading.compared
     }
 
     /// Does this request cost anything at all?
@@ -169,3 +188,12 @@ impl SseVisitor for Reading {
         }
     }
 }
+
+impl FrameVisitor for Reading {
+    fn stop(&mut self, data: &[u8]) {
+        self.compared = self.tally.metrics(data);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,15 +4,21 @@
 //! stop them (law 4); neither direction is ever dropped, each is ended by shutting its socket down (law 10); nothing is asked
 //! again once a byte of an answer has gone to the client. Deliberately absent: any decision about who may ask.
 
+mod asked;
 mod attempt;
+mod carry;
+mod convert;
 pub mod credential;
 pub mod download;
+mod edits;
+mod frames;
 pub mod framing;
 pub mod head;
 pub mod interim;
 pub mod kept;
 pub mod meter;
 mod metered;
+pub mod target;
 pub mod upload;
 
 use super::{
@@ -33,8 +39,9 @@ use crate::{
     },
     sys::{clock, socket::Writer},
 };
+use asked::asked;
 pub use attempt::last_word;
-use attempt::{Ended, attempt_result, failure_of, fault_of};
+use attempt::{Ended, attempt_result, credential_fault, failure_of, fault_of};
 use credential::Shows;
 use download::{Attending, Download};
 use metered::{Prices, metered};
@@ -79,22 +86,22 @@ pub async fn exchange<'c>(
     let routed = &admitted.routed;
     let chosen = &routed.targets[target.min(routed.targets.len() - 1)];
     let book = &cx.serving.prices;
-    let own = book.rates(&upstream.name, chosen.model.as_deref().unwrap_or(&routed.model), &routed.model);
+    let asked = asked(cx, routed, upstream, chosen).await?;
+    let own = book.rates(&upstream.name, &asked.model, &routed.model);
     let prices = Prices { book, upstream: &upstream.name, own };
     open.reprice(own);
-    let splice = head::splice_for(routed, chosen);
-    let shows = Shows::prepare(cx, upstream, splice.as_ref()).await?;
+    let shows = Shows::prepare(cx, upstream, &asked.edits).await?;
     let deadlines = connection.deadlines.clone();
     attach(cx, &deadlines);
     let flags = Flags::default();
-    let operation = routed.identified.incoming.route.operation;
-    let head = head::upstream_head(cx, routed, upstream, splice.as_ref(), &shows);
-    let up = Upload { cx, splice, flags: &flags, deadlines: &deadlines };
+    let head = head::upstream_head(cx, routed, upstream, &asked, &shows);
+    let up = Upload { cx, edits: asked.edits.clone(), flags: &flags, deadlines: &deadlines };
     let second = Second { cx, tries, routed, target: chosen, upstream: &upstream.name, visit: &visit };
-    let on = Attending { caller: &routed.identified.caller, operation, shows: &shows, second: &second };
+    let on = Attending { identified: &routed.identified, shows: &shows, second: &second };
     let mut down = Download::new(cx, on, &deadlines, &flags, upstream.name_id);
     down.on_abort = upstream.on_abort;
     down.tap = open.tap_answer();
+    down.bridged = asked.bridged.as_ref().map(|bridging| (upstream.provider.format(), &*bridging.dropped));
     let began = clock::mono();
     let (uploaded, ended) = {
         let upload = pin!(up.run(&mut connection.writer, head));
@@ -129,7 +136,11 @@ pub async fn exchange<'c>(
         && (matches!(ended, Ended::Hidden { .. }) || (!down.head_sent && !down.spoke() && second.hides(failure)))
     {
         let kept = down.kept.take().map(|kept| Shown::Answer(Box::new(kept)));
-        let shown = kept.unwrap_or_else(|| Shown::Fault(fault_of(failure, down.status)));
+        let fault = match ended {
+            Ended::Credential => credential_fault(),
+            _ => fault_of(failure, down.status),
+        };
+        let shown = kept.unwrap_or(Shown::Fault(fault));
         return Ok(Relayed::Failed(admitted, failure, shown));
     }
     fill(cx, open, &mut down);
@@ -164,12 +175,12 @@ fn may_ask_again(cx: &Exchange<'_>) -> bool {
 }
 
 fn fill(cx: &Exchange<'_>, open: &mut OpenRecord, down: &mut Download<'_>) {
-    open.answered(down.tap.take());
+    open.answered(down.tap.take(), down.head_sent);
     let record = &mut open.record;
     record.request_bytes = cx.pipe.received();
     record.response_bytes = down.client_bytes;
     record.upstream_request_id = down.upstream_request_id;
-    record.stream = down.meter.is_stream();
+    record.stream |= down.meter.is_stream();
     record.usage_raw = down.meter.tally().raw();
     record.status = if down.head_sent { down.status } else { 0 };
     record.ttfb_us = down.first_byte_at.map_or(0, |at| at.since(cx.started));
@@ -201,7 +212,7 @@ fn conclude<'c>(
             cx.link.closing.set(true);
             Ok(Relayed::Done(Outcome::ClientAborted, metered(matches!(ended, Ended::Drained))))
         }
-        Ended::Credential => Err(fault_of(Failure::Credential, down.status)),
+        Ended::Credential => Err(credential_fault()),
         Ended::Hidden { failure, .. } => Err(fault_of(failure, down.status)),
         Ended::NoAnswer if !down.head_sent => Err(match passed {
             Some(_) => fault_of(Failure::TimedOut, 0),

@@ -1,9 +1,6 @@
 //! The request's way up: our head and the first bytes of the body in one send, then the body as it arrives.
 
-use super::{
-    Flags,
-    head::{Splice, UpstreamHead},
-};
+use super::{Flags, edits::Edits, head::UpstreamHead};
 use crate::{
     data::{
         edge::{
@@ -36,8 +33,8 @@ pub enum Uploaded {
 pub struct Upload<'a> {
     /// The exchange.
     pub cx: &'a Exchange<'a>,
-    /// The edit of the body, if one is needed.
-    pub splice: Option<Splice>,
+    /// The edits of the body, where some are needed.
+    pub edits: Edits,
     /// What it tells the download, and is told.
     pub flags: &'a Flags,
     /// The upstream connection's deadlines.
@@ -59,13 +56,13 @@ impl Upload<'_> {
                 Next::Failed(failure) => break Uploaded::BodyFailed(failure),
             };
             self.deadlines.arm(Awaited::Write, self.cx.shard.sweeper.in_(patience));
-            let pieces = match &self.splice {
-                Some(splice) => splice.apply(cursor.offset, &part),
-                None => [Some(part.clone()), None, None],
-            };
             let mut broken = false;
-            for piece in pieces.into_iter().flatten().filter(|p| !p.is_empty()) {
-                broken = broken || send(writer, &mut head, piece, chunked).await.is_err();
+            if self.edits.is_empty() {
+                broken = send(writer, &mut head, part.clone(), chunked).await.is_err();
+            } else {
+                for piece in self.edits.apply(cursor.offset, &part) {
+                    broken = broken || send(writer, &mut head, piece, chunked).await.is_err();
+                }
             }
             // While the client is awaited the upstream owes nothing.
             self.deadlines.disarm(Awaited::Write);

@@ -109,10 +109,10 @@ impl OpenRecord {
         self.capture.as_ref().map(|capture| capture.tap_answer())
     }
 
-    /// What passed of an answer.
-    pub fn answered(&mut self, tap: Option<Box<Tap>>) {
+    /// What passed of an answer, of which the client has at least the head, or nothing.
+    pub fn answered(&mut self, tap: Option<Box<Tap>>, told: bool) {
         if let (Some(capture), Some(tap)) = (&mut self.capture, tap) {
-            capture.answered(tap);
+            capture.answered(tap, told);
         }
     }
 

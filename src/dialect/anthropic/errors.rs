@@ -1,28 +1,21 @@
 //! How a fault is said in format A (contract.md §2.4, §2.5). The one place where a fault becomes an Anthropic answer.
 
-use super::super::answer::Answer;
+use super::super::{
+    answer::Answer,
+    errors::{message, pacing},
+};
 use crate::kernel::{
-    fault::{Fault, FaultKind, SpentBudget},
+    fault::{Fault, FaultKind},
     ids::RequestId,
-    window::minute_utc,
 };
 use serde_json::json;
-
-/// Seconds a client is asked to wait when a nearly spent budget has its last room taken.
-const BUSY_RETRY_SECONDS: u32 = 2;
-/// Seconds a client is asked to wait at a rate limit, at most: with more it gives up (contract.md §2.2).
-const RETRY_SECONDS_MAX: u32 = 60;
-/// Seconds a client is asked to wait while the keys of its token's issuer are being fetched.
-const KEYS_RETRY_SECONDS: u32 = 1;
-/// Seconds a client is asked to wait when we are full.
-const OVERLOADED_RETRY_SECONDS: u32 = 3;
 
 /// Status and `error.type` of a fault.
 pub fn status_and_type(kind: &FaultKind) -> (u16, &'static str) {
     match kind {
         FaultKind::BadHead(status) => (*status, "invalid_request_error"),
         FaultKind::BadBody => (400, "invalid_request_error"),
-        FaultKind::Unauthenticated | FaultKind::TokenKeyUnknown | FaultKind::KeyRevoked => {
+        FaultKind::Unauthenticated | FaultKind::SignedByClient | FaultKind::TokenKeyUnknown | FaultKind::KeyRevoked => {
             (401, "authentication_error")
         }
         FaultKind::Denied => (403, "permission_error"),
@@ -45,30 +38,8 @@ pub fn status_and_type(kind: &FaultKind) -> (u16, &'static str) {
 /// The answer to a fault.
 pub fn answer(fault: &Fault, id: RequestId, now_seconds: i64) -> Answer {
     let (status, kind) = status_and_type(&fault.kind);
-    let message = match &fault.kind {
-        FaultKind::BudgetSpent(budget) => spent_message(budget),
-        _ => fault.text.to_string(),
-    };
-    let answer = Answer::json(status, body(kind, &message, id)).with("request-id", id.to_string());
-    match &fault.kind {
-        FaultKind::BudgetSpent(budget) => spent_headers(answer, budget, now_seconds),
-        FaultKind::MethodNotAllowed(allowed) => answer.with("allow", *allowed),
-        FaultKind::BudgetBusy => answer.with("retry-after", BUSY_RETRY_SECONDS.to_string()),
-        FaultKind::RateLimited { retry_after_seconds } => {
-            answer.with("retry-after", (*retry_after_seconds).clamp(1, RETRY_SECONDS_MAX).to_string())
-        }
-        FaultKind::Overloaded => answer.with("retry-after", OVERLOADED_RETRY_SECONDS.to_string()),
-        // By then the issuer's keys have been asked for.
-        FaultKind::TokenKeyUnknown => {
-            answer.with("x-should-retry", "true").with("retry-after", KEYS_RETRY_SECONDS.to_string())
-        }
-        // A client that retries a refused credential for minutes helps nobody (contract.md §2.4).
-        FaultKind::Unauthenticated | FaultKind::KeyRevoked | FaultKind::Denied => {
-            answer.with("x-should-retry", "false")
-        }
-        FaultKind::UpstreamCredential => answer.with("x-should-retry", "false"),
-        _ => answer,
-    }
+    let answer = Answer::json(status, body(kind, &message(fault), id)).with("request-id", id.to_string());
+    pacing(answer, fault, now_seconds)
 }
 
 /// The `error` event that ends a stream honestly (contract.md §4.1).
@@ -86,42 +57,14 @@ fn body(kind: &str, message: &str, id: RequestId) -> Vec<u8> {
         .into_bytes()
 }
 
-fn spent_message(budget: &SpentBudget) -> String {
-    let reset = match budget.resets_at {
-        Some(at) => format!("{}; resets {}", budget.period, minute_utc(at)),
-        None => budget.period.to_string(),
-    };
-    let text = format!("spend limit reached ({reset}) {}", budget.message);
-    text.trim_end().to_owned()
-}
-
-/// What Claude Code reads to show the message as it is, once, and not to retry.
-fn spent_headers(answer: Answer, budget: &SpentBudget, now_seconds: i64) -> Answer {
-    let mut answer = answer
-        .with("x-should-retry", "false")
-        .with("anthropic-ratelimit-unified-status", "rejected")
-        .with("anthropic-ratelimit-unified-overage-utilization", "1")
-        .with("anthropic-ratelimit-unified-overage-surpassed-threshold", "1")
-        .with("anthropic-ratelimit-unified-overage-disabled-reason", "org_spend_cap_reached");
-    if budget.resets_at.is_some() {
-        answer = answer.with("anthropic-ratelimit-unified-overage-period", budget.period.as_str());
-    }
-    if budget.pooled {
-        answer = answer.with("anthropic-ratelimit-unified-overage-scope", "group_pool");
-    }
-    if let Some(at) = budget.resets_at {
-        answer = answer
-            .with("retry-after", (at - now_seconds).max(1).to_string())
-            .with("anthropic-ratelimit-unified-reset", at.to_string())
-            .with("anthropic-ratelimit-unified-overage-reset", at.to_string());
-    }
-    answer
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::{fault::Room, money::Nanos, window::Period};
+    use crate::kernel::{
+        fault::{Room, SpentBudget},
+        money::Nanos,
+        window::Period,
+    };
 
     #[test]
     fn a_spent_budget_says_when_it_resets_and_asks_for_no_retry() {

@@ -1,22 +1,21 @@
 //! The paths of format A (contract.md §1.1 to §1.4). The raw path is matched, never a decoded one (law 9).
 
-use super::super::{NoRoute, Route};
+use super::super::{NoRoute, Route, get, post};
 use crate::{
     kernel::record::{Format, Operation},
     wire::h1::Method,
 };
 
-const PREFIX: &[u8] = b"/anthropic";
+/// Where format A is spoken besides the root. A Foundry client's own base ends in `/anthropic`.
+const PREFIXES: [&[u8]; 4] = [b"/anthropic-aws", b"/anthropic", b"/foundry/anthropic", b"/foundry"];
 
 /// Finds out what a request asks for.
 pub fn route(method: Method, path: &[u8]) -> Result<Route, NoRoute> {
-    let cut = match path.strip_prefix(PREFIX) {
-        Some(rest) if rest.is_empty() || rest.starts_with(b"/") => PREFIX.len(),
-        _ => 0,
-    };
+    let cut = if path.starts_with(b"/v1/") { 0 } else { prefix_len(path) };
     let local = &path[cut..];
-    let found =
-        |operation, resource| Ok(Route { format: Format::Anthropic, operation, path: cut..path.len(), resource });
+    let found = |operation, resource| {
+        Ok(Route { format: Format::Anthropic, operation, path: cut..path.len(), resource, stream: None })
+    };
     let nothing = path.len()..path.len();
     match local {
         b"/v1/messages" => post(method).and_then(|()| found(Operation::Messages, nothing)),
@@ -33,12 +32,10 @@ pub fn route(method: Method, path: &[u8]) -> Result<Route, NoRoute> {
     }
 }
 
-fn post(method: Method) -> Result<(), NoRoute> {
-    if method == Method::Post { Ok(()) } else { Err(NoRoute::Method("POST")) }
-}
-
-fn get(method: Method) -> Result<(), NoRoute> {
-    if matches!(method, Method::Get | Method::Head) { Ok(()) } else { Err(NoRoute::Method("GET, HEAD")) }
+fn prefix_len(path: &[u8]) -> usize {
+    let ours =
+        |prefix: &&&[u8]| path.strip_prefix(**prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
+    PREFIXES.iter().find(ours).map_or(0, |prefix| prefix.len())
 }
 
 #[cfg(test)]
@@ -64,6 +61,10 @@ mod tests {
         let path = b"/anthropic/v1/messages";
         let found = route(Method::Post, path).unwrap();
         assert_eq!(&path[found.path], b"/v1/messages");
+        for path in ["/foundry/v1/messages", "/foundry/anthropic/v1/messages", "/anthropic-aws/v1/messages"] {
+            let found = route(Method::Post, path.as_bytes()).unwrap();
+            assert_eq!(&path[found.path], "/v1/messages");
+        }
         let path = b"/anthropic/v1/models/claude-opus-5";
         let found = route(Method::Get, path).unwrap();
         assert_eq!(&path[found.resource], b"claude-opus-5");

@@ -4,12 +4,14 @@
 
 mod bill;
 mod hops;
+mod metrics;
 mod raw;
 #[cfg(test)]
 mod tests;
 mod wire;
 
 pub use bill::Billed;
+pub use metrics::Compared;
 
 use crate::{
     kernel::usage::Usage,

@@ -18,6 +18,8 @@ pub struct Wanted {
 /// The first value of a wanted key, complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Value<'a> {
+    /// Offset of the first quote of its key.
+    pub key_start: u64,
     /// Offset of the value's first byte from the start of the body; a string's quotes belong to it.
     pub start: u64,
     /// Offset behind its last byte.
@@ -32,6 +34,7 @@ pub struct Value<'a> {
 #[derive(Clone, Debug, Default)]
 struct Slot {
     seen: u32,
+    key_start: u64,
     start: u64,
     /// Set when the value is complete.
     end: Option<u64>,
@@ -66,6 +69,8 @@ pub struct TopLevelScanner {
     inside: Inside,
     /// The slot the current value fills.
     filling: Option<usize>,
+    /// Offset of the current key's first quote.
+    key_start: u64,
     /// Where the current key or value, or what this chunk has of it, starts in the chunk.
     part_start: usize,
     /// What earlier chunks had of the current key, without its quote.
@@ -87,6 +92,7 @@ impl TopLevelScanner {
             at: At::Start,
             inside: Inside::new(Level::new()),
             filling: None,
+            key_start: 0,
             part_start: 0,
             key: Vec::new(),
             key_is_foreign: false,
@@ -138,7 +144,13 @@ impl TopLevelScanner {
     pub fn value(&self, wanted_index: usize) -> Option<Value<'_>> {
         let slot = self.slots.get(wanted_index)?;
         let end = slot.end?;
-        Some(Value { start: slot.start, end, raw: &slot.raw, truncated: (slot.raw.len() as u64) < end - slot.start })
+        Some(Value {
+            key_start: slot.key_start,
+            start: slot.start,
+            end,
+            raw: &slot.raw,
+            truncated: (slot.raw.len() as u64) < end - slot.start,
+        })
     }
 
     /// How many times the key has been read so far: above 1 the body says two things.
@@ -190,6 +202,7 @@ impl TopLevelScanner {
             (At::Start, _) => return Err(JsonError::NotAnObject { found: name_of(byte) }),
             (At::FirstKeyOrEnd | At::NextKey, b'"') => {
                 self.part_start = at + 1;
+                self.key_start = offset;
                 self.key.clear();
                 self.key_is_foreign = false;
                 self.inside.enter_string();
@@ -240,6 +253,7 @@ impl TopLevelScanner {
         if let Some((index, slot)) = found.and_then(|index| Some((index, self.slots.get_mut(index)?))) {
             slot.seen = slot.seen.saturating_add(1);
             if slot.seen == 1 {
+                slot.key_start = self.key_start;
                 self.filling = Some(index);
             }
         }

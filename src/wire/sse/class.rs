@@ -47,7 +47,7 @@ impl EventClass {
     }
 
     /// The kind an event without a name gives itself: the `type` member at the start of its data.
-    pub(super) fn of_data(data: &[u8]) -> Self {
+    pub fn of_data(data: &[u8]) -> Self {
         let start = data.get(..TYPE_KEY_BYTES_MAX).unwrap_or(data);
         let head = data.get(..HEAD_BYTES_MAX).unwrap_or(data);
         memchr::memmem::find(start, b"\"type\"")
@@ -55,6 +55,11 @@ impl EventClass {
             .and_then(|rest| rest.trim_ascii_start().strip_prefix(b"\""))
             .and_then(|rest| rest.get(..memchr::memchr(b'"', rest)?))
             .map_or(Self::Other, Self::of_name)
+    }
+
+    /// Whether a visitor needs this event's data, by its kind and its first bytes.
+    pub fn is_needed(self, data: &[u8]) -> bool {
+        self.is_shown() && (self != Self::ContentBlockStart || is_fallback_block(data))
     }
 
     /// Whether a visitor may need this kind's data.

@@ -2,7 +2,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::class::{EventClass, HEAD_BYTES_MAX, is_fallback_block};
+use super::class::{EventClass, HEAD_BYTES_MAX};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -302,7 +302,7 @@ impl SseScanner {
         };
         if self.class.is_some() || self.has_data {
             let class = self.class.unwrap_or_else(|| EventClass::of_data(data));
-            let shown = class.is_shown() && (class != EventClass::ContentBlockStart || is_fallback_block(data));
+            let shown = class.is_needed(data);
             if !shown {
                 visitor.event(class, &[], self.data_len);
             } else if self.skipped_data || self.data_len > self.capture_bytes_max as u64 {

@@ -1,0 +1,122 @@
+//! What an upstream is asked: everything of a request but who asks. In the client's own format that is the client's own bytes,
+//! but for the model's name. In another format the whole body is awaited, since what must be moved or left out may stand
+//! anywhere in it, and then it is edited (`dialect::bridge`); the parts stay where they are.
+
+use super::{edits::Edits, target::model_at};
+use crate::{
+    data::{
+        edge::incoming::Exchange,
+        gate::{Routed, admit::whole_body},
+    },
+    dialect::bridge::{self, Ask, Text},
+    kernel::{
+        fault::{Fault, FaultKind, Room},
+        models::Target,
+        record::Operation,
+        snapshot::Upstream,
+    },
+    wire::h1::{Known, header, header_all},
+};
+use std::borrow::Cow;
+
+/// A request as one upstream gets it.
+pub struct Asked<'a> {
+    /// The upstream's name for the model.
+    pub model: Cow<'a, str>,
+    /// What changes in the body.
+    pub edits: Edits,
+    /// What was said anew, where the upstream speaks another format.
+    pub bridged: Option<Bridging>,
+}
+
+/// A request in another format than its client's.
+pub struct Bridging {
+    /// Header lines in place of the client's version and betas.
+    pub lines: Vec<u8>,
+    /// The answer is to be a stream.
+    pub stream: bool,
+    /// Bytes of the body as it goes up.
+    pub bytes: u64,
+    /// What the upstream has no word for; the client is told.
+    pub dropped: String,
+}
+
+/// Says a request in the upstream's format.
+pub async fn asked<'a>(
+    cx: &Exchange<'_>,
+    routed: &'a Routed<'_>,
+    upstream: &'a Upstream,
+    target: &'a Target,
+) -> Result<Asked<'a>, Fault> {
+    let route = &routed.identified.incoming.route;
+    let model = model_at(route.format, upstream, target, &routed.model).unwrap_or(Cow::Borrowed(&routed.model));
+    if route.format == upstream.provider.format() {
+        return Ok(Asked { edits: own_name(routed, &model), model, bridged: None });
+    }
+    Box::pin(bridged(cx, routed, upstream, model)).await
+}
+
+/// The edit that a target needs: its own model id in place of what the client wrote.
+fn own_name(routed: &Routed<'_>, model: &str) -> Edits {
+    match routed.model_at.filter(|_| !routed.wrote(model)) {
+        Some((from, to)) => Edits::one(from, to, serde_json::Value::from(model).to_string().as_bytes()),
+        None => Edits::default(),
+    }
+}
+
+async fn bridged<'a>(
+    cx: &Exchange<'_>,
+    routed: &'a Routed<'_>,
+    upstream: &Upstream,
+    model: Cow<'a, str>,
+) -> Result<Asked<'a>, Fault> {
+    if !cx.pipe.is_ended() {
+        whole_body(cx).await?;
+    }
+    let Some(parts) = cx.pipe.whole() else {
+        let text = "this gateway keeps too many request bodies at the moment; try again";
+        return Err(Fault::new(Room::Relay, FaultKind::Overloaded, text));
+    };
+    let route = &routed.identified.incoming.route;
+    let model = match route.operation {
+        Operation::CountTokens => Cow::Owned(bridge::counting_model(upstream.provider, &model).into_owned()),
+        _ => model,
+    };
+    let betas: Vec<&[u8]> = header_all(cx.bytes, &cx.head.headers, Known::AnthropicBeta).collect();
+    let ask = Ask {
+        from: route.format,
+        to: upstream.provider.format(),
+        operation: route.operation,
+        model: &model,
+        stream: route.stream,
+        version: header(cx.bytes, &cx.head.headers, Known::AnthropicVersion),
+        betas: &betas,
+    };
+    let pieces: Vec<&[u8]> = parts.iter().map(|part| part.bytes()).collect();
+    let said =
+        bridge::bridge(Text(&pieces), &ask).map_err(|error| Fault::new(Room::Relay, FaultKind::BadBody, error.0))?;
+    if !said.dropped.is_empty() {
+        tracing::debug!(request = %cx.id, upstream = %upstream.name, dropped = said.dropped.join(","), "bridged");
+    }
+    let edits = Edits::of(&said.edits);
+    let bytes = cx.pipe.received().saturating_add_signed(edits.growth());
+    // Betas are the client's words and go into a header line of ours.
+    let clean = |name: &String| name.bytes().all(|b| b.is_ascii_graphic());
+    let dropped: Vec<String> = said.dropped.into_iter().filter(clean).collect();
+    let bridging = Bridging { lines: said.lines, stream: said.stream, bytes, dropped: dropped.join(",") };
+    Ok(Asked { model, edits, bridged: Some(bridging) })
+}
+
+impl Asked<'_> {
+    /// Is the answer to be a stream?
+    pub fn streams(&self, cx: &Exchange<'_>, routed: &Routed<'_>) -> bool {
+        self.bridged.as_ref().map_or_else(|| routed.streams(cx), |bridging| bridging.stream)
+    }
+
+    /// Does the upstream get this header of the client's? What was said anew is not said twice, and an answer that must be read
+    /// between formats is not asked for in a client's own terms.
+    pub fn keeps(&self, known: Known) -> bool {
+        let anew = matches!(known, Known::AnthropicVersion | Known::AnthropicBeta | Known::ContentEncoding);
+        self.bridged.is_none() || !(anew || known == Known::XAmznAny)
+    }
+}

@@ -1,0 +1,83 @@
+//! How an answer is carried between two formats: as it is where both say it alike, else event by event, or as a whole where it
+//! is short (an error, a count).
+
+use super::meter::Meter;
+use crate::{
+    dialect::bridge::{FramesToSse, Said, SseToFrames, Unreadable, counted, translate},
+    kernel::{
+        ids::RequestId,
+        limits::BRIDGED_ANSWER_BYTES_MAX,
+        record::{Format, Operation},
+    },
+};
+
+/// An answer on its way between formats.
+pub enum Carry {
+    /// The bytes are the client's format already.
+    AsIs,
+    /// Bedrock's frames for a client that reads SSE.
+    Frames(Box<FramesToSse>),
+    /// SSE for a client of Bedrock.
+    Events(Box<SseToFrames>),
+    /// Read to its end, then said anew.
+    Whole(Box<Whole>),
+}
+
+/// A short answer.
+#[derive(Default)]
+pub struct Whole {
+    /// Header lines that go on.
+    pub lines: Vec<u8>,
+    /// `x-amzn-errortype`, where there is one.
+    pub error_type: Vec<u8>,
+    /// The body so far; cut where it is longer than an error can be.
+    pub body: Vec<u8>,
+}
+
+/// From which format, to which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// The upstream's.
+    pub from: Format,
+    /// The client's.
+    pub to: Format,
+}
+
+impl Carry {
+    /// Takes payload that the meter has seen, and appends what the client gets of it.
+    pub fn feed(&mut self, payload: &[u8], meter: &Meter, out: &mut Vec<u8>) -> Result<(), Unreadable> {
+        match self {
+            Self::AsIs => out.extend_from_slice(payload),
+            Self::Frames(frames) => return frames.feed(payload, out),
+            Self::Events(events) => return events.feed(payload, || meter.tally().usage(), out),
+            Self::Whole(whole) => {
+                let room = BRIDGED_ANSWER_BYTES_MAX - whole.body.len();
+                whole.body.extend_from_slice(payload.get(..room).unwrap_or(payload));
+            }
+        }
+        Ok(())
+    }
+
+    /// May the answer end here?
+    pub fn at_boundary(&self) -> bool {
+        match self {
+            Self::AsIs | Self::Whole(_) => true,
+            Self::Frames(frames) => frames.at_boundary(),
+            Self::Events(events) => events.at_boundary(),
+        }
+    }
+}
+
+impl Whole {
+    /// What the client reads. `None`: the upstream's answer makes no sense, be it that nobody can read it.
+    pub fn said(&self, way: Way, operation: Operation, status: u16, id: RequestId) -> Option<Said> {
+        if status < 300 && operation == Operation::CountTokens {
+            let body = counted(way.from, way.to, &self.body)?;
+            return Some(Said { status, body, lines: String::new() });
+        }
+        if status < 300 {
+            return None;
+        }
+        Some(translate(way.to, status, &self.error_type, &self.body, id))
+    }
+}
