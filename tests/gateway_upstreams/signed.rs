@@ -108,3 +108,36 @@ fn a_wrong_secret_is_the_clients_401() {
         start(&["--sigv4", "eu-west-1/bedrock", "--aws-key", &other], &format!("{MESSAGES}\n{KEYS}"), &ENVIRONMENT);
     crate::fixed::refused(&gateway, "a wrong secret");
 }
+
+#[test]
+fn a_model_id_with_a_slash_or_a_colon_breaks_the_signature_of_invoke_model() {
+    let arn = "arn:aws:bedrock:eu-west-1:123456789012:inference-profile/eu.anthropic.claude-sonnet-4-6";
+    let provider = crate::support::Provider::start_with(&["--aws-key", &key(), "--sigv4", "eu-west-1/bedrock"]);
+    let config = format!(
+        "[[upstream]]\nname = \"main\"\nbase_url = \"http://SIM_ADDRESS\"\nprovider = \"bedrock\"\nregion = \"eu-west-1\"\n{KEYS}\n\
+         [[model]]\nid = \"claude-sonnet-4-6\"\ntargets = [ {{ upstream = \"main\", model = \"{arn}\" }} ]\n{}",
+        crate::fixture::REST
+    );
+    let gateway = crate::fixture::start_whole(provider, &config, &ENVIRONMENT);
+    // A Messages client, bridged.
+    gateway.served();
+    // Clients of Bedrock's own format write ids in three ways, and options that must be signed.
+    let bearer = format!("Bearer {ALICE_KEY}");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+        ("x-amzn-bedrock-guardrailidentifier", "gr-1"),
+        ("x-amzn-bedrock-service-tier", "priority"),
+    ];
+    let body =
+        br#"{"anthropic_version":"bedrock-2023-05-31","max_tokens":10,"messages":[{"role":"user","content":"Hi"}]}"#;
+    let encoded = "arn%3Aaws%3Abedrock%3Aeu-west-1%3A123456789012%3Ainference-profile%2Feu.anthropic.claude-sonnet-4-6";
+    for id in [arn.replace('/', "%2F").as_str(), encoded, "eu.anthropic.claude-sonnet-4-6-v1:0"] {
+        let path = format!("/model/{id}/invoke");
+        let answer = crate::support::http::request(gateway.weir.clients(), "POST", &path, &headers, body);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    }
+    let books = gateway.provider.books_of(4);
+    let entries = books["entries"].as_array().expect("entries");
+    assert!(entries[1..].iter().all(|e| e["headers"]["x-amzn-bedrock-guardrailidentifier"] == "gr-1"), "{books}");
+}

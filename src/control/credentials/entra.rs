@@ -17,7 +17,7 @@ pub(super) async fn token() -> Result<Fresh, MintError> {
     let secret = env("AZURE_CLIENT_SECRET");
     let federated = env("AZURE_FEDERATED_TOKEN_FILE");
     if secret.is_none() && federated.is_none() {
-        return http::bearer("the managed identity endpoint", managed(client, &env)?).await;
+        return http::bearer("the managed identity endpoint", managed(http::link_client()?, &env)?).await;
     }
     let need = |name: &str| env(name).ok_or_else(|| MintError::new(format!("{name} is not set")));
     let (tenant, id) = (need("AZURE_TENANT_ID")?, need("AZURE_CLIENT_ID")?);

@@ -44,7 +44,7 @@ pub(super) async fn default_credentials() -> Result<Fresh, MintError> {
     }
     let host = env("GCE_METADATA_HOST").unwrap_or_else(|| METADATA.to_owned());
     let url = format!("http://{host}/computeMetadata/v1/instance/service-accounts/default/token?scopes={SCOPE}");
-    let request = http::client()?.get(url).header("metadata-flavor", "Google");
+    let request = http::link_client()?.get(url).header("metadata-flavor", "Google");
     http::bearer("the metadata server", request).await
 }
 

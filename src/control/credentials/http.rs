@@ -45,12 +45,21 @@ struct Refusal {
     error_description: String,
 }
 
-/// The client for all of them: no redirects, since a redirect would carry a secret elsewhere.
+fn builder() -> reqwest::ClientBuilder {
+    Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none()).user_agent("weir")
+}
+
+/// The client for token endpoints: no redirects, since a redirect would carry a secret elsewhere.
 pub(super) fn client() -> Result<&'static Client, MintError> {
     static CLIENT: OnceLock<Option<Client>> = OnceLock::new();
-    let built = CLIENT.get_or_init(|| {
-        Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none()).user_agent("weir").build().ok()
-    });
+    let built = CLIENT.get_or_init(|| builder().build().ok());
+    built.as_ref().ok_or_else(|| MintError::new("the HTTP client cannot be built"))
+}
+
+/// The client for metadata servers: they are on this host's own link, and no proxy of the environment reaches them.
+pub(super) fn link_client() -> Result<&'static Client, MintError> {
+    static CLIENT: OnceLock<Option<Client>> = OnceLock::new();
+    let built = CLIENT.get_or_init(|| builder().no_proxy().build().ok());
     built.as_ref().ok_or_else(|| MintError::new("the HTTP client cannot be built"))
 }
 
