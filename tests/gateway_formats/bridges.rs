@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fixture::{Gateway, VERTEX_TAIL, billed, body, start};
+use crate::fixture::{Gateway, VERTEX_TAIL, billed, body, sha256, start};
 use crate::same_format::{base64, frames};
 use crate::support::http::Response;
 
@@ -92,6 +92,20 @@ fn claude_code_cannot_be_served_by_bedrock_or_vertex() {
                 assert_eq!(answer.json()["type"], "message");
             }
         }
+    }
+}
+
+#[test]
+fn the_audit_has_no_hash_of_an_answer_between_two_formats() {
+    let gateway = start("[audit]\nbodies = \"hash\"\n");
+    let scripts = [(SIM, false, 200), (SIM, true, 200), ("status=429", false, 429)];
+    for (nth, (sim, stream, status)) in scripts.into_iter().enumerate() {
+        let sent = messages("claude-haiku-5-5", sim, stream);
+        assert_eq!(gateway.post("/v1/messages?beta=true", &[BETAS, VERSION], &sent).status, status);
+        let record = gateway.record(nth + 1);
+        assert_eq!((&record["body"], &record["request_sha256"]), (&json!("hashed"), &json!(sha256(&sent))), "{record}");
+        assert!(record["response_sha256"].is_string() && record["response_sha256"] != sha256(b""), "{record}");
+        assert_eq!((&record["request_cut"], &record["response_cut"]), (&json!(false), &json!(false)), "{record}");
     }
 }
 

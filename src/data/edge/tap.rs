@@ -8,7 +8,7 @@ use crate::{
     data::shard::Shard,
     kernel::{
         ids::RequestId,
-        limits::BODY_CHUNK_BYTES,
+        limits::{BODY_CHUNK_BYTES, BULK_BUFFER_BYTES},
         record::{BodyMark, Kept, Record},
     },
     link::bodies::{BodyEnd, ExchangeEnd, Way},
@@ -18,6 +18,9 @@ use std::{
     cell::{Cell, RefCell},
     rc::Rc,
 };
+
+/// What is held back of an answer until the client has the first of it: what one read brings. Bytes; beyond it, it goes on.
+const HELD_BYTES_MAX: usize = 2 * BULK_BUFFER_BYTES;
 
 /// What is wanted of an exchange's bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +88,7 @@ impl Store {
         if self.dropped.get() {
             return;
         }
-        if self.held {
-            // What one read brought, no more.
+        if self.held && self.gathered.len() + bytes.len() <= HELD_BYTES_MAX {
             self.gathered.extend_from_slice(bytes);
             return;
         }

@@ -79,12 +79,15 @@ impl Download<'_> {
     }
 
     fn turn(&mut self, body: &mut Body, buf: &Buf) -> Turned {
-        let (bytes, meter) = (buf.filled(), &mut self.meter);
+        let (bytes, meter, tap) = (buf.filled(), &mut self.meter, &mut self.tap);
         let Body { framing, carry, .. } = body;
         let (mut out, mut sound) = (Vec::new(), true);
         let scanned = framing.scan(bytes, |range| {
             let payload = bytes.get(range).unwrap_or_default();
             meter.feed(payload);
+            if let Some(tap) = tap.as_mut() {
+                tap.feed(payload);
+            }
             sound = sound && carry.feed(payload, meter, &mut out).is_ok();
         });
         let Ok(scanned) = scanned else { return Turned { out, done: None, sound: false } };
@@ -104,6 +107,9 @@ impl Download<'_> {
         match self.write(client, Buf::copy_of(&bytes)).await {
             Ok(_) => {
                 self.client_bytes += out.len() as u64;
+                if let Some(tap) = &mut self.tap {
+                    tap.release();
+                }
                 Ok(())
             }
             Err(_) if self.draining() => Ok(()),

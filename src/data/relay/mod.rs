@@ -18,6 +18,7 @@ pub mod interim;
 pub mod kept;
 pub mod meter;
 mod metered;
+mod pass;
 pub mod target;
 pub mod upload;
 
@@ -135,16 +136,20 @@ pub async fn exchange<'c>(
     if let Some(failure) = failure
         && (matches!(ended, Ended::Hidden { .. }) || (!down.head_sent && !down.spoke() && second.hides(failure)))
     {
-        let kept = down.kept.take().map(|kept| Shown::Answer(Box::new(kept)));
-        let fault = match ended {
-            Ended::Credential => credential_fault(),
-            _ => fault_of(failure, down.status),
-        };
-        let shown = kept.unwrap_or(Shown::Fault(fault));
+        let shown = shown_of(&mut down, ended, failure);
         return Ok(Relayed::Failed(admitted, failure, shown));
     }
     fill(cx, open, &mut down);
     conclude(cx, &down, ended, uploaded, passed, &prices, open)
+}
+
+/// What the client gets of a failed attempt if no other one is made.
+fn shown_of(down: &mut Download<'_>, ended: Ended, failure: Failure) -> Shown {
+    let fault = match ended {
+        Ended::Credential => credential_fault(),
+        _ => fault_of(failure, down.status),
+    };
+    down.kept.take().map_or(Shown::Fault(fault), |kept| Shown::Answer(Box::new(kept)))
 }
 
 /// From here on the upstream's connection ends when the client leaves, or when the exchange takes too long.
