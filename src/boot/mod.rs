@@ -300,12 +300,23 @@ fn bind_clients(address: SocketAddr, shards: usize) -> Result<Vec<TcpListener>, 
     Ok(listeners)
 }
 
+/// Ends the process when a shard's thread ends, however that comes. Nobody could settle that shard's requests any more, and its
+/// leases would be lost to every budget. The next start closes what was in flight, and all leases have returned.
+struct DiesWithIt(u16);
+
+impl Drop for DiesWithIt {
+    fn drop(&mut self) {
+        tracing::error!(shard = self.0, "a shard has died; weir ends, so that the next start can close its requests");
+        std::process::exit(1);
+    }
+}
+
 fn spawn_shard(setup: shard::Setup) -> Result<(), BootError> {
     let id = setup.id.0;
     let thread = thread::Builder::new().name(format!("weir-shard-{id}")).spawn(move || {
+        let _dies_with_it = DiesWithIt(id);
         let error = shard::run(setup);
         tracing::error!(shard = id, %error, "the shard's runtime cannot be built");
-        std::process::exit(1);
     });
     thread.map(drop).map_err(|e| other("cannot start a shard's thread", e))
 }
@@ -398,5 +409,30 @@ impl Started {
         self.journal.stop().map_err(|e| other("the journal could not be completed", e))?;
         tracing::info!(clean, "stopped");
         Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    const CHILD: &str = "WEIR_TEST_A_SHARD_DIES";
+
+    #[test]
+    fn a_dead_shards_leases_never_return() {
+        if std::env::var_os(CHILD).is_some() {
+            let shard = thread::spawn(|| {
+                let _dies_with_it = DiesWithIt(0);
+                panic!("a bug that took the shard's thread with it");
+            });
+            let _ended = shard.join();
+            return;
+        }
+        let this = std::env::current_exe().unwrap();
+        let mut child = Command::new(this);
+        child.args(["--exact", "boot::tests::a_dead_shards_leases_never_return"]).env(CHILD, "1");
+        // A test that passes ends with 0, one that fails with 101.
+        assert_eq!(child.output().unwrap().status.code(), Some(1), "the gateway must end with its shard");
     }
 }
