@@ -25,6 +25,10 @@ mod kept_connections;
 mod memory;
 #[path = "gateway_wire/odd_upstreams.rs"]
 mod odd_upstreams;
+#[path = "gateway_wire/proxies.rs"]
+mod proxies;
+#[path = "gateway_wire/proxy_kit.rs"]
+mod proxy_kit;
 #[path = "gateway_wire/raw_upstream.rs"]
 mod raw_upstream;
 #[path = "gateway_wire/strict_edge.rs"]

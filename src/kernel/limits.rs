@@ -50,10 +50,14 @@ pub const USAGE_RAW_BYTES_MAX: usize = 4 * 1024;
 pub const ITERATIONS_MAX: usize = 64;
 /// A model id, at most. Bytes (botocore allows 2,048 for ARNs; records keep this much).
 pub const MODEL_BYTES_MAX: usize = 512;
-/// Idle upstream connections a shard keeps per upstream.
+/// Idle upstream connections a shard keeps per upstream, unless the operator says otherwise.
 pub const IDLE_UPSTREAM_CONNECTIONS_MAX: usize = 512;
-/// How long an idle upstream connection is kept.
+/// The same, if the operator sets it.
+pub const IDLE_UPSTREAM_CONNECTIONS_SET_MAX: usize = 4096;
+/// How long an idle upstream connection is kept, unless the operator says otherwise.
 pub const IDLE_UPSTREAM_TIMEOUT: Duration = Duration::from_secs(50);
+/// How old an upstream connection gets, unless the operator says otherwise.
+pub const UPSTREAM_CONNECTION_AGE: Duration = Duration::from_secs(15 * 60);
 /// How many attempts one request may make.
 pub const ATTEMPTS_MAX: usize = 4;
 /// Bytes of bodies on a shard's lane to the store of bodies, and in that thread's hands. Bytes.

@@ -1,6 +1,6 @@
 //! What a shard shows of itself: plain atomics that one side writes.
 
-use super::board::UpstreamBoard;
+use super::{board::UpstreamBoard, connections::ConnectionGauges};
 use crate::kernel::limits::ISSUERS_MAX;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -50,6 +50,8 @@ pub struct ShardGauges {
     pub upstream_dials: Gauge,
     /// Upstream connections used again, ever.
     pub upstream_reuses: Gauge,
+    /// What became of upstream connections.
+    pub connections_up: ConnectionGauges,
     /// Money held in leases, reservations included, nano-dollars.
     pub leased_nanos: Gauge,
     /// Bytes of request bodies kept for a retry, now.

@@ -2,6 +2,7 @@
 
 use super::{
     Sources,
+    connections::ConnectionScrape,
     credentials::{CredentialScrape, Credentials},
     names::{self, LABEL_VALUES_MAX, OTHER, REFUSAL_REASONS, TOKEN_KINDS},
     scrape::Scrape,
@@ -120,6 +121,7 @@ impl Metrics {
             self.ttfb.clone(),
         );
         r.register(names::GATEWAY_OVERHEAD_SECONDS, "Time of a request spent in weir itself", self.overhead.clone());
+        r.register_collector(Box::new(ConnectionScrape(sources.shards.clone())));
         r.register_collector(Box::new(Scrape::new(sources)));
         self
     }
@@ -275,6 +277,8 @@ mod tests {
             "weir_records_lost_total 0",
             "weir_shard_connections{shard=\"1\"} 7",
             "weir_upstream_in_flight{upstream=\"main\"} 5",
+            "weir_upstream_connections_retired_total{reason=\"age\"} 0",
+            "weir_upstream_tls_handshakes_total{resumed=\"true\"} 0",
             "weir_upstream_retries_denied_total{upstream=\"main\"} 0",
             "weir_budget_remaining_usd{scope=\"org\"} 4.5",
             "# EOF",

@@ -42,6 +42,14 @@ pub const EXPORT_LAG_SECONDS: &str = "weir_export_lag_seconds";
 pub const EXPORT_RECORDS: &str = "weir_export_records";
 /// Runs of the export that failed. Printed as `weir_export_failures_total`.
 pub const EXPORT_FAILURES: &str = "weir_export_failures";
+/// Idle upstream connections now.
+pub const UPSTREAM_IDLE: &str = "weir_upstream_connections_idle";
+/// Connections that requests were sent on, new or kept. Printed as `weir_upstream_connections_total`.
+pub const UPSTREAM_CONNECTIONS: &str = "weir_upstream_connections";
+/// TLS handshakes with upstreams, resumed or not. Printed as `weir_upstream_tls_handshakes_total`.
+pub const UPSTREAM_HANDSHAKES: &str = "weir_upstream_tls_handshakes";
+/// Upstream connections not used again, by reason. Printed as `weir_upstream_connections_retired_total`.
+pub const UPSTREAM_RETIRED: &str = "weir_upstream_connections_retired";
 /// Can an upstream's minted credential be shown now? 1 or 0, by upstream.
 pub const CREDENTIAL_VALID: &str = "weir_upstream_credential_valid";
 /// How long it is still good, seconds, by upstream; absent where it has no end.

@@ -19,6 +19,7 @@ mod models;
 mod outline;
 mod pricing;
 mod providers;
+mod proxy;
 mod rate_limits;
 mod reader;
 mod refused;

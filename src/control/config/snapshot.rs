@@ -4,8 +4,8 @@ use super::{
     error::ConfigError,
     tls,
     types::{
-        BudgetConfig, Config, KeyConfig, ModelConfig, MtlsConfig, RateLimitConfig, ScopeKind, ScopePattern,
-        UpstreamAuth, UpstreamConfig,
+        BaseUrl, BudgetConfig, Config, KeyConfig, ModelConfig, MtlsConfig, ProxyConfig, RateLimitConfig, ScopeKind,
+        ScopePattern, UpstreamAuth, UpstreamConfig,
     },
 };
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
         rules::{BudgetRule, LimitRule, RuleSet, Rules},
         secret::Secret,
         snapshot::{Budget, BudgetIx, EdgePolicy, Provider, RateLimit, RateLimitIx, Snapshot, Upstream},
+        tunnel::Tunnel,
         window::{Period, Window},
     },
 };
@@ -158,6 +159,7 @@ fn upstream(
             return None;
         }
     };
+    let (host, port) = config.proxy.as_ref().map_or((&url.host, url.port), |proxy| (&proxy.host, proxy.port));
     Some(Upstream {
         name_id: names.name(&config.name),
         name: config.name.as_str().into(),
@@ -165,14 +167,21 @@ fn upstream(
         authority: url.authority.as_str().into(),
         host: url.host.as_str().into(),
         base_path: url.base_path.as_str().into(),
-        addresses: resolve(&config.name, &url.host, url.port),
+        addresses: resolve(&config.name, host, port),
+        tunnel: config.proxy.as_ref().map(|proxy| Arc::new(tunnel(proxy, url))),
         tls_roots,
         credential: Credential { minted: keeper.minted(config), ..credential(config) },
         region: config.region.as_str().into(),
         project: config.project.as_str().into(),
         connect_timeout: config.connect_timeout,
+        keep_alive: config.keep_alive,
         on_abort: config.on_abort,
     })
+}
+
+fn tunnel(proxy: &ProxyConfig, url: &BaseUrl) -> Tunnel {
+    let host = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
+    Tunnel::new(&proxy.authority, &format!("{host}:{}", url.port), proxy.credential.as_ref())
 }
 
 /// The headers that never change, in one piece.

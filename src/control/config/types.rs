@@ -9,6 +9,7 @@ use crate::kernel::{
     account::Mode,
     bodies::BodyRules,
     identity::{CertificateName, ClaimMap, TokenAlgorithm, certificate::NameRule},
+    keep_alive::KeepAlive,
     keys::{KeyDigest, Retiring},
     limiter::Measure,
     limits::Limits,
@@ -207,14 +208,31 @@ pub struct UpstreamConfig {
     pub workspace_id: String,
     /// PEM file of additional roots.
     pub ca: Option<PathBuf>,
+    /// The proxy it is reached through.
+    pub proxy: Option<ProxyConfig>,
     /// Instead of the general limit.
     pub connect_timeout: Option<Duration>,
+    /// How long its connections are used again.
+    pub keep_alive: KeepAlive,
     /// Share of the traffic under `weighted`.
     pub weight: u32,
     /// It fronts a regional endpoint, which charges a tenth more.
     pub regional: bool,
     /// What becomes of a stream whose client went away.
     pub on_abort: OnAbort,
+}
+
+/// The HTTP proxy that connections to an upstream go through.
+#[derive(Clone)]
+pub struct ProxyConfig {
+    /// Host alone; an IPv6 address without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Host and port, for people to read.
+    pub authority: String,
+    /// What `proxy-authorization` says.
+    pub credential: Option<Secret<String>>,
 }
 
 /// A base URL, taken apart.

@@ -8,6 +8,7 @@
 pub mod dial;
 pub mod idle;
 pub mod tries;
+pub mod tunnel;
 pub mod watch;
 
 use super::{edge::incoming::Exchange, gate::Admitted, relay::credential, settle::OpenRecord};
@@ -22,8 +23,8 @@ use crate::{
     sys::{clock, runtime},
 };
 pub use idle::UpstreamConnection;
-use tries::unreachable_fault;
 pub use tries::{Second, Shown, Tries};
+use tries::{unreachable_fault, unreachable_fault_of};
 use watch::Visit;
 
 /// A connection to an upstream, for a request that may use it.
@@ -79,7 +80,7 @@ pub async fn lease<'c>(
             admitted,
         };
         if !tries.wants_fresh()
-            && let Some(connection) = cx.shard.idle.borrow_mut().take(upstream, now)
+            && let Some(connection) = cx.shard.idle.borrow_mut().take(upstream, now, &cx.shard.gauges.connections_up)
         {
             cx.shard.gauges.upstream_reuses.add(1);
             return Ok(leased(connection, true, visit, admitted));
@@ -122,7 +123,7 @@ async fn connect(
         }
         let attempt = Attempt { upstream: upstream.name_id, status: 0, result, duration_us: took, maybe_billed: false };
         note(open, attempt);
-        unreachable_fault()
+        unreachable_fault_of(upstream)
     })
 }
 

@@ -182,7 +182,8 @@ async fn tick_on(shard: Rc<Shard>) {
         }
         if count % POOL_TICKS == 0 {
             shard.standings.borrow_mut().tick(clock::mono());
-            let idle = shard.idle.borrow_mut().prune(shard.sweeper.now(), &shard.serving());
+            let idle =
+                shard.idle.borrow_mut().prune(shard.sweeper.now(), &shard.serving(), &shard.gauges.connections_up);
             shard.gauges.upstream_idle.set(idle as u64);
         }
         if shard.door.phase() >= Phase::Draining {
