@@ -103,68 +103,73 @@ fn told(client: &str, answer: &Response) -> (String, String) {
 
 const DEAD: &str = "reset_before=1";
 
+/// The client's format, the targets in their order, and what the client reads: status, type, words.
+type Case = (&'static str, [(&'static str, &'static str); 2], u16, &'static str, &'static str);
+
+const CASES: [Case; 9] = [
+    (
+        "anthropic",
+        [("bedrock", "status=429,message=slow_down"), ("vertex", DEAD)],
+        429,
+        "rate_limit_error",
+        "slow down",
+    ),
+    (
+        "anthropic",
+        [("vertex", DEAD), ("bedrock", "status=429,message=slow_down")],
+        429,
+        "rate_limit_error",
+        "slow down",
+    ),
+    (
+        "anthropic",
+        [("bedrock", "status=503,message=busy,chunk=split"), ("bedrock", DEAD)],
+        529,
+        "overloaded_error",
+        "busy",
+    ),
+    (
+        "anthropic",
+        [("vertex", "status=404,message=no_such_model"), ("bedrock", "status=500")],
+        404,
+        "not_found_error",
+        "no such model",
+    ),
+    // A request at fault is at fault everywhere, and its answer is nobody's to wait for.
+    (
+        "anthropic",
+        [("vertex", DEAD), ("bedrock", "status=400,message=Input_is_too_long_for_requested_model.")],
+        400,
+        "invalid_request_error",
+        "prompt is too long: Input is too long for requested model.",
+    ),
+    (
+        "bedrock",
+        [("anthropic", "status=529,message=busy"), ("vertex", DEAD)],
+        503,
+        "ServiceUnavailableException",
+        "busy",
+    ),
+    (
+        "bedrock",
+        [("anthropic", "status=429,message=slow_down"), ("bedrock", DEAD)],
+        429,
+        "ThrottlingException",
+        "slow down",
+    ),
+    (
+        "vertex",
+        [("bedrock", "status=403,message=no_arn:aws:iam::1:role/x"), ("anthropic", DEAD)],
+        403,
+        "PERMISSION_DENIED",
+        "no arn:…",
+    ),
+    ("vertex", [("anthropic", "status=529,message=busy"), ("bedrock", DEAD)], 503, "UNAVAILABLE", "busy"),
+];
+
 #[test]
 fn an_error_of_another_format_loses_its_words_when_every_target_fails() {
-    for (client, targets, status, kind, words) in [
-        (
-            "anthropic",
-            [("bedrock", "status=429,message=slow_down"), ("vertex", DEAD)],
-            429,
-            "rate_limit_error",
-            "slow down",
-        ),
-        (
-            "anthropic",
-            [("vertex", DEAD), ("bedrock", "status=429,message=slow_down")],
-            429,
-            "rate_limit_error",
-            "slow down",
-        ),
-        (
-            "anthropic",
-            [("bedrock", "status=503,message=busy,chunk=split"), ("bedrock", DEAD)],
-            529,
-            "overloaded_error",
-            "busy",
-        ),
-        (
-            "anthropic",
-            [("vertex", "status=404,message=no_such_model"), ("bedrock", "status=500")],
-            404,
-            "not_found_error",
-            "no such model",
-        ),
-        // A request at fault is at fault everywhere, and its answer is nobody's to wait for.
-        (
-            "anthropic",
-            [("vertex", DEAD), ("bedrock", "status=400,message=Input_is_too_long_for_requested_model.")],
-            400,
-            "invalid_request_error",
-            "prompt is too long: Input is too long for requested model.",
-        ),
-        (
-            "bedrock",
-            [("anthropic", "status=529,message=busy"), ("vertex", DEAD)],
-            503,
-            "ServiceUnavailableException",
-            "busy",
-        ),
-        (
-            "bedrock",
-            [("anthropic", "status=429,message=slow_down"), ("bedrock", DEAD)],
-            429,
-            "ThrottlingException",
-            "slow down",
-        ),
-        (
-            "vertex",
-            [("bedrock", "status=403,message=no_arn:aws:iam::1:role/x"), ("anthropic", DEAD)],
-            403,
-            "PERMISSION_DENIED",
-            "no arn:…",
-        ),
-        ("vertex", [("anthropic", "status=529,message=busy"), ("bedrock", DEAD)], 503, "UNAVAILABLE", "busy"),
-    ] {
+    for (client, targets, status, kind, words) in CASES {
         let fleet = start(&targets);
         let answer = fleet.ask(client);
         let says = format!("{client} {targets:?}: {} {}", answer.status, answer.text());
