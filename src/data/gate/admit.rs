@@ -66,11 +66,7 @@ async fn book(cx: &Exchange<'_>, routed: &Routed<'_>, open: &mut OpenRecord) -> 
         format: open.record.format,
         operation: open.record.operation,
         model_requested: inline(routed.model.as_bytes()),
-        upstream: routed
-            .first()
-            .and_then(|t| cx.serving.upstream(t.upstream))
-            .map(|u| u.name_id)
-            .unwrap_or_default(),
+        upstream: routed.first().and_then(|t| cx.serving.upstream(t.upstream)).map(|u| u.name_id).unwrap_or_default(),
         request_bytes: announced_bytes(cx),
         reserved: open.reserved(),
         estimate,

@@ -37,15 +37,21 @@ impl Prices {
 /// Prices of models with several targets, as a shard has worked them out for one snapshot: by model as the client writes it,
 /// then by format, each with the targets they hold for. At most `PRICES_KEPT_MAX` models; others are worked out each time.
 #[derive(Default)]
-pub struct PriceMemo(RefCell<HashMap<Box<str>, [Option<(u64, Prices)>; FORMATS]>>);
+pub struct PriceMemo(RefCell<HashMap<Box<str>, [Option<Kept>; FORMATS]>>);
 
 const FORMATS: usize = 3;
+
+#[derive(Clone, Copy)]
+struct Kept {
+    able: u64,
+    prices: Prices,
+}
 
 impl PriceMemo {
     fn find(&self, model: &str, format: Format, able: u64) -> Option<Prices> {
         let known = self.0.borrow();
-        let (targets, prices) = (*known.get(model)?.get(format as usize)?)?;
-        (targets == able).then_some(prices)
+        let kept = known.get(model)?.get(format as usize)?.as_ref().filter(|kept| kept.able == able)?;
+        Some(kept.prices)
     }
 
     fn keep(&self, model: &str, format: Format, able: u64, prices: Prices) {
@@ -53,7 +59,7 @@ impl PriceMemo {
         if (known.len() < PRICES_KEPT_MAX || known.contains_key(model))
             && let Some(place) = known.entry(model.into()).or_default().get_mut(format as usize)
         {
-            *place = Some((able, prices));
+            *place = Some(Kept { able, prices });
         }
     }
 }
