@@ -10,6 +10,8 @@ mod support;
 mod bridges;
 #[path = "gateway_formats/dialects.rs"]
 mod dialects;
+#[path = "gateway_formats/failover.rs"]
+mod failover;
 #[path = "gateway_formats/fixture.rs"]
 mod fixture;
 #[path = "gateway_formats/same_format.rs"]
