@@ -11,6 +11,8 @@ mod bytes_down;
 mod bytes_up;
 #[path = "gateway_wire/deadlines.rs"]
 mod deadlines;
+#[path = "gateway_wire/dns.rs"]
+mod dns;
 #[path = "gateway_wire/driver.rs"]
 mod driver;
 #[path = "gateway_wire/faults.rs"]

@@ -9,6 +9,18 @@ const CLIENT_KEY: &str = "sk-compare-client";
 const ADMIN_TOKEN: &str = "admin-compare";
 
 pub(super) fn start(setup: &Setup) -> Result<Running, StartError> {
+    let own = [("COMPARE_ADMIN_TOKEN", ADMIN_TOKEN), ("COMPARE_CLIENT_KEY", CLIENT_KEY)];
+    let environment = [own[0], own[1], ("COMPARE_PROVIDER_KEY", "sk-compare-provider")];
+    start_with(setup, |dir| config(setup, dir), &environment, CLIENT_KEY)
+}
+
+/// Starts weir with a configuration that names secrets of this environment; `key` is what clients show.
+pub(super) fn start_with(
+    setup: &Setup,
+    config: impl Fn(&Dir) -> String,
+    environment: &[(&str, &str)],
+    key: &str,
+) -> Result<Running, StartError> {
     if !setup.weir.is_file() {
         return Err(StartError::Failed(format!(
             "there is no {}; build it (cargo build --release) or say where it is with --weir",
@@ -16,15 +28,14 @@ pub(super) fn start(setup: &Setup) -> Result<Running, StartError> {
         )));
     }
     let dir = Dir::new("weir")?;
-    let config = dir.write("weir.toml", &config(setup, &dir))?;
+    let config = dir.write("weir.toml", &config(&dir))?;
     let program = setup.under.first().map_or(setup.weir.as_path(), Path::new);
     let mut command = command(program, setup, &dir)?;
     if let Some((_, arguments)) = setup.under.split_first() {
         command.args(arguments).arg(&setup.weir);
     }
     command.arg("serve").arg("--config").arg(config);
-    command.env("COMPARE_ADMIN_TOKEN", ADMIN_TOKEN);
-    command.env("COMPARE_PROVIDER_KEY", "sk-compare-provider").env("COMPARE_CLIENT_KEY", CLIENT_KEY);
+    command.envs(environment.iter().copied());
     let mut child = command.spawn()?;
     let mut target = None;
     wait_until(READY_WITHIN, || {
@@ -36,7 +47,7 @@ pub(super) fn start(setup: &Setup) -> Result<Running, StartError> {
         let _waited = child.wait();
         return Err(StartError::Failed(format!("it did not start: {}", dir.tail("log"))));
     };
-    let gateway = Gateway { name: "weir".into(), target, pids: vec![child.id()], key: Some(CLIENT_KEY.into()) };
+    let gateway = Gateway { name: "weir".into(), target, pids: vec![child.id()], key: Some(key.into()) };
     Ok(Running { gateway, child, dir })
 }
 

@@ -167,6 +167,8 @@ pub struct Upstream {
     pub base_path: Box<str>,
     /// Where connections to it are made, the proxy's if there is one; empty while the name does not resolve.
     pub addresses: Vec<SocketAddr>,
+    /// Where they were made until lately: kept ones may go on for a while.
+    pub old_addresses: Vec<SocketAddr>,
     /// The proxy in between.
     pub tunnel: Option<Arc<Tunnel>>,
     /// Trusted roots if TLS is spoken; `None` for plain HTTP.

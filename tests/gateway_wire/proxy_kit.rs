@@ -50,7 +50,9 @@ impl Proxy {
                 }
                 seen.lock().expect("no panic").open.push(client.try_clone().expect("a socket"));
                 thread::spawn(move || {
+                    let ends = client.try_clone().expect("a socket");
                     let _ended = serve(client, &does, &seen);
+                    let _closed = ends.shutdown(Shutdown::Both);
                     seen.lock().expect("no panic").left += 1;
                 });
             }

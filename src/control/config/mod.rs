@@ -9,6 +9,7 @@ mod audit;
 mod base_url;
 mod budgets;
 mod cross;
+mod dns;
 mod error;
 mod export;
 mod identity;
@@ -69,6 +70,7 @@ fn read(root: &Reader<'_>) -> Config {
     let config = Config {
         listen: listen::listen(root),
         shards: listen::shards(root),
+        dns: dns::dns(root),
         limits: limits::limits(root),
         store: service::store(root),
         admin: service::admin(root),

@@ -2,6 +2,7 @@
 
 use super::outline::Outline;
 use crate::control::{
+    addresses::Settings as DnsSettings,
     bodies::{BodyKey, BodySettings},
     export::ExportJob,
 };
@@ -30,6 +31,8 @@ pub struct Config {
     pub listen: Listen,
     /// How the data plane is laid out.
     pub shards: Shards,
+    /// How names of upstreams are resolved.
+    pub dns: DnsSettings,
     /// Caps and timeouts.
     pub limits: Limits,
     /// Where the journal lives.
@@ -220,6 +223,18 @@ pub struct UpstreamConfig {
     pub regional: bool,
     /// What becomes of a stream whose client went away.
     pub on_abort: OnAbort,
+}
+
+impl UpstreamConfig {
+    /// The host that connections are made to.
+    pub fn dialled_host(&self) -> &str {
+        self.proxy.as_ref().map_or(&self.base_url.host, |proxy| &proxy.host)
+    }
+
+    /// The port there.
+    pub fn dialled_port(&self) -> u16 {
+        self.proxy.as_ref().map_or(self.base_url.port, |proxy| proxy.port)
+    }
 }
 
 /// The HTTP proxy that connections to an upstream go through.

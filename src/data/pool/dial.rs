@@ -28,13 +28,14 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// Connects to an upstream.
 pub async fn dial(cx: &Exchange<'_>, ix: UpstreamIx, upstream: &Upstream) -> io::Result<UpstreamConnection> {
     let timeout = upstream.connect_timeout.unwrap_or(cx.serving.limits.connect_timeout);
-    let connecting = connect_any(&upstream.addresses, |address| Socket::connect(address, timeout));
-    let socket = unless_gone(cx, connecting).await.map_err(|error| through(upstream, error))?;
+    let connect = |address| async move { Ok((Socket::connect(address, timeout).await?, address)) };
+    let connecting = connect_any(&upstream.addresses, connect);
+    let (socket, peer) = unless_gone(cx, connecting).await.map_err(|error| through(upstream, error))?;
     cx.shard.gauges.upstream_dials.add(1);
     let (reader, writer, kill) = socket.split();
     let deadlines = cx.shard.sweeper.watch(kill);
     let wear = Wear::new(cx.shard.sweeper.now(), cx.shard.chance());
-    let connection = UpstreamConnection { origin: Origin::of(upstream), reader, writer, deadlines, wear };
+    let connection = UpstreamConnection { origin: Origin::of(upstream, peer), reader, writer, deadlines, wear };
     if upstream.tls_roots.is_none() && upstream.tunnel.is_none() {
         return Ok(connection);
     }
@@ -51,7 +52,7 @@ pub async fn dial(cx: &Exchange<'_>, ix: UpstreamIx, upstream: &Upstream) -> io:
 }
 
 /// Runs a connect for as long as its client waits; of all operations a connect alone may be dropped (law 10).
-async fn unless_gone(cx: &Exchange<'_>, work: impl Future<Output = io::Result<Socket>>) -> io::Result<Socket> {
+async fn unless_gone<T>(cx: &Exchange<'_>, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     let (mut work, mut gone) = (pin!(work), pin!(cx.pipe.until(|| cx.link.gone.get().then_some(()))));
     poll_fn(|task| match work.as_mut().poll(task) {
         Poll::Pending if gone.as_mut().poll(task).is_ready() => {

@@ -13,7 +13,7 @@ use crate::{
     sys::socket::{Reader, Writer},
 };
 use rustls::RootCertStore;
-use std::{collections::HashMap, rc::Rc, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, rc::Rc, sync::Arc};
 
 /// Where a connection leads, whom it trusts and through whom. A reload that changes any of that makes it another origin.
 #[derive(Clone)]
@@ -22,16 +22,18 @@ pub struct Origin {
     authority: Rc<str>,
     roots: Option<Arc<RootCertStore>>,
     tunnel: Option<Arc<Tunnel>>,
+    peer: SocketAddr,
 }
 
 impl Origin {
-    /// The origin of an upstream.
-    pub fn of(upstream: &Upstream) -> Self {
+    /// The origin of an upstream, reached at one of its addresses.
+    pub fn of(upstream: &Upstream, peer: SocketAddr) -> Self {
         Self {
             name: upstream.name_id,
             authority: (&*upstream.authority).into(),
             roots: upstream.tls_roots.clone(),
             tunnel: upstream.tunnel.clone(),
+            peer,
         }
     }
 
@@ -40,6 +42,7 @@ impl Origin {
     fn leads_to(&self, upstream: &Upstream) -> bool {
         self.name == upstream.name_id
             && *self.authority == *upstream.authority
+            && (upstream.addresses.contains(&self.peer) || upstream.old_addresses.contains(&self.peer))
             && match (&self.roots, &upstream.tls_roots) {
                 (Some(own), Some(new)) => Arc::ptr_eq(own, new),
                 (None, None) => true,
