@@ -47,7 +47,7 @@ fn is_test(name: &str, sources: &[Source]) -> bool {
         source.code.match_indices(&defined).any(|(at, _)| {
             let before = &source.code[..at];
             // Attributes stand between `#[test]` and the name.
-            before.trim_end().rsplit("\n\n").next().is_some_and(|item| item.contains("#[test]"))
+            before.rsplit("\n\n").next().is_some_and(|item| item.contains("#[test]"))
         })
     })
 }
