@@ -183,6 +183,8 @@ pub struct Upstream {
     pub connect_timeout: Option<Duration>,
     /// How long its connections are used again.
     pub keep_alive: KeepAlive,
+    /// Requests it takes at once, over all shards; each has its part (`part()` in `data::gate::queue`).
+    pub streams_max: Option<u32>,
     /// What becomes of a stream whose client went away.
     pub on_abort: OnAbort,
 }

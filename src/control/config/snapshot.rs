@@ -181,6 +181,7 @@ fn upstream(
         project: config.project.as_str().into(),
         connect_timeout: config.connect_timeout,
         keep_alive: config.keep_alive,
+        streams_max: config.streams_max,
         on_abort: config.on_abort,
     })
 }

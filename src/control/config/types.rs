@@ -217,6 +217,8 @@ pub struct UpstreamConfig {
     pub connect_timeout: Option<Duration>,
     /// How long its connections are used again.
     pub keep_alive: KeepAlive,
+    /// Requests it takes at once, over all shards.
+    pub streams_max: Option<u32>,
     /// Share of the traffic under `weighted`.
     pub weight: u32,
     /// It fronts a regional endpoint, which charges a tenth more.
