@@ -1,8 +1,6 @@
 //! What a shard shows of itself: plain atomics that one side writes.
 
-use super::board::UpstreamBoard;
 use super::{board::UpstreamBoard, connections::ConnectionGauges};
-use crate::kernel::limits::ISSUERS_MAX;
 use crate::kernel::{limits::ISSUERS_MAX, overload::class::Class};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

@@ -125,7 +125,10 @@ impl Keeper {
             }
         }
         if self.book.lock().is_complete() {
-            self.waiting.drain(..).for_each(|done| drop(done.try_send(())));
+            for done in self.waiting.drain(..) {
+                // Whoever has given up waiting is not there any more.
+                let _gone = done.try_send(());
+            }
         }
         if changed {
             self.changed.notify_one();
