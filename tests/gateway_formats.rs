@@ -6,11 +6,15 @@
 #[allow(unused_imports, reason = "each test binary uses a part of it")]
 mod support;
 
+#[path = "gateway_formats/batches.rs"]
+mod batches;
 #[path = "gateway_formats/bridges.rs"]
 mod bridges;
 #[path = "gateway_formats/dialects.rs"]
 mod dialects;
 #[path = "gateway_formats/fixture.rs"]
 mod fixture;
+#[path = "gateway_formats/kept.rs"]
+mod kept;
 #[path = "gateway_formats/same_format.rs"]
 mod same_format;

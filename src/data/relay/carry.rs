@@ -24,14 +24,28 @@ pub enum Carry {
 }
 
 /// A short answer.
-#[derive(Default)]
 pub struct Whole {
+    /// The most that is kept of it. Bytes.
+    pub bytes_max: usize,
     /// Header lines that go on.
     pub lines: Vec<u8>,
     /// `x-amzn-errortype`, where there is one.
     pub error_type: Vec<u8>,
     /// The body so far; cut where it is longer than an error can be.
     pub body: Vec<u8>,
+}
+
+impl Default for Whole {
+    fn default() -> Self {
+        Self::of(BRIDGED_ANSWER_BYTES_MAX)
+    }
+}
+
+impl Whole {
+    /// An answer of which so many bytes are kept.
+    pub fn of(bytes_max: usize) -> Self {
+        Self { bytes_max, lines: Vec::new(), error_type: Vec::new(), body: Vec::new() }
+    }
 }
 
 /// From which format, to which.
@@ -51,7 +65,7 @@ impl Carry {
             Self::Frames(frames) => return frames.feed(payload, out),
             Self::Events(events) => return events.feed(payload, || meter.tally().usage(), out),
             Self::Whole(whole) => {
-                let room = BRIDGED_ANSWER_BYTES_MAX - whole.body.len();
+                let room = whole.bytes_max - whole.body.len();
                 whole.body.extend_from_slice(payload.get(..room).unwrap_or(payload));
             }
         }

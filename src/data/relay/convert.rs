@@ -13,6 +13,7 @@ use crate::{
         fault::{Fault, FaultKind, Room},
         limits::{PING_AFTER, SMALL_BUFFER_BYTES},
         record::Format,
+        routing::Failure,
     },
     sys::{
         buf::Buf,
@@ -53,6 +54,9 @@ impl Download<'_> {
                 return ended;
             }
             if self.draining() && (ends || self.meter.stream_ended()) {
+                if let (Some(objects), Carry::Whole(whole)) = (&mut self.objects, &body.carry) {
+                    let _nobody_reads = objects.said(whole, self.status);
+                }
                 return Ended::Drained;
             }
             match turned.done {
@@ -150,7 +154,16 @@ impl Download<'_> {
 
     /// A short answer, said anew.
     async fn answer(&mut self, client: &mut Writer, whole: &Whole, way: Way, reusable: bool) -> Ended {
-        let Some(said) = whole.said(way, self.operation, self.status, self.cx.id) else { return Ended::NoAnswer };
+        let said = match &mut self.objects {
+            Some(objects) => match objects.said(whole, self.status) {
+                Ok(said) if objects.looks_on(&said) && self.second.hides(Failure::NoModel) => {
+                    return Ended::Hidden { failure: Failure::NoModel, reusable };
+                }
+                said => said.map(|page| page.said).ok(),
+            },
+            None => whole.said(way, self.operation, self.status, self.cx.id),
+        };
+        let Some(said) = said else { return Ended::NoAnswer };
         self.status = said.status;
         let bytes = self.rendered(whole, &said);
         match self.write(client, Buf::copy_of(&bytes)).await {
@@ -167,9 +180,11 @@ impl Download<'_> {
         // Writing to memory does not fail.
         let _ok = write!(
             out,
-            "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\n",
+            "HTTP/1.1 {} {}\r\n{}",
             said.status,
-            reason_phrase(said.status)
+            reason_phrase(said.status),
+            // Of batches and files it is among the lines that go on.
+            if self.objects.is_some() { "" } else { "content-type: application/json\r\n" }
         );
         out.extend_from_slice(&whole.lines);
         out.extend_from_slice(said.lines.as_bytes());
