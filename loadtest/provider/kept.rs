@@ -119,10 +119,12 @@ impl Exchange<'_> {
         let owner = self.owner();
         match (self.head.method(), id, verb) {
             ("POST", "", _) => return self.make_batch(owner, body),
-            ("GET", "", _) => return Ok(self.page(|things, id| {
-                let batch = things.batches.get(id).filter(|batch| batch.owner == owner)?;
-                Some(self.shown_batch(id, batch))
-            })),
+            ("GET", "", _) => {
+                return Ok(self.page(|things, id| {
+                    let batch = things.batches.get(id).filter(|batch| batch.owner == owner)?;
+                    Some(self.shown_batch(id, batch))
+                }));
+            }
             _ => {}
         }
         let mut things = self.things();
@@ -161,7 +163,8 @@ impl Exchange<'_> {
 
     fn make_batch(&mut self, owner: String, body: &[u8]) -> Result<Told, (u16, &'static str)> {
         let asked: Value = serde_json::from_slice(body).map_err(|_| (400, "The request body is not valid JSON"))?;
-        let requests = asked["requests"].as_array().filter(|all| !all.is_empty()).ok_or((400, "requests: Field required"))?;
+        let requests =
+            asked["requests"].as_array().filter(|all| !all.is_empty()).ok_or((400, "requests: Field required"))?;
         for request in requests {
             let params = request["params"].to_string();
             if Ask::parse(params.as_bytes(), false, &[]).is_err() || request["custom_id"].as_str().is_none() {
@@ -218,9 +221,7 @@ impl Exchange<'_> {
     fn file(&mut self, rest: &str, body: &[u8]) -> Option<Told> {
         let (id, verb) = rest.trim_start_matches('/').split_once('/').unwrap_or((rest.trim_start_matches('/'), ""));
         let owner = self.owner();
-        let shown = |id: &str, file: &File| {
-            json!({ "id": id, "type": "file", "filename": file.name, "size_bytes": file.bytes.len(), "downloadable": true })
-        };
+        let shown = |id: &str, file: &File| json!({ "id": id, "type": "file", "filename": file.name, "size_bytes": file.bytes.len(), "downloadable": true });
         match (self.head.method(), id) {
             ("POST", "") => {
                 let (name, bytes) = part(self.head.text("content-type")?, body)?;
@@ -233,9 +234,9 @@ impl Exchange<'_> {
                 return Some(told);
             }
             ("GET", "") => {
-                return Some(self.page(|things, id| {
-                    Some(shown(id, things.files.get(id).filter(|file| file.owner == owner)?))
-                }));
+                return Some(
+                    self.page(|things, id| Some(shown(id, things.files.get(id).filter(|file| file.owner == owner)?))),
+                );
             }
             _ => {}
         }
@@ -260,7 +261,8 @@ impl Exchange<'_> {
         let things = self.things();
         let all: Vec<(&String, Value)> =
             things.order.iter().rev().filter_map(|id| Some((id, show(&things, id)?))).collect();
-        let from = asked("after_id").and_then(|after| all.iter().position(|(id, _)| *id == after)).map_or(0, |at| at + 1);
+        let from =
+            asked("after_id").and_then(|after| all.iter().position(|(id, _)| *id == after)).map_or(0, |at| at + 1);
         let shown: Vec<&Value> = all.iter().skip(from).take(limit).map(|(_, value)| value).collect();
         let id = |value: Option<&&Value>| value.map(|value| value["id"].clone());
         Told::json(&json!({

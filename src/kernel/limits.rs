@@ -89,6 +89,8 @@ pub const BUDGET_WAIT: Duration = Duration::from_secs(5);
 pub const RATE_WAIT: Duration = Duration::from_millis(80);
 /// How much request body is read and thrown away after an early answer, so that the connection can be kept. Bytes.
 pub const DISCARD_BYTES_MAX: u64 = 1024 * 1024;
+/// Models with several targets whose prices a shard has at hand, in the spellings of clients; some 500 bytes each.
+pub const PRICES_KEPT_MAX: usize = 256;
 /// Pairs of key and model whose usual cost a shard remembers.
 pub const EXPECTATIONS_MAX: usize = 4096;
 /// Principals that have a number, before shards refuse new ones. Each takes some 300 bytes, for the life of the process.
@@ -164,7 +166,8 @@ const _: () = assert!(
     BODY_LANE_BYTES_MAX / BODY_CHUNK_BYTES <= BODY_LANE_ENTRIES - BODY_LANE_SPARE,
     "bytes run out before entries"
 );
-const _: () = assert!(BATCH_BODY_BYTES_MAX * 2 <= REPLAY_BYTES_MAX as u64, "a batch is kept whole until it is admitted");
+const _: () =
+    assert!(BATCH_BODY_BYTES_MAX * 2 <= REPLAY_BYTES_MAX as u64, "a batch is kept whole until it is admitted");
 const _: () = assert!(SIGNED_BODY_BYTES_MAX * 4 <= REPLAY_BYTES_MAX as u64, "some signed bodies fit at once");
 const _: () = assert!(JOURNAL_RING_SPARE * 4 <= JOURNAL_RING_ENTRIES);
 const _: () = assert!(USAGE_RAW_BYTES_MAX <= USAGE_CAPTURE_BYTES_MAX, "only what was captured can be kept");

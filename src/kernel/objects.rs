@@ -217,11 +217,9 @@ mod tests {
             project: String::new(),
         };
         let maker = who("k1", "a", "blue");
-        for (caller, may) in [
-            (who("k2", "b", "blue"), true),
-            (who("k1", "a", "red"), false),
-            (who("k1", "a", ""), false),
-        ] {
+        for (caller, may) in
+            [(who("k2", "b", "blue"), true), (who("k1", "a", "red"), false), (who("k1", "a", ""), false)]
+        {
             assert_eq!(shares(&maker, &caller), may, "{caller:?}");
         }
         assert!(shares(&who("k1", "a", ""), &who("k2", "a", "")) && !shares(&who("k1", "a", ""), &who("k1", "b", "")));

@@ -13,7 +13,8 @@ use crate::{
         names::{NameId, Names},
         objects::{OBJECTS_PER_ANSWER_MAX, ObjectNote},
         record::{
-            Attempt, AttemptResult, BodyMark, Entry, Format, Kept, ObjectEvent, Open, Operation, Outcome, Record, inline,
+            Attempt, AttemptResult, BodyMark, Entry, Format, Kept, ObjectEvent, Open, Operation, Outcome, Record,
+            inline,
         },
         time::UnixMs,
         usage::{Usage, UsageSource},

@@ -50,20 +50,22 @@ pub async fn admit(cx: &Exchange<'_>, identified: &Identified<'_>, open: &mut Op
                     batch for each model";
         return Err(Fault::new(Room::Gate, FaultKind::NotFound, text));
     };
-    let upstream = cx.serving.upstream(first.upstream).map_or("", |u| &u.name);
-    let rates = |model: &str| cx.serving.prices.rates(upstream, model, model);
-    let bound = all.iter().map(|asked| bound(asked, &rates(&asked.model))).fold(Nanos::ZERO, Nanos::plus);
-    let dearest = all.iter().max_by_key(|asked| bound_of(asked, &rates));
+    let rates = |account: &Target, model: &str| {
+        let upstream = cx.serving.upstream(account.upstream).map_or("", |u| &u.name);
+        cx.serving.prices.rates(upstream, model, model)
+    };
+    // Whichever account it ends at.
+    let accounts = cx.serving.models.accounts().iter().enumerate().filter(|(place, _)| able >> (place & 63) & 1 == 1);
+    let at = |account: &Target| all.iter().map(|asked| bound(asked, &rates(account, &asked.model))).sum::<Nanos>();
+    let bound = accounts.map(|(_, account)| at(account)).max().unwrap_or_default();
+    let dearest = all.iter().max_by_key(|asked| self::bound(asked, &rates(first, &asked.model)));
     let model = dearest.map_or("", |asked| asked.model.as_str());
     open.record.model_requested = inline(model.as_bytes());
     let reservation = hold(cx, identified, bound).await?;
     let kind = cx.shard.expectations.borrow().kind(identified.caller.principal, "batches");
-    open.hold(Held { reservation, rates: rates(model), kind, bound });
+    let rates = rates(first, model);
+    open.hold(Held { reservation, rates, ceiling: rates.ceiling(), kind, bound });
     Ok(able)
-}
-
-fn bound_of(asked: &Asked, rates: &impl Fn(&str) -> Rates) -> Nanos {
-    bound(asked, &rates(&asked.model))
 }
 
 /// The most that the requests of one model can cost.
@@ -110,9 +112,11 @@ fn serving(cx: &Exchange<'_>, identified: &Identified<'_>, model: &str) -> Resul
         return Err(Fault::new(Room::Gate, FaultKind::NotFound, text));
     };
     let same = |target: &Target| target.model.as_deref().is_none_or(|own| own == model);
-    let bits = table.accounts().iter().enumerate().filter(|(_, account)| {
-        targets.iter().any(|target| target.upstream == account.upstream && same(target))
-    });
+    let bits = table
+        .accounts()
+        .iter()
+        .enumerate()
+        .filter(|(_, account)| targets.iter().any(|target| target.upstream == account.upstream && same(target)));
     Ok(bits.fold(0, |bits, (place, _)| bits | 1 << (place & 63)))
 }
 
@@ -196,5 +200,6 @@ pub fn touch_again(cx: &Exchange<'_>, owned: &Owned, open: &mut OpenRecord) {
     let decision = cx.shard.leases.borrow_mut().admit(&accounts, ask, Reserve::Strict, clock::unix());
     let reservation = if let Decision::Admitted(reservation) = decision { reservation } else { Reservation::default() };
     let kind = cx.shard.expectations.borrow().kind(owned.principal, "batches");
-    open.hold(Held { reservation, rates: cx.serving.prices.rates("", "", ""), kind, bound: Nanos::ZERO });
+    let rates = cx.serving.prices.rates("", "", "");
+    open.hold(Held { reservation, rates, ceiling: rates.ceiling(), kind, bound: Nanos::ZERO });
 }

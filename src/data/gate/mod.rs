@@ -15,6 +15,7 @@ pub mod leases;
 pub mod limit;
 pub mod local;
 pub mod objects;
+pub mod prices;
 pub mod rates;
 pub mod route;
 pub mod standings;

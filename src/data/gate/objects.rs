@@ -44,7 +44,8 @@ pub async fn route<'c>(
 ) -> Result<Routed<'c>, Fault> {
     let targets = cx.serving.models.accounts();
     if targets.is_empty() {
-        let text = "no upstream of this gateway keeps batches or files; that takes one of provider anthropic or anthropic_aws";
+        let text =
+            "no upstream of this gateway keeps batches or files; that takes one of provider anthropic or anthropic_aws";
         return Err(Fault::new(Room::Gate, FaultKind::NotFound, text));
     }
     let operation = identified.incoming.route.operation;

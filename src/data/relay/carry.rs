@@ -3,13 +3,17 @@
 
 use super::meter::Meter;
 use crate::{
-    dialect::bridge::{FramesToSse, Said, SseToFrames, Unreadable, counted, translate},
+    dialect::{
+        answer::reason_phrase,
+        bridge::{FramesToSse, Said, SseToFrames, Unreadable, counted, translate},
+    },
     kernel::{
         ids::RequestId,
         limits::BRIDGED_ANSWER_BYTES_MAX,
         record::{Format, Operation},
     },
 };
+use std::io::Write;
 
 /// An answer on its way between formats.
 pub enum Carry {
@@ -27,6 +31,8 @@ pub enum Carry {
 pub struct Whole {
     /// The most that is kept of it. Bytes.
     pub bytes_max: usize,
+    /// Its lines say what kind of content it has.
+    pub typed: bool,
     /// Header lines that go on.
     pub lines: Vec<u8>,
     /// `x-amzn-errortype`, where there is one.
@@ -37,14 +43,14 @@ pub struct Whole {
 
 impl Default for Whole {
     fn default() -> Self {
-        Self::of(BRIDGED_ANSWER_BYTES_MAX)
+        Self::of(BRIDGED_ANSWER_BYTES_MAX, false)
     }
 }
 
 impl Whole {
     /// An answer of which so many bytes are kept.
-    pub fn of(bytes_max: usize) -> Self {
-        Self { bytes_max, lines: Vec::new(), error_type: Vec::new(), body: Vec::new() }
+    pub fn of(bytes_max: usize, typed: bool) -> Self {
+        Self { bytes_max, typed, lines: Vec::new(), error_type: Vec::new(), body: Vec::new() }
     }
 }
 
@@ -93,5 +99,22 @@ impl Whole {
             return None;
         }
         Some(translate(way.to, status, &self.error_type, &self.body, id))
+    }
+
+    /// What was said, with its head in front, as it goes to the client. `close`: the connection ends after it.
+    pub fn rendered(&self, said: &Said, id: RequestId, close: bool) -> Vec<u8> {
+        let Said { status, body, lines } = said;
+        let mut out = Vec::with_capacity(512 + self.lines.len() + body.len());
+        // Writing to memory does not fail.
+        let _ok = write!(out, "HTTP/1.1 {status} {}\r\n", reason_phrase(*status));
+        if !self.typed {
+            out.extend_from_slice(b"content-type: application/json\r\n");
+        }
+        out.extend_from_slice(&self.lines);
+        out.extend_from_slice(lines.as_bytes());
+        let _ok = write!(out, "content-length: {}\r\nx-weir-request-id: {id}\r\n", body.len());
+        out.extend_from_slice(if close { b"connection: close\r\n\r\n" } else { b"\r\n" });
+        out.extend_from_slice(body);
+        out
     }
 }

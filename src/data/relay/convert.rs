@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     data::shard::deadlines::Awaited,
-    dialect::{answer::reason_phrase, bridge::Said, errors},
+    dialect::errors,
     kernel::{
         fault::{Fault, FaultKind, Room},
         limits::{PING_AFTER, SMALL_BUFFER_BYTES},
@@ -164,8 +164,8 @@ impl Download<'_> {
             None => whole.said(way, self.operation, self.status, self.cx.id),
         };
         let Some(said) = said else { return Ended::NoAnswer };
-        self.status = said.status;
-        let bytes = self.rendered(whole, &said);
+        self.told = said.status;
+        let bytes = whole.rendered(&said, self.cx.id, self.cx.link.closing.get());
         match self.write(client, Buf::copy_of(&bytes)).await {
             Ok(_) => {
                 self.client_bytes += said.body.len() as u64;
@@ -173,26 +173,6 @@ impl Download<'_> {
             }
             Err(_) => Ended::ClientLeft,
         }
-    }
-
-    fn rendered(&self, whole: &Whole, said: &Said) -> Vec<u8> {
-        let mut out = Vec::with_capacity(512 + whole.lines.len() + said.body.len());
-        // Writing to memory does not fail.
-        let _ok = write!(
-            out,
-            "HTTP/1.1 {} {}\r\n{}",
-            said.status,
-            reason_phrase(said.status),
-            // Of batches and files it is among the lines that go on.
-            if self.objects.is_some() { "" } else { "content-type: application/json\r\n" }
-        );
-        out.extend_from_slice(&whole.lines);
-        out.extend_from_slice(said.lines.as_bytes());
-        let (length, id) = (said.body.len(), self.cx.id);
-        let _ok = write!(out, "content-length: {length}\r\nx-weir-request-id: {id}\r\n");
-        out.extend_from_slice(if self.cx.link.closing.get() { b"connection: close\r\n\r\n" } else { b"\r\n" });
-        out.extend_from_slice(&said.body);
-        out
     }
 
     /// Nobody has ended this from our side.

@@ -103,12 +103,7 @@ pub async fn exchange<'c>(
     let mut down = Download::new(cx, on, &deadlines, &flags, upstream.name_id);
     down.on_abort = upstream.on_abort;
     down.tap = open.tap_answer();
-    if let Some(sought) = &routed.sought {
-        down.objects = Some(objects::Objects::new(cx, routed, sought, upstream, open.reserved()));
-        if objects::awaits_answer(cx, routed, &deadlines) {
-            down.drains = true;
-        }
-    }
+    objects::attend(cx, routed, upstream, open.reserved(), &mut down);
     down.bridged = asked.bridged.as_ref().map(|bridging| (upstream.provider.format(), &*bridging.dropped));
     let began = clock::mono();
     let (uploaded, ended) = {
@@ -197,7 +192,7 @@ fn fill(cx: &Exchange<'_>, open: &mut OpenRecord, down: &mut Download<'_>) {
     record.upstream_request_id = down.upstream_request_id;
     record.stream |= down.meter.is_stream();
     record.usage_raw = down.meter.tally().raw();
-    record.status = if down.head_sent { down.status } else { 0 };
+    record.status = if down.head_sent { down.told } else { 0 };
     record.ttfb_us = down.first_byte_at.map_or(0, |at| at.since(cx.started));
     record.model_served = match down.meter.model() {
         Some(model) => inline(model.as_bytes()),

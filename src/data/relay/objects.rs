@@ -1,13 +1,15 @@
 //! Answers about batches and files: what they teach, what of them is the caller's, and what is booked for them. Descriptions
 //! are read whole, since an id must be learnt and an address changed; results and contents pass through like any answer.
 
-use super::carry::{Carry, Whole};
+use super::{
+    carry::{Carry, Whole},
+    download::Download,
+};
 use crate::{
     data::{
         edge::incoming::{Exchange, Work},
         gate::{Routed, batches, objects::Sought},
         settle::{Metered, OpenRecord},
-        shard::deadlines::Deadlines,
     },
     dialect::{
         anthropic::{
@@ -30,7 +32,6 @@ use crate::{
     },
     wire::h1::Known,
 };
-use std::rc::Rc;
 
 /// What is done with an answer about batches or files.
 pub struct Objects<'a> {
@@ -100,7 +101,7 @@ impl<'a> Objects<'a> {
     /// How the answer is carried.
     pub fn carry(&self, status: u16, encoded: bool) -> Carry {
         if self.operation.reads_answer() && (200..300).contains(&status) && !encoded {
-            return Carry::Whole(Box::new(Whole::of(OBJECT_ANSWER_BYTES_MAX)));
+            return Carry::Whole(Box::new(Whole::of(OBJECT_ANSWER_BYTES_MAX, true)));
         }
         Carry::AsIs
     }
@@ -197,14 +198,21 @@ fn quote<'p>(book: &'p PriceBook, upstream: &'p str) -> impl Fn(&str) -> Rates +
     move |model| book.rates(upstream, model, model)
 }
 
-/// What is asked makes something: then the answer is awaited even if the client leaves, for a while, since nobody else would
-/// ever learn what was made. True if so.
-pub fn awaits_answer(cx: &Exchange<'_>, routed: &Routed<'_>, deadlines: &Rc<Deadlines>) -> bool {
-    let makes = routed.identified.incoming.route.operation.makes() && !cx.link.gone.get();
-    if makes {
-        cx.link.works_for(Some(Work::Drain(deadlines.clone(), MADE_ANSWER_WAIT)));
+/// Looks after an answer, if it is about batches or files. Where something is made the answer is awaited even if the client
+/// leaves, for a while, since nobody else would ever learn what was made.
+pub(super) fn attend<'a>(
+    cx: &'a Exchange<'a>,
+    routed: &'a Routed<'_>,
+    upstream: &'a Upstream,
+    held: Nanos,
+    down: &mut Download<'a>,
+) {
+    let Some(sought) = &routed.sought else { return };
+    down.objects = Some(Objects::new(cx, routed, sought, upstream, held));
+    if routed.identified.incoming.route.operation.makes() && !cx.link.gone.get() {
+        cx.link.works_for(Some(Work::Drain(down.deadlines.clone(), MADE_ANSWER_WAIT)));
+        down.drains = true;
     }
-    makes
 }
 
 /// What a request about batches or files is booked with: a batch that was made with its bound, its results with what they

@@ -261,7 +261,8 @@ impl BatchScanner {
         let text = std::mem::take(&mut self.text);
         self.once(|request| request.max_tokens.is_some());
         // What is no plain number is no request that the provider would run; the most is assumed of it.
-        self.request.max_tokens = Some(std::str::from_utf8(&text).ok().and_then(|t| t.parse().ok()).unwrap_or(u64::MAX));
+        self.request.max_tokens =
+            Some(std::str::from_utf8(&text).ok().and_then(|t| t.parse().ok()).unwrap_or(u64::MAX));
     }
 
     fn opens(&mut self, byte: u8) {

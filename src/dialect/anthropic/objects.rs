@@ -183,7 +183,8 @@ mod tests {
     fn a_page_shows_what_others_made_or_ends_where_more_is() {
         let object = |n: usize| format!("{{\"id\":\"f{n}\",\"x\": {n}.0}}");
         let all: Vec<String> = (0..6).map(object).collect();
-        let body = format!("{{\"data\": [{}], \"has_more\": false, \"first_id\":\"f0\",\"last_id\":\"f5\"}}", all.join(" , "));
+        let body =
+            format!("{{\"data\": [{}], \"has_more\": false, \"first_id\":\"f0\",\"last_id\":\"f5\"}}", all.join(" , "));
         let even = |id: &str| id[1..].parse::<usize>().unwrap() % 2 == 0;
         let ask = |query: &str| page(body.as_bytes(), &paging(query.as_bytes()).unwrap(), "b", even).unwrap();
         let text = |mine: Mine| String::from_utf8(mine.body).unwrap();
@@ -195,7 +196,10 @@ mod tests {
         assert!(two.ends_with(r#""has_more":true,"first_id":"f0","last_id":"f2"}"#), "{two}");
         assert!(text(ask("limit=1&before_id=x")).contains(r#""first_id":"f4""#));
         let none = page(body.as_bytes(), &paging(b"").unwrap(), "b", |_| false).unwrap();
-        assert_eq!((none.shown, text(none)), (0, r#"{"data":[],"has_more":false,"first_id":null,"last_id":null}"#.into()));
+        assert_eq!(
+            (none.shown, text(none)),
+            (0, r#"{"data":[],"has_more":false,"first_id":null,"last_id":null}"#.into())
+        );
         let more = body.replace("false", "true");
         let none = page(more.as_bytes(), &paging(b"").unwrap(), "b", |_| false).unwrap();
         assert!(text(none).ends_with(r#""has_more":true,"first_id":null,"last_id":"f5"}"#));

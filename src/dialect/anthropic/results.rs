@@ -2,7 +2,12 @@
 //! are billed, each at the batch rates of its own model. The walk is fed as the bytes pass and keeps the line being read.
 
 use super::usage::UsageTally;
-use crate::kernel::{limits::{BATCH_MODELS_MAX, RESULT_LINE_BYTES_MAX}, money::Nanos, pricing::Rates, usage::Usage};
+use crate::kernel::{
+    limits::{BATCH_MODELS_MAX, RESULT_LINE_BYTES_MAX},
+    money::Nanos,
+    pricing::Rates,
+    usage::Usage,
+};
 use memchr::memchr;
 use serde::Deserialize;
 use serde_json::value::RawValue;
