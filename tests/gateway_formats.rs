@@ -10,6 +10,8 @@ mod support;
 mod batches;
 #[path = "gateway_formats/bridges.rs"]
 mod bridges;
+#[path = "gateway_formats/checklist.rs"]
+mod checklist;
 #[path = "gateway_formats/dialects.rs"]
 mod dialects;
 #[path = "gateway_formats/failover.rs"]
@@ -23,5 +25,7 @@ mod kept;
 #[allow(dead_code, reason = "the wire tests use the rest")]
 #[path = "gateway_wire/raw_upstream.rs"]
 mod raw_upstream;
+#[path = "gateway_formats/refusals.rs"]
+mod refusals;
 #[path = "gateway_formats/same_format.rs"]
 mod same_format;

@@ -28,6 +28,7 @@ mod kept;
 mod message;
 mod plan;
 mod proof;
+mod refusal;
 mod reply;
 pub mod script;
 mod standing;

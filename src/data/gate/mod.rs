@@ -16,6 +16,7 @@ pub mod limit;
 pub mod local;
 pub mod objects;
 pub mod prices;
+pub mod queue;
 pub mod rates;
 pub mod route;
 pub mod standings;

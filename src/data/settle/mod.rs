@@ -5,7 +5,7 @@
 
 use super::{
     edge::tap::{Capture, Tap},
-    gate::{expect::Kind, leases::Reservation, rates::RateHolds},
+    gate::{expect::Kind, leases::Reservation, queue::Slot, rates::RateHolds},
     shard::{RunningRequest, Shard},
 };
 use crate::{
@@ -54,6 +54,7 @@ pub struct OpenRecord {
     ticket: Option<Ticket>,
     held: Option<Held>,
     rates: Option<RateHolds>,
+    slot: Option<Slot>,
     fallback: Metered,
     capture: Option<Box<Capture>>,
     /// What the results of a batch came to, where they were read to their end.
@@ -77,6 +78,7 @@ impl OpenRecord {
             ticket: Some(ticket?),
             held: None,
             rates: None,
+            slot: None,
             fallback: Metered::default(),
             capture: None,
             results: None,
@@ -91,6 +93,11 @@ impl OpenRecord {
     /// Takes what the budgets hold.
     pub fn hold(&mut self, held: Held) {
         self.held = Some(held);
+    }
+
+    /// Takes the request's place on the shard, to its end.
+    pub fn occupy(&mut self, slot: Slot) {
+        self.slot = Some(slot);
     }
 
     /// Takes what the rate limits hold.
@@ -162,6 +169,7 @@ impl OpenRecord {
 
     fn settle(&mut self, outcome: Outcome, metered: Metered) {
         let Some(ticket) = self.ticket.take() else { return };
+        self.slot = None;
         let mut record = std::mem::take(&mut self.record);
         record.outcome = outcome;
         record.usage = metered.usage;
