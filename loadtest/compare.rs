@@ -172,7 +172,8 @@ pub async fn compare(options: &CompareOptions) -> Result<Vec<Row>, String> {
     Ok(rows)
 }
 
-async fn reloads(pids: Vec<u32>) {
+/// Has processes read their configuration again and again, until it is aborted.
+pub(super) async fn reloads(pids: Vec<u32>) {
     loop {
         reload(&pids);
         tokio::time::sleep(RELOAD_EVERY).await;

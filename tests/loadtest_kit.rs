@@ -96,6 +96,44 @@ fn a_comparison_over_tls_is_made_without_it_or_says_nothing_of_the_targets() {
 }
 
 #[test]
+fn a_workload_changes_a_byte_or_books_what_nobody_asked_for() {
+    let workloads = [
+        "fleet",
+        "tiny",
+        "unary",
+        "upload256k",
+        "uploads",
+        "sse",
+        "long",
+        "abort",
+        "connect",
+        "idle",
+        "hostile",
+        "reload",
+        "tls-unary",
+        "tls-paced",
+        "tls-connect",
+    ];
+    let runs = workloads.map(|workload| {
+        std::thread::spawn(move || {
+            let requests = if workload == "reload" { "60" } else { "12" };
+            let args = ["run", "--through", "weir", "--verify", "--connections", "6", "--requests", requests];
+            (workload, text(&kit(&[&args[..], &["--workload", workload]].concat())))
+        })
+    });
+    for run in runs {
+        let (workload, text) = run.join().expect("a run");
+        assert!(text.contains(" 0 errors "), "{workload}: {text}");
+        let verified = text.lines().find(|line| line.starts_with("verified")).expect("a verdict");
+        let matched: u64 = verified.split(' ').nth(1).and_then(|count| count.parse().ok()).expect("a count");
+        assert!(!text.contains("differs"), "{workload}: {text}");
+        // What is bad on purpose, or left, or refused, has no whole answer; of everything else all must be the same.
+        let least = if ["abort", "hostile", "fleet"].contains(&workload) { 1 } else { 12 };
+        assert!(matched >= least, "{workload}: {text}");
+    }
+}
+
+#[test]
 fn a_measurement_of_one_thing_cannot_be_made() {
     let dir = tempfile::tempdir().expect("a directory");
     let history = dir.path().join("history.jsonl").display().to_string();

@@ -8,12 +8,16 @@ use clap::Args;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde::Serialize;
 
-use super::{Peers, seconds, start_peers, write_json};
+use super::{Own, Peers, seconds, start_peers, write_json};
+use crate::loadtest::compare::{RELOAD, reloads};
+use crate::loadtest::gateways::{self, Kind, Running, Setup};
 use crate::loadtest::generator::stats::Report;
 use crate::loadtest::generator::verify::{self, BookLine, Verdict};
 use crate::loadtest::generator::workload::Workload;
 use crate::loadtest::generator::{self, RunOptions};
 use crate::loadtest::provider::BoundProvider;
+use crate::loadtest::stage;
+use crate::loadtest::tls::Certificate;
 
 /// How long the provider may take to close its books on answers that have arrived.
 const BOOKS_DEADLINE: Duration = Duration::from_secs(5);
@@ -26,6 +30,12 @@ pub(super) struct RunArgs {
     /// The certificate that an https target must show, PEM; any if left out.
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
+    /// A gateway to start before the provider of this process, and to send through.
+    #[arg(long, value_name = "GATEWAY", conflicts_with = "target")]
+    through: Option<Kind>,
+    /// The `weir` program; the one beside this program unless said.
+    #[arg(long, value_name = "FILE")]
+    weir: Option<PathBuf>,
     /// What to send.
     #[arg(long)]
     workload: String,
@@ -50,16 +60,24 @@ pub(super) struct RunArgs {
 
 /// Runs it, prints the report and, where asked, the verdict of the books.
 pub(super) async fn run_workload(args: RunArgs) -> Result<ExitCode, String> {
-    let own = start_peers(&args.peers)?;
+    let storm = args.workload == RELOAD;
+    let workload = Workload::named(if storm { "paced" } else { &args.workload }, args.peers.seed)?;
+    let mut own = start_peers(&args.peers)?;
+    let through = match args.through {
+        Some(kind) => Some(start_before(kind, &args, workload.tls, &mut own)?),
+        None => None,
+    };
     let own_url = own.provider.as_ref().map(|provider| format!("http://{}", provider.addr()));
-    let target = args.target.or(own_url).ok_or("say where to send: --target URL or --provider-listen ADDR")?;
+    let started = through.as_ref().map(|running| running.gateway.clone());
+    let target = started.as_ref().map(|gateway| gateway.target.clone()).or(args.target).or(own_url);
+    let target = target.ok_or("say where to send: --through weir, --target URL or --provider-listen ADDR")?;
+    let pinned = args.certificate.as_deref().map(certificate).transpose()?;
     let default_seconds = args.requests.is_none().then_some(5.0);
-    let certificate = args.certificate.as_deref().map(certificate).transpose()?;
     let options = RunOptions {
         target: target.clone(),
-        certificate,
-        key: args.peers.key.clone(),
-        workload: Workload::named(&args.workload, args.peers.seed)?,
+        certificate: started.as_ref().and_then(|gateway| gateway.certificate.clone()).or(pinned),
+        key: started.as_ref().and_then(|gateway| gateway.key.clone()).unwrap_or(args.peers.key),
+        workload,
         time: args.seconds.or(default_seconds).map(seconds).transpose()?,
         requests: args.requests,
         connections: args.peers.connections,
@@ -67,9 +85,17 @@ pub(super) async fn run_workload(args: RunArgs) -> Result<ExitCode, String> {
         verify: args.verify,
         seed: args.peers.seed,
     };
+    let storm = match (storm, started) {
+        (false, _) => None,
+        (true, Some(gateway)) => Some(tokio::spawn(reloads(gateway.pids))),
+        (true, None) => return Err(format!("{RELOAD} wants a gateway to reload: --through weir")),
+    };
     let books = BooksOf { own: own.provider, url: args.provider.unwrap_or(target) };
     let since = if args.verify { books.last_index()? } else { 0 };
     let run = generator::run(&options).await?;
+    if let Some(storm) = storm {
+        storm.abort();
+    }
     print!("{}", run.report.text());
     let mut failed = run.report.error_count() > 0;
     let mut verdict = None;
@@ -86,6 +112,17 @@ pub(super) async fn run_workload(args: RunArgs) -> Result<ExitCode, String> {
     }
     write_json(args.peers.json.as_deref(), &Output { report: &run.report, verdict })?;
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Starts a gateway before the provider of this process, which is started if it does not run yet.
+fn start_before(kind: Kind, args: &RunArgs, tls: bool, own: &mut Own) -> Result<Running, String> {
+    let provider = match own.provider.take() {
+        Some(provider) => provider,
+        None => stage::provider(stage::quick(None, args.peers.seed))?,
+    };
+    let mut setup = Setup::new(own.provider.insert(provider).addr(), args.weir.clone())?;
+    setup.tls = if tls { Some(Certificate::make()?) } else { None };
+    gateways::start(kind, &setup).map_err(|error| format!("{}: {error}", kind.name()))
 }
 
 /// The first certificate of a PEM file, DER.

@@ -302,6 +302,14 @@ mod tests {
     }
 
     #[test]
+    fn a_workload_stands_in_no_document() {
+        let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+        for (name, _) in WORKLOADS {
+            assert!(readme.contains(&format!("`{name}`")), "README.md does not tell of {name}");
+        }
+    }
+
+    #[test]
     fn unknown_workload_runs_something() {
         assert!(Workload::named("unarry", 1).unwrap_err().contains("upload64k"));
     }
