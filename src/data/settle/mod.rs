@@ -5,7 +5,7 @@
 
 use super::{
     edge::tap::{Capture, Tap},
-    gate::{expect::Kind, leases::Reservation, rates::RateHolds},
+    gate::{expect::Kind, leases::Reservation, queue::Slot, rates::RateHolds},
     shard::{RunningRequest, Shard},
 };
 use crate::{
@@ -53,6 +53,7 @@ pub struct OpenRecord {
     ticket: Option<Ticket>,
     held: Option<Held>,
     rates: Option<RateHolds>,
+    slot: Option<Slot>,
     fallback: Metered,
     capture: Option<Box<Capture>>,
     started: MonoUs,
@@ -74,6 +75,7 @@ impl OpenRecord {
             ticket: Some(ticket?),
             held: None,
             rates: None,
+            slot: None,
             fallback: Metered::default(),
             capture: None,
             started,
@@ -87,6 +89,11 @@ impl OpenRecord {
     /// Takes what the budgets hold.
     pub fn hold(&mut self, held: Held) {
         self.held = Some(held);
+    }
+
+    /// Takes the request's place on the shard, to its end.
+    pub fn occupy(&mut self, slot: Slot) {
+        self.slot = Some(slot);
     }
 
     /// Takes what the rate limits hold.
@@ -157,6 +164,7 @@ impl OpenRecord {
 
     fn settle(&mut self, outcome: Outcome, metered: Metered) {
         let Some(ticket) = self.ticket.take() else { return };
+        self.slot = None;
         let mut record = std::mem::take(&mut self.record);
         record.outcome = outcome;
         record.usage = metered.usage;
