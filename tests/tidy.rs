@@ -209,7 +209,8 @@ fn figures<'a>(numbers: &str, text: &'a str) -> Option<&'a str> {
 #[test]
 fn the_readme_has_a_place_for_its_figures() {
     let read = |path: &str| fs::read_to_string(root().join(path)).expect("a file of the tree");
-    let found = figures(&read("loadtest/numbers.rs"), &read("README.md"));
+    let (numbers, readme) = (read("loadtest/numbers.rs"), read("README.md"));
+    let found = figures(&numbers, &readme);
     assert!(
         found.is_some(),
         "README.md wants the two markers of loadtest/numbers.rs, once each, and figures in between"

@@ -141,7 +141,7 @@ fn tuning(file: &str) -> String {
 #[test]
 fn a_file_of_tuning_sets_what_the_table_does_not_know() {
     let knobs = knobs::all().unwrap();
-    let from = |file: &str| knobs.iter().filter(move |knob| knob.from.as_deref() == Some(file));
+    let from = |file: &'static str| knobs.iter().filter(move |knob| knob.from.as_deref() == Some(file));
     let sysctls = tuning("90-weir.conf");
     let set: Vec<(&str, &str)> =
         sysctls.lines().filter_map(|line| line.split_once(" = ")).filter(|(name, _)| !name.starts_with('#')).collect();
