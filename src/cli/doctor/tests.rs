@@ -148,7 +148,8 @@ fn a_file_of_tuning_sets_what_the_table_does_not_know() {
     let mut known: Vec<(&str, &str)> =
         from("90-weir.conf").map(|knob| (knob.key.as_str(), knob.set.as_deref().unwrap())).collect();
     let mut sorted = set.clone();
-    (known.sort_unstable(), sorted.sort_unstable());
+    known.sort_unstable();
+    sorted.sort_unstable();
     assert_eq!(sorted, known);
     for file in ["weir.service", "cpu.sh", "nic.sh"] {
         let text = tuning(file);
