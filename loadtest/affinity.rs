@@ -129,7 +129,7 @@ impl Run {
         };
         let accounts = (0..args.accounts).map(account).collect::<Result<Vec<_>, _>>()?;
         let addresses: Vec<SocketAddr> = accounts.iter().map(ProviderHandle::addr).collect();
-        let setup = Setup { provider: addresses[0], core: None, weir: weir.to_owned(), under: Vec::new() };
+        let setup = Setup::new(addresses[0], Some(weir.to_owned()))?;
         let environment = [
             ("AFFINITY_ADMIN_TOKEN", ADMIN_TOKEN),
             ("AFFINITY_KEY", KEY),
