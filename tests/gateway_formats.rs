@@ -16,6 +16,8 @@ mod dialects;
 mod failover;
 #[path = "gateway_formats/fixture.rs"]
 mod fixture;
+#[path = "gateway_formats/fuzz.rs"]
+mod fuzz;
 #[path = "gateway_formats/golden.rs"]
 mod golden;
 #[allow(dead_code, reason = "the wire tests use the rest")]

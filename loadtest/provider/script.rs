@@ -19,7 +19,7 @@ pub const BODY_BYTES_MAX: usize = 64 << 20;
 
 /// Every key, for error messages and help.
 pub const KEYS: &str = "events event_bytes gap_ms first_ms pings first_ping thinking tool body_bytes model stop_reason \
-    comments unknown_events crlf lean stream caches input_tokens cache_read cache_5m cache_1h output_tokens web_search speed geo tier \
+    comments unknown_events crlf lean stream caches input_tokens cache_read cache_5m cache_1h output_tokens web_search speed geo tier miscounts \
     status retry_after should_retry error_code message exception google wrapped code early early_close hundred error_at reset_at close_at stall_at \
     ping_at reset_before silent p_fail fail after chunk flush trickle gzip length until_close trailers";
 
@@ -134,6 +134,8 @@ pub struct UsageScript {
     pub geo: Option<String>,
     /// `usage.service_tier`.
     pub tier: Option<String>,
+    /// Bedrock's second count says one output token more than `usage`.
+    pub miscounts: bool,
 }
 
 /// An error instead of an answer.
@@ -344,6 +346,7 @@ impl UsageScript {
             "web_search" => self.web_search = tokens(key, value)?,
             "speed" => self.speed = Some(word(key, value)?),
             "geo" => self.geo = Some(word(key, value)?),
+            "miscounts" => self.miscounts = flag(key, value)?,
             "tier" => self.tier = Some(word(key, value)?),
             _ => return Ok(false),
         }
