@@ -19,7 +19,7 @@ use crate::fixture::{ALICE_KEY, BEDROCK_ID, body, start_at};
 use crate::raw_upstream::RawUpstream;
 use crate::support::http;
 
-const SEED: u64 = 0x5eed_0f_f4a3e5;
+const SEED: u64 = 0x5eed_0ff4_a3e5;
 const ROUNDS: usize = 60;
 /// A provider that says more is mistaken.
 const TOKENS_MAX: u64 = 1 << 40;
