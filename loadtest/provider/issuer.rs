@@ -21,24 +21,8 @@ pub(super) fn answer(head: &Head, body: &[u8], state: &State) -> Option<(u16, Ve
     let (path, query) = head.target().split_once('?').unwrap_or((head.target(), ""));
     let mut issued = state.proof.issued.lock().unwrap_or_else(PoisonError::into_inner);
     let json = |text: String| Some((200, text.into_bytes(), ""));
-    match (head.method(), path) {
-        ("GET", "/sim/issuer") => {
-            return json(format!(
-                r#"{{"issued":{},"shown":"{}","fail_next":{}}}"#,
-                issued.count, issued.shown, issued.fail_next
-            ));
-        }
-        ("PUT", "/sim/issuer") => {
-            issued.failing = query == "fail=1";
-            issued.fail_next = query.strip_prefix("fail_next=").and_then(|count| count.parse().ok()).unwrap_or(0);
-            return json("{}".to_owned());
-        }
-        ("POST", "/sim/issuer/revoke") => {
-            issued.tokens.clear();
-            issued.aws.clear();
-            return json("{}".to_owned());
-        }
-        _ => {}
+    if let Some(told) = control(head.method(), path, query, &mut issued) {
+        return json(told);
     }
     let plays = is_endpoint(head.method(), path);
     let fails = plays && (issued.failing || issued.fail_next > 0);
@@ -89,6 +73,28 @@ pub(super) fn answer(head: &Head, body: &[u8], state: &State) -> Option<(u16, Ve
             _ => refuse("no x-identity-header or resource"),
         },
         ("GET", "/sim/aws/credentials") => json(issued.aws_keys(life, "")),
+        _ => None,
+    }
+}
+
+/// The test's own endpoints: what was issued, what fails, what ends.
+fn control(method: &str, path: &str, query: &str, issued: &mut Issued) -> Option<String> {
+    let done = Some("{}".to_owned());
+    match (method, path) {
+        ("GET", "/sim/issuer") => {
+            let Issued { count, shown, fail_next, .. } = issued;
+            Some(format!(r#"{{"issued":{count},"shown":"{shown}","fail_next":{fail_next}}}"#))
+        }
+        ("PUT", "/sim/issuer") => {
+            issued.failing = query == "fail=1";
+            issued.fail_next = query.strip_prefix("fail_next=").and_then(|count| count.parse().ok()).unwrap_or(0);
+            done
+        }
+        ("POST", "/sim/issuer/revoke") => {
+            issued.tokens.clear();
+            issued.aws.clear();
+            done
+        }
         _ => None,
     }
 }

@@ -482,12 +482,9 @@ fn flag(key: &str, value: &str) -> Result<bool, ScriptError> {
 }
 
 fn status(key: &str, value: &str, range: std::ops::RangeInclusive<u16>) -> Result<u16, ScriptError> {
-    let parsed = number(key, value)?;
-    if range.contains(&parsed) {
-        Ok(parsed)
-    } else {
-        Err(fault(format!("{key}={value}: use {} to {}", range.start(), range.end())))
-    }
+    let (parsed, known) = (number(key, value)?, &range);
+    let wrong = || fault(format!("{key}={value}: use {} to {}", known.start(), known.end()));
+    Some(parsed).filter(|status| known.contains(status)).ok_or_else(wrong)
 }
 
 /// Values reach JSON strings and header lines as they are, so only harmless bytes are taken.
