@@ -25,6 +25,7 @@ mod exchange;
 mod federation;
 mod http;
 mod issuer;
+mod kept;
 mod message;
 mod plan;
 mod proof;
@@ -96,6 +97,7 @@ struct State {
     corpus: text::Corpus,
     rings: plan::Rings,
     standing: standing::Standing,
+    kept: kept::Kept,
     requests: AtomicU64,
     proof: proof::Proof,
 }
@@ -106,6 +108,7 @@ impl State {
         standing.set(&options.script);
         State {
             standing,
+            kept: kept::Kept::default(),
             ledger: books::Ledger::new(options.keep_entries),
             corpus: text::Corpus::new(options.seed),
             rings: plan::Rings::default(),
