@@ -267,3 +267,19 @@ fn threads_do_not_share_the_books() {
     let books = ended(&provider, 20);
     assert_eq!((books.totals.models["claude-sonnet-4-6"].completed, books.entries.len()), (20, 0));
 }
+
+#[test]
+fn a_script_of_turns_stands_still_or_starts_over() {
+    let provider = provider();
+    let script = "status=529 then tool=auto tool_command=echo_caf\"é then events=2";
+    let first = ask(&provider, script, true);
+    let (second, third, fourth) =
+        (ask(&provider, script, false), ask(&provider, script, false), ask(&provider, script, false));
+    assert_eq!((first.status, second.status, third.status), (529, 200, 200));
+    assert_eq!(second.json()["content"][1]["input"], serde_json::json!({"command": "echo caf\"é"}));
+    assert_eq!(
+        (third.json()["stop_reason"].as_str(), &fourth.json()["stop_reason"]),
+        (Some("end_turn"), &"end_turn".into())
+    );
+    assert_eq!(ask(&provider, "status=529 then events=1", true).status, 529, "another script has turns of its own");
+}
