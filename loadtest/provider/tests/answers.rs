@@ -145,7 +145,7 @@ fn decorations_are_missing() {
     for name in [":", "sim_notice", ""] {
         assert!(response.events().iter().any(|event| event == name), "{name:?} is missing");
     }
-    let response = ask(&provider, "events=3 gap_ms=30 pings=10", true);
+    let response = ask(&provider, "events=3 gap_ms=200 pings=10", true);
     assert!(response.events().iter().filter(|event| *event == "ping").count() > 3);
 }
 
