@@ -93,6 +93,8 @@ impl Cloud {
         Ok(ask)
     }
 
+    /// A `metadata.user_id` in JSON, which Bedrock's native Messages endpoint refuses, is let through: Claude Code's own Bedrock mode
+    /// sends one to InvokeModel.
     fn check(&self, body: &Value) -> Result<(), String> {
         let forbidden: &[&str] = match self.format {
             Format::Bedrock => &[
@@ -135,10 +137,6 @@ impl Cloud {
         }
         if self.format != Format::Bedrock {
             return Ok(());
-        }
-        let user = body.pointer("/metadata/user_id").and_then(Value::as_str).unwrap_or_default();
-        if !user.chars().all(|c| c.is_ascii_alphanumeric() || "_.@ -".contains(c)) {
-            return Err("Request metadata contains a value that violates the regular expression".to_owned());
         }
         if body.pointer("/output_config/format").is_some() {
             return Err("output_config.format: Extra inputs are not permitted".to_owned());
