@@ -31,3 +31,5 @@ mod raw_upstream;
 mod refusals;
 #[path = "gateway_formats/same_format.rs"]
 mod same_format;
+#[path = "gateway_formats/sticky.rs"]
+mod sticky;

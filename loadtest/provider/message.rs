@@ -27,6 +27,8 @@ pub(super) struct Message {
     pub(super) mark: u64,
     /// What Bedrock counts a second time comes to more.
     pub(super) miscounts: bool,
+    /// The container it ran in.
+    pub(super) container: Option<String>,
     service: String,
 }
 
@@ -63,6 +65,7 @@ impl Message {
             tool_input: content.tool_command.as_deref().map_or(Cow::Borrowed(TOOL_INPUT), command_input),
             mark: ask.mark,
             miscounts: usage.miscounts,
+            container: None,
             service: service_fields(usage),
         }
     }
@@ -100,6 +103,12 @@ impl Message {
         }
     }
 
+    fn container_field(&self) -> String {
+        let expires = "2026-12-21T00:00:00Z";
+        let shown = |id: &String| format!(r#","container":{{"id":"{id}","expires_at":"{expires}"}}"#);
+        self.container.as_ref().map(shown).unwrap_or_default()
+    }
+
     /// Data of the `message_start` event.
     pub(super) fn start_json(&self) -> String {
         let mut out = String::with_capacity(512);
@@ -120,8 +129,9 @@ impl Message {
         let mut out = String::with_capacity(256);
         let _ = write!(
             out,
-            r#"{{"type":"message_delta","delta":{{"stop_reason":"{}","stop_sequence":null}},"usage":{{"input_tokens":{},"cache_creation_input_tokens":{},"cache_read_input_tokens":{},"output_tokens":{}"#,
+            r#"{{"type":"message_delta","delta":{{"stop_reason":"{}","stop_sequence":null{}}},"usage":{{"input_tokens":{},"cache_creation_input_tokens":{},"cache_read_input_tokens":{},"output_tokens":{}"#,
             self.stop_reason,
+            self.container_field(),
             usage.input,
             usage.cache_write_5m + usage.cache_write_1h,
             usage.cache_read,
@@ -153,7 +163,8 @@ impl Message {
                 self.tool_input
             );
         }
-        let _ = write!(back, r#"],"stop_reason":"{}","stop_sequence":null,"usage":"#, self.stop_reason);
+        let (stop, container) = (&self.stop_reason, self.container_field());
+        let _ = write!(back, r#"],"stop_reason":"{stop}","stop_sequence":null{container},"usage":"#);
         self.write_usage(&mut back, self.usage.output, true);
         back.push('}');
         let text_bytes = match content.body_bytes {

@@ -93,7 +93,10 @@ async fn rooms(cx: &Exchange<'_>, client: &mut Writer, open: &mut OpenRecord) ->
     if identified.incoming.route.operation.is_of_objects() {
         return Box::pin(objects(cx, client, identified, open)).await;
     }
-    let routed = gate::route::route(cx, identified).await?;
+    let mut routed = gate::route::route(cx, identified).await?;
+    if cx.serving.registry.objects.any_sticky() {
+        Box::pin(gate::sticky::stick(cx, &mut routed)).await?;
+    }
     open.record.model_requested = inline(routed.model.as_bytes());
     let admitted = gate::admit::admit(cx, routed, open).await?;
     ask(cx, client, admitted, open).await

@@ -113,6 +113,8 @@ pub const FIRST_SIGHT_SESSIONS_MAX: usize = 150_000;
 pub const SESSIONS_KEPT_MAX: usize = 400_000;
 /// Batches, files, containers and threads whose account and maker are remembered; some 100 bytes each.
 pub const OBJECTS_KEPT_MAX: usize = 200_000;
+/// What of a `container` or `thread` of a request is looked at. Bytes; a container with many skills is longer, and not stuck to.
+pub const STICKY_BYTES_MAX: usize = 4096;
 /// The body that makes a batch: it is read whole before it is admitted. Bytes (the provider takes 256 MB, contract.md §1.5).
 pub const BATCH_BODY_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Different models in one batch.

@@ -20,6 +20,7 @@ pub mod queue;
 pub mod rates;
 pub mod route;
 pub mod standings;
+pub mod sticky;
 pub mod tokens;
 
 pub use admit::Admitted;

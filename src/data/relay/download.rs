@@ -16,6 +16,7 @@ use crate::{
     data::{
         edge::{
             incoming::{Exchange, Work},
+            pipe::wanted,
             tap::Tap,
         },
         gate::{Caller, Identified},
@@ -72,7 +73,7 @@ pub struct Download<'a> {
     flags: &'a Flags,
     shows: &'a Shows<'a>,
     pub(super) second: &'a Second<'a>,
-    upstream: NameId,
+    pub(super) upstream: NameId,
     /// An informational answer has gone to the client.
     spoke: bool,
     /// The error answer that the client has not seen.
@@ -325,6 +326,9 @@ impl<'a> Download<'a> {
         let find = |known| header(bytes, &head.headers, known);
         let billable = self.meter.counts();
         let encoded = find(Known::ContentEncoding).is_some_and(|e| !e.eq_ignore_ascii_case(b"identity"));
+        if self.cx.pipe.scanner().value(wanted::THREAD).is_some() {
+            self.meter.expect_thread();
+        }
         self.meter.fit(Look {
             billable,
             status: head.status,

@@ -3,21 +3,35 @@
 
 use super::frames::{FrameReader, FrameVisitor};
 use crate::{
-    dialect::anthropic::usage::{Compared, HeadCounts, UsageTally},
-    kernel::limits::{MODEL_BYTES_MAX, USAGE_CAPTURE_BYTES_MAX},
+    dialect::anthropic::{
+        sticky,
+        usage::{Compared, HeadCounts, UsageTally},
+    },
+    kernel::{
+        limits::{MODEL_BYTES_MAX, STICKY_BYTES_MAX, USAGE_CAPTURE_BYTES_MAX},
+        objects::OBJECTS_PER_ANSWER_MAX,
+        record::Label,
+    },
     wire::{
         json::{TopLevelScanner, Wanted, unescape_string},
         sse::{EventClass, SseScanner, SseVisitor},
     },
 };
 
+use arrayvec::ArrayVec;
+use memchr::memmem;
+
 /// Bytes of a content delta event's data that are not content (contract.md §4.1).
 const DELTA_ENVELOPE_BYTES: u64 = 88;
 
-static WANTED: [Wanted; 2] = [
+static WANTED: [Wanted; 3] = [
     Wanted { key: "usage", capture_bytes_max: USAGE_CAPTURE_BYTES_MAX },
     Wanted { key: "model", capture_bytes_max: MODEL_BYTES_MAX },
+    Wanted { key: "container", capture_bytes_max: STICKY_BYTES_MAX },
 ];
+/// The same, of an answer in a thread: what goes on names it.
+static WANTED_OF_THREAD: [Wanted; 4] =
+    [WANTED[0], WANTED[1], WANTED[2], Wanted { key: "id", capture_bytes_max: MODEL_BYTES_MAX }];
 
 /// The meter of one answer.
 pub struct Meter {
@@ -43,6 +57,9 @@ struct Reading {
     ended: bool,
     stopped: bool,
     compared: Compared,
+    /// Messages of this answer's thread go on from it.
+    thread: bool,
+    sticky: ArrayVec<Label, OBJECTS_PER_ANSWER_MAX>,
 }
 
 /// What an answer looks like from its head.
@@ -64,6 +81,16 @@ impl Meter {
         Self { kind: Kind::Blind, reading: Reading::default(), counts: billable, head: HeadCounts::default() }
     }
 
+    /// The answer is part of a thread, so its id is wanted.
+    pub fn expect_thread(&mut self) {
+        self.reading.thread = true;
+    }
+
+    /// The container that the answer ran in, and the message that a thread goes on from.
+    pub fn sticky(&self) -> &[Label] {
+        &self.reading.sticky
+    }
+
     /// Fits the meter to the answer.
     pub fn fit(&mut self, look: Look<'_>) {
         let is = |kind: &[u8]| look.content_type.get(..kind.len()).is_some_and(|c| c.eq_ignore_ascii_case(kind));
@@ -77,7 +104,8 @@ impl Meter {
                 Kind::Frames(Box::new(FrameReader::new()))
             }
             Look { billable: true, status: 200..=299, encoded: false, .. } if is(b"application/json") => {
-                Kind::Json(Box::new(TopLevelScanner::new(&WANTED)))
+                let wanted: &'static [Wanted] = if self.reading.thread { &WANTED_OF_THREAD } else { &WANTED };
+                Kind::Json(Box::new(TopLevelScanner::new(wanted)))
             }
             _ => Kind::Blind,
         };
@@ -116,6 +144,14 @@ impl Meter {
         if let Some(model) = scanner.value(1) {
             let id = unescape_string(model.raw).map(|id| id.into_owned());
             self.reading.tally.served_by(id);
+        }
+        if let Some(container) = scanner.value(2).filter(|value| !value.truncated) {
+            self.reading.sticky.extend(sticky::described(container.raw));
+        }
+        if self.reading.thread
+            && let Some(id) = scanner.value(3).filter(|value| !value.truncated)
+        {
+            self.reading.sticky.extend(sticky::label(id.raw));
         }
         match scanner.value(0) {
             Some(usage) if !usage.truncated => {
@@ -184,8 +220,18 @@ impl Meter {
 impl SseVisitor for Reading {
     fn event(&mut self, class: EventClass, data: &[u8], data_len: u64) {
         match class {
-            EventClass::MessageStart => self.odd |= !self.tally.start(data),
-            EventClass::MessageDelta => self.odd |= !self.tally.delta(data),
+            EventClass::MessageStart => {
+                self.odd |= !self.tally.start(data);
+                if self.thread {
+                    self.sticky.extend(sticky::of_start(data));
+                }
+            }
+            EventClass::MessageDelta => {
+                self.odd |= !self.tally.delta(data);
+                if self.sticky.len() < OBJECTS_PER_ANSWER_MAX && memmem::find(data, b"\"container\"").is_some() {
+                    self.sticky.extend(sticky::of_delta(data));
+                }
+            }
             // Shown only where its first bytes look like a takeover by another model.
             EventClass::ContentBlockStart if !data.is_empty() => self.odd |= !self.tally.block(data),
             EventClass::ContentBlockDelta => self.output_bytes += data_len.saturating_sub(DELTA_ENVELOPE_BYTES),

@@ -111,7 +111,7 @@ impl<'a> Objects<'a> {
         let made_at = UnixMs((self.cx.id.0 >> 80) as u64);
         let (principal, upstream) = (self.principal, self.upstream);
         let (on_disk, claimed, settled) = (false, false, false);
-        let owned = Owned { upstream, principal, made_at, held, on_disk, claimed, settled };
+        let owned = Owned { upstream, principal, made_at, held, sticky: false, on_disk, claimed, settled };
         self.cx.serving.registry.objects.learn(id, owned);
         self.note = Some(ObjectNote::one(inline(id.as_bytes()), ObjectEvent::Made));
     }
@@ -192,6 +192,23 @@ impl<'a> Objects<'a> {
             }
         }
     }
+}
+
+/// An answer has shown a container or a message of a thread: what goes on with it belongs to this account.
+pub(super) fn stick(cx: &Exchange<'_>, down: &Download<'_>, upstream: NameId, open: &mut OpenRecord) {
+    let ids = down.meter.sticky();
+    if ids.is_empty() || !(200..300).contains(&down.status) {
+        return;
+    }
+    let Some(principal) = open.record.principal else { return };
+    let made_at = open.record.started_at;
+    let (held, on_disk, claimed, settled) = (Nanos::ZERO, false, false, false);
+    for id in ids {
+        let owned = Owned { upstream, principal, made_at, held, sticky: true, on_disk, claimed, settled };
+        cx.serving.registry.objects.learn(id, owned);
+    }
+    open.record.objects =
+        Some(Box::new(ObjectNote { ids: ids.iter().copied().collect(), event: ObjectEvent::Made, booked: None }));
 }
 
 fn quote<'p>(book: &'p PriceBook, upstream: &'p str) -> impl Fn(&str) -> Rates + use<'p> {

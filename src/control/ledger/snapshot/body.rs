@@ -81,6 +81,8 @@ struct ObjectV1 {
     held_nanos: i64,
     #[prost(bool, tag = "7")]
     settled: bool,
+    #[prost(bool, tag = "8")]
+    sticky: bool,
 }
 
 /// Reserved: 5 for an organisation.
@@ -169,6 +171,7 @@ fn object(
         made_at_ms: owned.made_at.0,
         held_nanos: owned.held.0,
         settled: owned.settled,
+        sticky: owned.sticky,
     }
 }
 
@@ -187,6 +190,7 @@ fn restore(bytes: &[u8], numbers: &Numbers, image: &LedgerImage) -> Result<(), S
             principal,
             made_at: UnixMs(object.made_at_ms),
             held: Nanos(object.held_nanos),
+            sticky: object.sticky,
             on_disk: true,
             claimed: object.settled,
             settled: object.settled,
