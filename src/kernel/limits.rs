@@ -1,7 +1,7 @@
 //! Every cap has a name and a unit, here. Relations between caps are checked at compile time; what the operator sets is
 //! checked when the configuration is read.
 
-use super::overload::class::Shedding;
+use super::{overload::class::Shedding, turns::Duplicates};
 use std::time::Duration;
 
 /// First read of a client's request, and every read of an upstream's answer until it proves to be bulk. Bytes.
@@ -97,6 +97,8 @@ pub const RATE_WAIT: Duration = Duration::from_millis(80);
 pub const DISCARD_BYTES_MAX: u64 = 1024 * 1024;
 /// Models with several targets whose prices a shard has at hand, in the spellings of clients; some 500 bytes each.
 pub const PRICES_KEPT_MAX: usize = 256;
+/// Turns under way that can be recognised when they are asked for again, over all shards; some 200 bytes each.
+pub const TURNS_MAX: usize = 128 * 1024;
 /// Pairs of key and model whose usual cost a shard remembers.
 pub const EXPECTATIONS_MAX: usize = 4096;
 /// Principals that have a number, before shards refuse new ones. Each takes some 300 bytes, for the life of the process.
@@ -198,6 +200,8 @@ pub struct Limits {
     pub queue_wait: Duration,
     /// What is turned away before a shard is full.
     pub shedding: Shedding,
+    /// What becomes of a request that is asked again while it runs.
+    pub duplicates: Duplicates,
     /// How long a drain waits for running streams.
     pub drain_timeout: Duration,
 }
@@ -219,6 +223,7 @@ impl Default for Limits {
             queue_max: 1024,
             queue_wait: Duration::from_secs(5),
             shedding: Shedding::default(),
+            duplicates: Duplicates::Off,
             drain_timeout: Duration::from_secs(600),
         }
     }

@@ -33,5 +33,6 @@ pub mod snapshot;
 pub mod standing;
 pub mod table;
 pub mod time;
+pub mod turns;
 pub mod usage;
 pub mod window;

@@ -13,6 +13,7 @@ use super::{
     sessions::SessionSpend,
     snapshot::{Budget, RateLimit, Snapshot},
     table::SharedTable,
+    turns::Turns,
     window::{Period, Window},
 };
 use std::sync::Arc;
@@ -48,6 +49,8 @@ pub struct Registry {
     pub accounts: SharedTable<AccountKey, Account>,
     /// All rate limiters.
     pub limiters: SharedTable<LimiterKey, Limiter>,
+    /// Turns under way, where the operator wants to know of those that are asked for twice.
+    pub turns: Turns,
     /// Shards, each with its part of every account.
     pub shards: usize,
 }
@@ -62,7 +65,14 @@ impl Default for Registry {
 impl Registry {
     /// An empty one for so many shards.
     pub fn new(names: Arc<Names>, sessions: Arc<SessionSpend>, shards: usize) -> Self {
-        Self { names, sessions, accounts: SharedTable::default(), limiters: SharedTable::default(), shards }
+        Self {
+            names,
+            sessions,
+            accounts: SharedTable::default(),
+            limiters: SharedTable::default(),
+            turns: Turns::default(),
+            shards,
+        }
     }
 
     /// Makes an account, for `SharedTable::open`.

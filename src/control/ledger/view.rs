@@ -96,6 +96,10 @@ pub struct RecordView {
     pub request_cut: bool,
     /// The answer's body broke off.
     pub response_cut: bool,
+    /// It repeats this request, which still ran when it came.
+    pub duplicate_of: Option<String>,
+    /// This request repeated it while it ran.
+    pub repeated_by: Option<String>,
 }
 
 impl RecordView {
@@ -147,6 +151,8 @@ impl RecordView {
             body: record.body.kept.as_str(),
             request_cut: record.body.request_cut,
             response_cut: record.body.response_cut,
+            duplicate_of: record.turn.as_ref().and_then(|turn| turn.duplicate_of).map(|id| id.to_string()),
+            repeated_by: record.turn.as_ref().and_then(|turn| turn.repeated_by).map(|id| id.to_string()),
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod rates;
 pub mod route;
 pub mod standings;
 pub mod tokens;
+pub mod turns;
 
 pub use admit::Admitted;
 pub use caller::Caller;
