@@ -91,6 +91,10 @@ pub const BUDGET_WAIT: Duration = Duration::from_secs(5);
 pub const REFUSED_AT_ONCE: usize = 8;
 /// The few more.
 pub const REFUSED_AT_ONCE_MIN: usize = 64;
+/// Requests with a place on a shard, unless the operator says otherwise.
+pub const STREAMS_MAX: usize = 6 * 1024;
+/// Requests that wait for one, unless the operator says otherwise.
+pub const QUEUE_MAX: usize = 1024;
 /// How long a request waits for other shards to bring back what they do not use of a rate limit.
 pub const RATE_WAIT: Duration = Duration::from_millis(80);
 /// How much request body is read and thrown away after an early answer, so that the connection can be kept. Bytes.
@@ -162,6 +166,10 @@ const _: () = assert!(
 );
 const _: () = assert!(SIGNED_BODY_BYTES_MAX * 4 <= REPLAY_BYTES_MAX as u64, "some signed bodies fit at once");
 const _: () = assert!(JOURNAL_RING_SPARE * 4 <= JOURNAL_RING_ENTRIES);
+const _: () = assert!(
+    2 * (STREAMS_MAX + QUEUE_MAX) + JOURNAL_RING_SPARE <= JOURNAL_RING_ENTRIES,
+    "whoever waits fairly must not find the journal full instead"
+);
 const _: () = assert!(USAGE_RAW_BYTES_MAX <= USAGE_CAPTURE_BYTES_MAX, "only what was captured can be kept");
 const _: () = assert!(TARGETS_MAX <= 64, "a request remembers the targets it has tried in 64 bits");
 const _: () = assert!(KEPT_ANSWER_BYTES_MAX < BULK_BUFFER_BYTES);
@@ -219,8 +227,8 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(300),
             stream_max_timeout: Duration::from_secs(3600),
             connections_max: 16 * 1024,
-            streams_max: 8 * 1024,
-            queue_max: 1024,
+            streams_max: STREAMS_MAX,
+            queue_max: QUEUE_MAX,
             queue_wait: Duration::from_secs(5),
             shedding: Shedding::default(),
             duplicates: Duplicates::Off,
