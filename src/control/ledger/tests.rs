@@ -158,7 +158,7 @@ fn a_record_keeps_the_field_names_that_others_rely_on() {
         request_class, format, operation, model_requested, model_served, upstream, status, outcome, refused_by, stream, \
         request_bytes, response_bytes, usage, usage_source, usage_raw, cost_usd, reserved_usd, price_version, attempts, \
         ttfb_us, duration_us, gateway_us, request_sha256, response_sha256, body, request_cut, response_cut, \
-        duplicate_of, repeated_by";
+        duplicate_of, repeated_by, objects, object_event";
     let mut from = 0;
     for name in expected.split(", ") {
         let at = json[from..].find(&format!("\"{name}\":")).unwrap_or_else(|| panic!("{name} in {json}"));
