@@ -17,6 +17,7 @@ use crate::{
     control::{
         admin,
         bodies::{BodyDesk, BodyStore, directory_of},
+        cache_health::{CacheHealth, SharedCacheHealth},
         config::{Config, ConfigError, Driver},
         export::{self, ExportHealth},
         identity::Refresher,
@@ -107,6 +108,7 @@ struct Started {
     exports: Arc<ExportHealth>,
     metrics: Arc<Metrics>,
     ledger: SharedLedger,
+    caches: SharedCacheHealth,
     gauges: Vec<Arc<ShardGauges>>,
     admin: TcpListener,
     addresses: Addresses,
@@ -151,7 +153,9 @@ fn start(source: Source) -> Result<Started, BootError> {
     let metrics = Arc::new(metrics);
     config.upstreams.iter().for_each(|upstream| metrics.announce_upstream(&upstream.name));
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| up::door_while(accepting.clone())).unzip();
-    let sink = LedgerSink::new(ledger.clone(), metrics.clone(), names, Some(keeper));
+    let door = plane.door();
+    let caches = CacheHealth::new(Arc::new(move || door.latest()), names.clone()).shared();
+    let sink = LedgerSink::new(ledger.clone(), metrics.clone(), names, Some(keeper)).watching(caches.clone());
     let journal = journal.start(receivers, sink).map_err(|e| other("cannot write the journal", e))?;
     let (lanes, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| link::bodies::lane(bodies.takes())).unzip();
     let store = BodyStore::start(directory_of(&config.store.path), receivers, &bodies, BODIES_STOP_TIMEOUT)
@@ -175,7 +179,7 @@ fn start(source: Source) -> Result<Started, BootError> {
     }
     spawn_export(&config, &plane, &exports)?;
     let addresses = Addresses { clients, admin: admin_address, tls: config.listen.tls.is_some() };
-    Ok(Started { plane, journal, store, exports, metrics, ledger, gauges, admin, addresses })
+    Ok(Started { plane, journal, store, exports, metrics, ledger, caches, gauges, admin, addresses })
 }
 
 fn driver_of(config: &Config) -> runtime::Driver {
@@ -366,6 +370,7 @@ impl Started {
         let state = admin::AdminState {
             token: self.plane.admin_token(),
             ledger: self.ledger,
+            caches: self.caches,
             metrics: self.metrics,
             door: self.plane.door(),
             shards: self.gauges,

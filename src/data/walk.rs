@@ -47,6 +47,7 @@ pub async fn walk(cx: &Exchange<'_>, client: &mut Writer, fault: Option<Fault>) 
         Some(fault) => Err(fault),
         None => rooms(cx, client, &mut open).await,
     };
+    open.end_turn(cx.link.take_turn());
     match ended {
         Ok(End::Relayed(outcome, metered)) => {
             open.tighten(|ceiling| gate::admit::bound(cx, ceiling));
@@ -98,7 +99,9 @@ async fn rooms(cx: &Exchange<'_>, client: &mut Writer, open: &mut OpenRecord) ->
         Box::pin(gate::sticky::stick(cx, &mut routed)).await?;
     }
     open.record.model_requested = inline(routed.model.as_bytes());
+    gate::turns::watch(cx, &routed, open);
     let admitted = gate::admit::admit(cx, routed, open).await?;
+    cx.link.admitted();
     ask(cx, client, admitted, open).await
 }
 
@@ -164,6 +167,7 @@ fn draft(cx: &Exchange<'_>) -> Record {
         session: label(Known::ClaudeCodeSessionId),
         agent: label(Known::ClaudeCodeAgentId),
         request_class: label(Known::ClaudeCodeRequestClass),
+        config_version: cx.serving.version,
         price_version: inline(cx.serving.prices.version().as_bytes()),
         ..Record::default()
     }

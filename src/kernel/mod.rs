@@ -36,5 +36,6 @@ pub mod standing;
 pub mod table;
 pub mod time;
 pub mod tunnel;
+pub mod turns;
 pub mod usage;
 pub mod window;

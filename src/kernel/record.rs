@@ -5,7 +5,7 @@
 //! here (`NameId`, `PrincipalId`); the control plane resolves them when it writes the journal.
 
 use super::{
-    ids::{PrincipalId, RequestId},
+    ids::{PrincipalId, RequestId, SnapshotVersion},
     money::Nanos,
     names::NameId,
     objects::ObjectNote,
@@ -352,6 +352,10 @@ pub struct Record {
     pub response_sha256: Option<[u8; 32]>,
     /// What the audit keeps of both.
     pub body: BodyMark,
+    /// The configuration it was served by, as numbered by this process; not in the journal.
+    pub config_version: SnapshotVersion,
+    /// It was asked twice, or was the second time; boxed, since hardly any is.
+    pub turn: Option<Box<TurnMark>>,
     /// The batches, files, containers and threads that it made, settled or removed.
     pub objects: Option<Box<ObjectNote>>,
 }
@@ -362,6 +366,15 @@ impl Record {
         let elsewhere = self.objects.as_ref().and_then(|note| note.booked);
         elsewhere.map_or((self.principal, self.started_at), |(principal, at)| (Some(principal), at))
     }
+}
+
+/// The other requests that asked for the same turn while this one ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TurnMark {
+    /// It repeats this one, which ran when it came.
+    pub duplicate_of: Option<RequestId>,
+    /// It was repeated by this one.
+    pub repeated_by: Option<RequestId>,
 }
 
 /// What the audit keeps of the bodies of one request.

@@ -14,6 +14,7 @@ use super::{
     sessions::SessionSpend,
     snapshot::{Budget, RateLimit, Snapshot},
     table::SharedTable,
+    turns::Turns,
     window::{Period, Window},
 };
 use std::sync::Arc;
@@ -51,6 +52,8 @@ pub struct Registry {
     pub accounts: SharedTable<AccountKey, Account>,
     /// All rate limiters.
     pub limiters: SharedTable<LimiterKey, Limiter>,
+    /// Turns under way, where the operator wants to know of those that are asked for twice.
+    pub turns: Turns,
     /// Shards, each with its part of every account.
     pub shards: usize,
 }
@@ -66,7 +69,7 @@ impl Registry {
     /// An empty one for so many shards.
     pub fn new(names: Arc<Names>, sessions: Arc<SessionSpend>, shards: usize) -> Self {
         let (accounts, limiters) = (SharedTable::default(), SharedTable::default());
-        Self { names, sessions, objects: Arc::default(), accounts, limiters, shards }
+        Self { names, sessions, objects: Arc::default(), accounts, limiters, turns: Turns::default(), shards }
     }
 
     /// The same, with what is known of batches and files.

@@ -50,6 +50,12 @@ pub struct ShardGauges {
     pub requests_turned_away: Gauge,
     /// Requests turned away before the shard was full, by class, ever.
     pub requests_shed: [Gauge; Class::COUNT],
+    /// Requests that repeat one that still ran, ever.
+    pub duplicates: Gauge,
+    /// What the requests cost that were repeated, ever, nano-dollars.
+    pub duplicates_lost_nanos: Gauge,
+    /// What ending them has saved, ever, nano-dollars.
+    pub duplicates_saved_nanos: Gauge,
     /// Answers streaming, now.
     pub streams: Gauge,
     /// Idle upstream connections, now.

@@ -4,7 +4,7 @@ use super::{
     Sources,
     connections::ConnectionScrape,
     credentials::{CredentialScrape, Credentials},
-    names::{self, LABEL_VALUES_MAX, OTHER, REFUSAL_REASONS, TOKEN_KINDS},
+    names::{self, CACHE_CAUSES, LABEL_VALUES_MAX, OTHER, REFUSAL_REASONS, TOKEN_KINDS},
     scrape::Scrape,
 };
 use crate::kernel::{
@@ -59,6 +59,11 @@ struct ReasonLabels {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CauseLabels {
+    cause: &'static str,
+}
+
 /// All metrics of the process.
 pub struct Metrics {
     registry: Registry,
@@ -67,6 +72,9 @@ pub struct Metrics {
     cost: Family<TeamLabels, Counter<f64, AtomicU64>>,
     attempts: Family<AttemptLabels, Counter>,
     refused: Family<ReasonLabels, Counter>,
+    cache_dropped: Family<CauseLabels, Counter>,
+    cache_lost_tokens: Family<CauseLabels, Counter>,
+    cache_lost: Family<CauseLabels, Counter<f64, AtomicU64>>,
     ttfb: Histogram,
     overhead: Histogram,
     models: OpenLabel,
@@ -100,6 +108,9 @@ impl Metrics {
             cost: Family::default(),
             attempts: Family::default(),
             refused: Family::default(),
+            cache_dropped: Family::default(),
+            cache_lost_tokens: Family::default(),
+            cache_lost: Family::default(),
             ttfb: Histogram::new(TTFB_BUCKETS),
             overhead: Histogram::new(OVERHEAD_BUCKETS),
             models: OpenLabel::default(),
@@ -116,6 +127,12 @@ impl Metrics {
         r.register(names::COST_USD, "Money spent, US dollars", self.cost.clone());
         r.register(names::UPSTREAM_ATTEMPTS, "Attempts at upstreams, by how they ended", self.attempts.clone());
         r.register(names::REFUSED, "Refused requests, by the fault that refused them", self.refused.clone());
+        let help = "Sessions whose prompt cache was lost to a change";
+        r.register(names::CACHE_DROPPED_SESSIONS, help, self.cache_dropped.clone());
+        let help = "Tokens that could not be read from a cache because of a change";
+        r.register(names::CACHE_LOST_TOKENS, help, self.cache_lost_tokens.clone());
+        let help = "What these cost more than reading them would have, US dollars";
+        r.register(names::CACHE_LOST_USD, help, self.cache_lost.clone());
         r.register(
             names::TTFB_SECONDS,
             "From the request's head to the first byte of the answer's body",
@@ -135,6 +152,11 @@ impl Metrics {
     fn zeros(&self) {
         for reason in REFUSAL_REASONS {
             self.refused.get_or_create(&ReasonLabels { reason }).inc_by(0);
+        }
+        for cause in CACHE_CAUSES {
+            self.cache_dropped.get_or_create(&CauseLabels { cause }).inc_by(0);
+            self.cache_lost_tokens.get_or_create(&CauseLabels { cause }).inc_by(0);
+            self.cache_lost.get_or_create(&CauseLabels { cause }).inc_by(0.0);
         }
         for format in [Format::Anthropic, Format::Bedrock, Format::Vertex] {
             // Statuses are an open set; the one that matters is there from the start.
@@ -184,6 +206,13 @@ impl Metrics {
             self.ttfb.observe(seconds(record.ttfb_us));
         }
         self.observe_usage(record, names);
+    }
+
+    /// Counts a session that lost its prompt cache to a change.
+    pub fn observe_cache_loss(&self, cause: &'static str, tokens: u64, cost: Nanos) {
+        self.cache_dropped.get_or_create(&CauseLabels { cause }).inc();
+        self.cache_lost_tokens.get_or_create(&CauseLabels { cause }).inc_by(tokens);
+        self.cache_lost.get_or_create(&CauseLabels { cause }).inc_by(super::scrape::dollars(cost).max(0.0));
     }
 
     fn observe_usage(&self, record: &Record, names: &Names) {

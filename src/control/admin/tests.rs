@@ -5,6 +5,7 @@ mod keys;
 use super::*;
 use crate::{
     control::{
+        cache_health::CacheHealth,
         journal::{Journal, JournalOptions},
         ledger::{Ledger, LedgerSink},
     },
@@ -109,6 +110,7 @@ pub(crate) fn serve() -> Served {
     let state = AdminState {
         token: AdminToken::new(Some(&Secret::new(TOKEN.into()))),
         ledger: Ledger::new(names.clone()).shared(),
+        caches: CacheHealth::new(Arc::new(|| snapshot(1)), names.clone()).shared(),
         metrics: Arc::new(Metrics::new(sources)),
         door: Arc::new(DownDoor::new(snapshot(1), shards.len())),
         shards,

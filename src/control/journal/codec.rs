@@ -7,14 +7,14 @@ use super::{
 use crate::{
     control::changes::{Change, ChangeId},
     kernel::{
-        ids::{PrincipalId, RequestId},
+        ids::{PrincipalId, RequestId, SnapshotVersion},
         keys::Principal,
         money::Nanos,
         names::{NameId, Names},
         objects::{OBJECTS_PER_ANSWER_MAX, ObjectNote},
         record::{
             Attempt, AttemptResult, BodyMark, Entry, Format, Kept, ObjectEvent, Open, Operation, Outcome, Record,
-            inline,
+            TurnMark, inline,
         },
         time::UnixMs,
         usage::{Usage, UsageSource},
@@ -191,6 +191,8 @@ pub(super) fn encode_close(record: &Record, names: &Names) -> CloseV1 {
         body_kept: if record.body.kept == Kept::None { 0 } else { number(&KEPT, record.body.kept) },
         request_cut: record.body.request_cut,
         response_cut: record.body.response_cut,
+        duplicate_of: other_request(record, |turn| turn.duplicate_of),
+        repeated_by: other_request(record, |turn| turn.repeated_by),
         objects: record.objects.as_deref().map(|note| encode_objects(note, names)),
     }
 }
@@ -354,6 +356,8 @@ impl Decoder {
                 request_cut: close.request_cut,
                 response_cut: close.response_cut,
             },
+            config_version: SnapshotVersion::default(),
+            turn: turn_mark(&close.duplicate_of, &close.repeated_by),
         })
     }
 
@@ -417,6 +421,17 @@ fn decode_usage(usage: Option<UsageV1>) -> Usage {
     let UsageV1 { input, output, cache_read, cache_write_5m, cache_write_1h, web_search, fast, batch, geo_us } =
         usage.unwrap_or_default();
     Usage { input, output, cache_read, cache_write_5m, cache_write_1h, web_search, fast, batch, geo_us }
+}
+
+fn other_request(record: &Record, which: impl Fn(&TurnMark) -> Option<RequestId>) -> Vec<u8> {
+    let other = record.turn.as_deref().and_then(which);
+    other.map_or_else(Vec::new, |id| id.0.to_be_bytes().to_vec())
+}
+
+fn turn_mark(duplicate_of: &[u8], repeated_by: &[u8]) -> Option<Box<TurnMark>> {
+    let id = |bytes: &[u8]| bytes.try_into().ok().map(|bytes| RequestId(u128::from_be_bytes(bytes)));
+    let mark = TurnMark { duplicate_of: id(duplicate_of), repeated_by: id(repeated_by) };
+    (mark != TurnMark::default()).then(|| Box::new(mark))
 }
 
 /// How a request that was in flight when weir died is closed: with its estimate (law 7). `last_seen` is the latest moment

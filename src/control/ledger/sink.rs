@@ -3,6 +3,7 @@
 use super::{SharedLedger, snapshot::Keeper};
 use crate::{
     control::{
+        cache_health::SharedCacheHealth,
         changes::Change,
         journal::{JournalState, Sink},
     },
@@ -11,18 +12,25 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Books flushed records in the ledger and in the metrics, and has snapshots of the ledger written.
+/// Books flushed records in the ledger, in the metrics and in the book of caches, and has snapshots of the ledger written.
 pub struct LedgerSink {
     ledger: SharedLedger,
     metrics: Arc<Metrics>,
     names: Arc<Names>,
     keeper: Option<Keeper>,
+    caches: Option<SharedCacheHealth>,
 }
 
 impl LedgerSink {
     /// A sink for `Journal::start`. Without a keeper no snapshots are written.
     pub fn new(ledger: SharedLedger, metrics: Arc<Metrics>, names: Arc<Names>, keeper: Option<Keeper>) -> Self {
-        Self { ledger, metrics, names, keeper }
+        Self { ledger, metrics, names, keeper, caches: None }
+    }
+
+    /// The same, which shows this book every record, too.
+    pub fn watching(mut self, caches: SharedCacheHealth) -> Self {
+        self.caches = Some(caches);
+        self
     }
 }
 
@@ -31,6 +39,13 @@ impl Sink for LedgerSink {
         for record in closes {
             self.metrics.observe_close(record, &self.names);
         }
+        if let Some(caches) = &self.caches {
+            let mut caches = caches.lock();
+            for loss in closes.iter().filter_map(|record| caches.apply(record)) {
+                self.metrics.observe_cache_loss(loss.cause.as_str(), loss.tokens, loss.cost);
+            }
+            caches.say(as_of);
+        }
         let mut ledger = self.ledger.write();
         closes.iter().for_each(|record| ledger.apply(record));
         ledger.set_as_of(as_of);
@@ -38,6 +53,10 @@ impl Sink for LedgerSink {
 
     fn changed(&mut self, changes: &[Change]) {
         if !changes.is_empty() {
+            if let Some(caches) = &self.caches {
+                let mut caches = caches.lock();
+                changes.iter().for_each(|change| caches.changed(change));
+            }
             let mut ledger = self.ledger.write();
             changes.iter().for_each(|change| ledger.apply_change(change.clone()));
         }

@@ -163,6 +163,7 @@ impl Intake<'_> {
 
     /// The body is whole: what comes now is the next request, or the end.
     async fn watch(self, rest: Part) -> NextBytes {
+        self.link.body_is_whole();
         if self.link.walking.get() {
             self.link.deadlines.disarm(Awaited::Read);
         }

@@ -22,6 +22,7 @@ pub mod route;
 pub mod standings;
 pub mod sticky;
 pub mod tokens;
+pub mod turns;
 
 pub use admit::Admitted;
 pub use caller::Caller;

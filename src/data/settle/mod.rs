@@ -5,7 +5,7 @@
 
 use super::{
     edge::tap::{Capture, Tap},
-    gate::{expect::Kind, leases::Reservation, queue::Slot, rates::RateHolds},
+    gate::{expect::Kind, leases::Reservation, queue::Slot, rates::RateHolds, turns::OwnTurn},
     shard::{RunningRequest, Shard},
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     link::up::Ticket,
     sys::clock,
 };
-use std::rc::Rc;
+use std::{cell::RefCell, rc::Rc};
 
 /// What the budgets hold for a request, and what is needed to settle it.
 pub struct Held {
@@ -55,6 +55,7 @@ pub struct OpenRecord {
     held: Option<Held>,
     rates: Option<RateHolds>,
     slot: Option<Slot>,
+    turn: Option<OwnTurn>,
     fallback: Metered,
     capture: Option<Box<Capture>>,
     /// What the results of a batch came to, where they were read to their end.
@@ -79,6 +80,7 @@ impl OpenRecord {
             held: None,
             rates: None,
             slot: None,
+            turn: None,
             fallback: Metered::default(),
             capture: None,
             results: None,
@@ -98,6 +100,16 @@ impl OpenRecord {
     /// Takes the request's place on the shard, to its end.
     pub fn occupy(&mut self, slot: Slot) {
         self.slot = Some(slot);
+    }
+
+    /// Takes the request's part in its turn, to say how that ended.
+    pub fn end_turn(&mut self, turn: Option<OwnTurn>) {
+        self.turn = turn;
+    }
+
+    /// The audit's tap on the request's body, if there is one.
+    pub fn request_tap(&self) -> Option<Rc<RefCell<Tap>>> {
+        self.capture.as_ref().map(|capture| capture.request_tap())
     }
 
     /// Takes what the rate limits hold.
@@ -180,6 +192,9 @@ impl OpenRecord {
             if outcome == Outcome::Completed && metered.source == UsageSource::Reported {
                 self.shard.expectations.borrow_mut().learn(held.kind, held.bound, record.cost);
             }
+        }
+        if let Some(turn) = self.turn.take() {
+            turn.end(&mut record, &self.shard.gauges);
         }
         if let Some(held) = self.rates.take() {
             self.shard.rates.borrow_mut().settle(held, &metered.usage, clock::mono());

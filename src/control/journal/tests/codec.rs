@@ -1,5 +1,6 @@
 use super::*;
-use crate::kernel::record::{Attempt, AttemptResult, BodyMark, Kept};
+use crate::kernel::ids::{RequestId, SnapshotVersion};
+use crate::kernel::record::{Attempt, AttemptResult, BodyMark, Kept, TurnMark};
 use crate::observe::names::REFUSAL_REASONS;
 use arrayvec::ArrayVec;
 use proptest::prelude::*;
@@ -72,6 +73,11 @@ fn record(names: &Names, texts: &[String; 8], n: &[u64; 12], usage: Usage, attem
             request_cut: n[3].is_multiple_of(2),
             response_cut: n[4].is_multiple_of(2),
         },
+        config_version: SnapshotVersion::default(),
+        turn: n[8].is_multiple_of(5).then(|| {
+            let duplicate_of = (!n[9].is_multiple_of(3)).then_some(RequestId(u128::from(n[1]) << 64 | 7));
+            Box::new(TurnMark { duplicate_of, repeated_by: Some(RequestId(u128::from(n[2]))) })
+        }),
     }
 }
 
