@@ -1,5 +1,6 @@
 //! Metric names, histograms, logs.
 
+mod batch;
 mod credentials;
 pub mod log;
 pub mod metrics;

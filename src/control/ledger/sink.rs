@@ -27,12 +27,10 @@ impl LedgerSink {
 }
 
 impl Sink for LedgerSink {
-    fn flushed(&mut self, closes: &[Record], as_of: UnixMs) {
-        for record in closes {
-            self.metrics.observe_close(record, &self.names);
-        }
+    fn flushed(&mut self, closes: &[Arc<Record>], as_of: UnixMs) {
+        self.metrics.observe(closes.iter().map(AsRef::as_ref), &self.names);
         let mut ledger = self.ledger.write();
-        closes.iter().for_each(|record| ledger.apply(record));
+        closes.iter().for_each(|record| ledger.apply_shared(record));
         ledger.set_as_of(as_of);
     }
 

@@ -187,7 +187,7 @@ impl<'a> Download<'a> {
             && self.second.hides(failure)
         {
             // In another format than the client's it would have to be said anew: then the client reads our words.
-            let reusable = self.bridged.is_none() && self.keep(reader, &head, buf).await;
+            let reusable = self.bridged.is_none() && Box::pin(self.keep(reader, &head, buf)).await;
             return Ended::Hidden { failure, reusable };
         }
         self.cx.pipe.keep_no_longer();
@@ -268,7 +268,7 @@ impl<'a> Download<'a> {
                             let how = self.plain_head(ResponseBody::None);
                             let bytes = client_head(head, buf.filled(), &how);
                             self.spoke = true;
-                            if !interim::say(self.cx, client, &bytes).await {
+                            if !Box::pin(interim::say(self.cx, client, &bytes)).await {
                                 self.cx.link.leave();
                                 return None;
                             }
