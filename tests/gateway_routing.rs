@@ -7,6 +7,8 @@ mod support;
 
 #[path = "gateway_routing/affinity.rs"]
 mod affinity;
+#[path = "gateway_routing/cap.rs"]
+mod cap;
 #[path = "gateway_routing/failover.rs"]
 mod failover;
 #[path = "gateway_routing/fixture.rs"]

@@ -45,7 +45,7 @@ pub async fn walk(cx: &Exchange<'_>, client: &mut Writer, fault: Option<Fault>) 
     };
     match ended {
         Ok(End::Relayed(outcome, metered)) => {
-            open.tighten(|rates| gate::admit::bound(cx, rates));
+            open.tighten(|ceiling| gate::admit::bound(cx, ceiling));
             open.close(outcome, metered);
         }
         Ok(End::Local(answer)) => {

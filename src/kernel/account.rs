@@ -152,13 +152,6 @@ impl Account {
         });
     }
 
-    /// Books what was spent by a request that never held anything of this account: it began before the account did.
-    pub fn charge(&self, cost: Nanos) {
-        self.moving(|| {
-            self.free.fetch_sub(cost.0, SeqCst);
-        });
-    }
-
     /// By how much the cap was raised over what is configured.
     pub fn raised(&self) -> Nanos {
         Nanos(self.raised.load(SeqCst))

@@ -89,6 +89,8 @@ pub const BUDGET_WAIT: Duration = Duration::from_secs(5);
 pub const RATE_WAIT: Duration = Duration::from_millis(80);
 /// How much request body is read and thrown away after an early answer, so that the connection can be kept. Bytes.
 pub const DISCARD_BYTES_MAX: u64 = 1024 * 1024;
+/// Models with several targets whose prices a shard has at hand, in the spellings of clients; some 500 bytes each.
+pub const PRICES_KEPT_MAX: usize = 256;
 /// Pairs of key and model whose usual cost a shard remembers.
 pub const EXPECTATIONS_MAX: usize = 4096;
 /// Principals that have a number, before shards refuse new ones. Each takes some 300 bytes, for the life of the process.

@@ -24,7 +24,7 @@ use std::{rc::Rc, time::Duration};
 
 /// What the client is told if nothing better comes.
 pub enum Shown {
-    /// The upstream's own answer, byte for byte.
+    /// The upstream's own answer, byte for byte, or said anew for a client of another format.
     Answer(Box<KeptAnswer>),
     /// Ours.
     Fault(Fault),

@@ -187,7 +187,7 @@ fn fill(cx: &Exchange<'_>, open: &mut OpenRecord, down: &mut Download<'_>) {
     record.upstream_request_id = down.upstream_request_id;
     record.stream |= down.meter.is_stream();
     record.usage_raw = down.meter.tally().raw();
-    record.status = if down.head_sent { down.status } else { 0 };
+    record.status = if down.head_sent { down.told } else { 0 };
     record.ttfb_us = down.first_byte_at.map_or(0, |at| at.since(cx.started));
     record.model_served = match down.meter.model() {
         Some(model) => inline(model.as_bytes()),

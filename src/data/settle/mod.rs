@@ -12,7 +12,7 @@ use crate::{
     kernel::{
         fault::{Blame, Fault, FaultKind},
         money::Nanos,
-        pricing::Rates,
+        pricing::{Ceiling, Rates},
         record::{Open, Outcome, Record},
         time::MonoUs,
         usage::{Usage, UsageSource},
@@ -30,8 +30,10 @@ use std::{
 pub struct Held {
     /// The money.
     pub reservation: Reservation,
-    /// The prices it was reckoned with.
+    /// The prices that hold as long as no upstream has been asked: the dearest of those that may be.
     pub rates: Rates,
+    /// The most that its tokens can cost, whoever serves it.
+    pub ceiling: Ceiling,
     /// What kind of request it is.
     pub kind: Kind,
     /// The most it could cost.
@@ -152,7 +154,7 @@ impl OpenRecord {
         self.ticket.as_mut().is_some_and(|ticket| self.shard.up.borrow_mut().open(ticket, note))
     }
 
-    /// Another upstream serves it now, at other prices.
+    /// This upstream serves it, at its own prices; none is above the ceiling.
     pub fn reprice(&mut self, rates: Rates) {
         if let Some(held) = &mut self.held {
             held.rates = rates;
@@ -161,9 +163,9 @@ impl OpenRecord {
 
     /// The most it could cost is known better now: the body is whole, and `max_tokens` comes last. What is usual is learnt as a
     /// share of this, since a nearly spent budget knows it before it decides.
-    pub fn tighten(&mut self, bound: impl FnOnce(&Rates) -> Nanos) {
+    pub fn tighten(&mut self, bound: impl FnOnce(&Ceiling) -> Nanos) {
         if let Some(held) = &mut self.held {
-            held.bound = bound(&held.rates);
+            held.bound = bound(&held.ceiling);
         }
     }
 

@@ -1,7 +1,10 @@
 //! A snapshot as one shard serves it: with what the shard makes of it for itself, so that shards share nothing that changes.
 
 use crate::{
-    data::pool::watch::{TargetWatch, UpstreamWatch},
+    data::{
+        gate::prices::PriceMemo,
+        pool::watch::{TargetWatch, UpstreamWatch},
+    },
     kernel::{
         ids::UpstreamIx,
         models::{Target, TargetIx},
@@ -17,6 +20,8 @@ pub struct Serving {
     tls: Vec<Option<TlsClient>>,
     watches: Vec<Rc<UpstreamWatch>>,
     waits: Vec<Rc<TargetWatch>>,
+    /// Prices over several targets, as far as they have been asked for.
+    pub price_memo: PriceMemo,
 }
 
 /// How to speak TLS with one upstream.
@@ -37,7 +42,7 @@ impl Serving {
             before.iter().flat_map(|b| b.models.all_targets().map(|t| t.identity).zip(&b.waits)).collect();
         let wait_for = |target: &Target| known.get(&target.identity).map(|wait| Rc::clone(wait)).unwrap_or_default();
         let waits = snapshot.models.all_targets().map(wait_for).collect();
-        Self { snapshot, tls, watches, waits }
+        Self { snapshot, tls, watches, waits, price_memo: PriceMemo::default() }
     }
 
     /// The health of an upstream.

@@ -74,11 +74,7 @@ fn a_note_is_lost_whose_request_outlives_its_flush_or_kept_beside_its_own_close(
         group.entries().unwrap().len()
     };
     assert_eq!(entries(), 2, "a close and a note");
-    let (_, replay) = {
-        let mut seen = Vec::new();
-        let replay = super::super::read(dir.path(), names.clone(), |record| seen.push(record.request_id)).unwrap();
-        (seen, replay)
-    };
+    let replay = super::super::read(dir.path(), names.clone(), |_| ()).unwrap();
     assert_eq!((replay.records, replay.orphans.len()), (1, 1));
     sender.close(open, record_of(2, &names).into());
     until("the second is flushed", || flushed.load(SeqCst) == 2);
