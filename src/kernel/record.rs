@@ -296,7 +296,10 @@ impl Kept {
 
 /// What a shard sends up.
 #[derive(Clone, Debug)]
-#[allow(clippy::large_enum_variant, reason = "most notes are gone with the next flush; a ring slot is a good place for them")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "most notes are gone with the next flush; a ring slot is a good place for them"
+)]
 pub enum Entry {
     /// A request is about to go upstream.
     Open(Open),

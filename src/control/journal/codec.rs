@@ -264,7 +264,9 @@ impl Decoder {
         let entry: EntryV1 = prost::Message::decode(bytes).map_err(DecodeError::NotAnEntry)?;
         match entry.kind {
             Some(KindV1::Open(open)) => self.open(open).map(|open| Some(Decoded::Entry(Entry::Open(open)))),
-            Some(KindV1::Close(close)) => self.close(close).map(|record| Some(Decoded::Entry(Entry::Close(record.into())))),
+            Some(KindV1::Close(close)) => {
+                self.close(close).map(|record| Some(Decoded::Entry(Entry::Close(record.into()))))
+            }
             Some(KindV1::Change(change)) => Ok(Some(Decoded::Change(decode_change(change)))),
             None => Ok(None),
         }
