@@ -3,6 +3,7 @@
 use crate::{
     data::shard::{deadlines::Deadlines, serving::Serving},
     kernel::{
+        ids::Mixing,
         limits::{IDLE_UPSTREAM_CONNECTIONS_MAX, IDLE_UPSTREAM_TIMEOUT},
         names::NameId,
         snapshot::Upstream,
@@ -55,7 +56,7 @@ impl UpstreamConnection {
 /// The idle connections of a shard.
 #[derive(Default)]
 pub struct IdleConnections {
-    by_upstream: HashMap<NameId, Vec<UpstreamConnection>>,
+    by_upstream: HashMap<NameId, Vec<UpstreamConnection>, Mixing>,
 }
 
 impl IdleConnections {

@@ -2,12 +2,13 @@
 
 use crate::{
     data::{
-        gate::prices::PriceMemo,
+        gate::prices::{PriceMemo, RatesMemo},
         pool::watch::{TargetWatch, UpstreamWatch},
     },
     kernel::{
         ids::UpstreamIx,
         models::{Target, TargetIx},
+        pricing::Rates,
         snapshot::{Snapshot, Upstream},
     },
 };
@@ -22,6 +23,7 @@ pub struct Serving {
     waits: Vec<Rc<TargetWatch>>,
     /// Prices over several targets, as far as they have been asked for.
     pub price_memo: PriceMemo,
+    rates_memo: RatesMemo,
 }
 
 /// How to speak TLS with one upstream.
@@ -42,7 +44,12 @@ impl Serving {
             before.iter().flat_map(|b| b.models.all_targets().map(|t| t.identity).zip(&b.waits)).collect();
         let wait_for = |target: &Target| known.get(&target.identity).map(|wait| Rc::clone(wait)).unwrap_or_default();
         let waits = snapshot.models.all_targets().map(wait_for).collect();
-        Self { snapshot, tls, watches, waits, price_memo: PriceMemo::default() }
+        Self { snapshot, tls, watches, waits, price_memo: PriceMemo::default(), rates_memo: RatesMemo::default() }
+    }
+
+    /// The rates of a model at an upstream, as the price book finds them.
+    pub fn rates(&self, upstream: &str, upstream_model: &str, requested: &str) -> Rates {
+        self.rates_memo.rates(&self.prices, upstream, upstream_model, requested)
     }
 
     /// The health of an upstream.

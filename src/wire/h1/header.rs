@@ -151,28 +151,35 @@ known! {
 }
 
 impl Known {
-    /// What a header name means, in any case of letters. The name is lowered once, so that all that follows compares bytes.
+    /// What a header name means, in any case of letters. Two of its letters rule nearly all candidates out before anything is
+    /// compared.
     pub fn of(name: &[u8]) -> Self {
-        let mut space = [0; NAME_BYTES];
-        let shown = name.get(..NAME_BYTES).unwrap_or(name);
-        let Some(lower) = space.get_mut(..shown.len()) else { return Self::Other };
-        lower.copy_from_slice(shown);
-        lower.make_ascii_lowercase();
-        let lower = &*lower;
-        // A longer name is none of the exact ones: no length has an entry for it.
-        if let Some((_, known)) = Self::of_length(name.len()).iter().find(|(candidate, _)| *candidate == lower) {
-            return *known;
+        let Some((first, last)) = name.first().zip(name.last()) else { return Self::Other };
+        let (first, last) = (first | LOWER, last | LOWER);
+        for (candidate, known) in Self::of_length(name.len()) {
+            if candidate.first() == Some(&first)
+                && candidate.last().is_some_and(|own| own | LOWER == last)
+                && candidate.eq_ignore_ascii_case(name)
+            {
+                return *known;
+            }
         }
-        match lower.first() {
-            Some(b'x') => Self::family(lower, X_FAMILIES),
-            Some(b'a') => Self::family(lower, ANTHROPIC_FAMILIES),
-            Some(b'p') => Self::family(lower, PROXY_FAMILY),
+        match first {
+            b'x' => Self::family(name, X_FAMILIES),
+            b'a' => Self::family(name, ANTHROPIC_FAMILIES),
+            b'p' => Self::family(name, PROXY_FAMILY),
             _ => Self::Other,
         }
     }
 
-    fn family(lower: &[u8], families: &[(&[u8], Self)]) -> Self {
-        families.iter().find(|(prefix, _)| lower.starts_with(prefix)).map_or(Self::Other, |(_, known)| *known)
+    fn family(name: &[u8], families: &[(&[u8], Self)]) -> Self {
+        let member = |(prefix, _): &&(&[u8], Self)| {
+            // Before the hyphen at its end each family has a letter of its own, or nearly.
+            let tell = prefix.len().saturating_sub(2);
+            name.get(tell).is_some_and(|byte| prefix.get(tell) == Some(&(byte | LOWER)))
+                && name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        };
+        families.iter().find(member).map_or(Self::Other, |(_, known)| *known)
     }
 
     /// The exact names of one length: at most six comparisons for any header.
@@ -240,8 +247,8 @@ impl Known {
     }
 }
 
-/// Longer than any exact name and any family's prefix. Bytes.
-const NAME_BYTES: usize = 40;
+/// The bit that tells a small letter from a capital one.
+const LOWER: u8 = 0x20;
 
 const X_FAMILIES: &[(&[u8], Known)] = &[
     (b"x-stainless-", Known::XStainlessAny),

@@ -4,6 +4,10 @@
 //! folded lines. It also keeps the size limits, so that an endless head is cut off before it is complete.
 
 use super::error::HeadError;
+use fearless_simd::{Level, dispatch, prelude::*, u8x64};
+
+/// Bytes looked at together.
+const BLOCK_BYTES: usize = 64;
 
 /// Most header lines a parser can be configured to accept.
 pub const HEADERS_MAX: usize = 128;
@@ -29,8 +33,10 @@ pub enum Progress {
 }
 
 /// How far the search for the head's end has come.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct LineWalk {
+    /// The vectors this machine has.
+    level: Level,
     /// Every byte before this one has been seen.
     scanned: usize,
     /// Where the current line starts.
@@ -41,6 +47,12 @@ pub(super) struct LineWalk {
     pub(super) message_start: usize,
 }
 
+impl Default for LineWalk {
+    fn default() -> Self {
+        Self { level: Level::new(), scanned: 0, line_start: 0, lines: 0, message_start: 0 }
+    }
+}
+
 impl LineWalk {
     /// Looks at the new bytes of `buf`. Returns the offset behind the head once the empty line is there.
     pub(super) fn advance(
@@ -49,38 +61,76 @@ impl LineWalk {
         limits: &HeadLimits,
         leading_crlf: bool,
     ) -> Result<Option<usize>, HeadError> {
-        let headers_max = limits.headers_max.min(HEADERS_MAX);
         let base = self.scanned;
-        for found in memchr::memchr_iter(b'\n', buf.get(base..).unwrap_or_default()) {
-            let feed = base + found;
-            let line = buf.get(self.line_start..feed).unwrap_or_default();
-            let Some((b'\r', line)) = line.split_last() else { return Err(HeadError::BareLineFeed) };
-            self.scanned = feed + 1;
-            self.line_start = feed + 1;
-            if line.is_empty() {
-                if self.lines > 0 {
-                    return if self.scanned > limits.head_bytes_max {
-                        Err(HeadError::HeadTooLong)
-                    } else {
-                        Ok(Some(self.scanned))
-                    };
-                }
-                if !leading_crlf || self.message_start > 0 {
-                    return Err(HeadError::RequestLine);
-                }
-                self.message_start = self.scanned;
-                continue;
-            }
-            if self.lines > 0 && matches!(line[0], b' ' | b'\t') {
-                return Err(HeadError::FoldedHeader);
-            }
-            self.lines += 1;
-            if self.lines > headers_max + 1 {
-                return Err(HeadError::TooManyHeaders);
-            }
+        let found = dispatch!(self.level, simd => self.walk(simd, buf, limits, leading_crlf, base))?;
+        if found.is_some() {
+            return Ok(found);
         }
         self.scanned = buf.len();
         if buf.len() >= limits.head_bytes_max { Err(HeadError::HeadTooLong) } else { Ok(None) }
+    }
+
+    /// Every line end from `base` on, in order: heads have short lines, so that looking for each on its own costs more than
+    /// looking at all bytes in blocks.
+    #[inline(always)]
+    fn walk<S: Simd>(
+        &mut self,
+        simd: S,
+        buf: &[u8],
+        limits: &HeadLimits,
+        leading_crlf: bool,
+        base: usize,
+    ) -> Result<Option<usize>, HeadError> {
+        let (blocks, rest) = buf.get(base..).unwrap_or_default().as_chunks::<BLOCK_BYTES>();
+        let mut last = [0; BLOCK_BYTES];
+        last[..rest.len()].copy_from_slice(rest);
+        let mut at = base;
+        for block in blocks.iter().chain([&last]) {
+            let mut feeds = u8x64::simd_from(simd, *block).simd_eq(b'\n').to_bitmask();
+            while feeds != 0 {
+                let feed = at + feeds.trailing_zeros() as usize;
+                feeds &= feeds - 1;
+                if let Some(end) = self.line_end(buf, feed, limits, leading_crlf)? {
+                    return Ok(Some(end));
+                }
+            }
+            at += BLOCK_BYTES;
+        }
+        Ok(None)
+    }
+
+    /// A line ends at `feed`. Returns the offset behind the head if it was the empty one.
+    #[inline(always)]
+    fn line_end(
+        &mut self,
+        buf: &[u8],
+        feed: usize,
+        limits: &HeadLimits,
+        leading_crlf: bool,
+    ) -> Result<Option<usize>, HeadError> {
+        let line = buf.get(self.line_start..feed).unwrap_or_default();
+        let Some((b'\r', line)) = line.split_last() else { return Err(HeadError::BareLineFeed) };
+        self.scanned = feed + 1;
+        self.line_start = feed + 1;
+        let Some(first) = line.first() else {
+            if self.lines > 0 {
+                let too_long = self.scanned > limits.head_bytes_max;
+                return if too_long { Err(HeadError::HeadTooLong) } else { Ok(Some(self.scanned)) };
+            }
+            if !leading_crlf || self.message_start > 0 {
+                return Err(HeadError::RequestLine);
+            }
+            self.message_start = self.scanned;
+            return Ok(None);
+        };
+        if self.lines > 0 && matches!(first, b' ' | b'\t') {
+            return Err(HeadError::FoldedHeader);
+        }
+        self.lines += 1;
+        if self.lines > limits.headers_max.min(HEADERS_MAX) + 1 {
+            return Err(HeadError::TooManyHeaders);
+        }
+        Ok(None)
     }
 
     /// What is there of the start line. Only meaningful before the second line is complete: later it still begins

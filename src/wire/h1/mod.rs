@@ -4,6 +4,7 @@
 //! this module has to ask again how long a message is.
 
 mod chunked;
+mod decimal;
 mod error;
 mod framing;
 mod header;
@@ -13,6 +14,7 @@ mod response;
 mod span;
 
 pub use chunked::{ChunkError, ChunkEvent, ChunkLimits, ChunkedScanner};
+pub use decimal::decimal;
 pub use error::HeadError;
 pub use header::{Header, Known, connection_names, header, header_all};
 pub use lines::{HEADERS_MAX, HeadLimits, Progress};

@@ -250,7 +250,22 @@ fn check_host(buf: &[u8], headers: &[Header], minor_version: u8) -> Result<(), H
 
 /// `uri-host [ ":" port ]` without user information and lists (RFC 3986 3.2.2).
 fn is_host_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(&byte)
+    const HOST_BYTES: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            table[byte] = (byte as u8).is_ascii_alphanumeric();
+            byte += 1;
+        }
+        let others = b"-._~%!$&'()*+;=:[]";
+        let mut place = 0;
+        while place < others.len() {
+            table[others[place] as usize] = true;
+            place += 1;
+        }
+        table
+    };
+    HOST_BYTES[usize::from(byte)]
 }
 
 /// Whether to answer 100 before the body. HTTP/1.0 clients do not know it, and without a body nobody waits for it.
