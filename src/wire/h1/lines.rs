@@ -45,11 +45,13 @@ pub(super) struct LineWalk {
     lines: usize,
     /// Where the start line starts: 2 after a leading CRLF, else 0.
     pub(super) message_start: usize,
+    /// Control characters, tabs left out, up to what has been seen.
+    controls: usize,
 }
 
 impl Default for LineWalk {
     fn default() -> Self {
-        Self { level: Level::new(), scanned: 0, line_start: 0, lines: 0, message_start: 0 }
+        Self { level: Level::new(), scanned: 0, line_start: 0, lines: 0, message_start: 0, controls: 0 }
     }
 }
 
@@ -82,18 +84,23 @@ impl LineWalk {
         base: usize,
     ) -> Result<Option<usize>, HeadError> {
         let (blocks, rest) = buf.get(base..).unwrap_or_default().as_chunks::<BLOCK_BYTES>();
-        let mut last = [0; BLOCK_BYTES];
+        let mut last = [b' '; BLOCK_BYTES];
         last[..rest.len()].copy_from_slice(rest);
         let mut at = base;
         for block in blocks.iter().chain([&last]) {
-            let mut feeds = u8x64::simd_from(simd, *block).simd_eq(b'\n').to_bitmask();
+            let bytes = u8x64::simd_from(simd, *block);
+            let below = bytes.simd_lt(b' ').to_bitmask() & !bytes.simd_eq(b'\t').to_bitmask();
+            let controls = below | bytes.simd_eq(0x7f).to_bitmask();
+            let mut feeds = bytes.simd_eq(b'\n').to_bitmask();
             while feeds != 0 {
-                let feed = at + feeds.trailing_zeros() as usize;
+                let bit = feeds.trailing_zeros();
                 feeds &= feeds - 1;
-                if let Some(end) = self.line_end(buf, feed, limits, leading_crlf)? {
+                if let Some(end) = self.line_end(buf, at + bit as usize, limits, leading_crlf)? {
+                    self.controls += (controls << (63 - bit)).count_ones() as usize;
                     return Ok(Some(end));
                 }
             }
+            self.controls += controls.count_ones() as usize;
             at += BLOCK_BYTES;
         }
         Ok(None)
@@ -139,6 +146,11 @@ impl LineWalk {
         buf.get(self.message_start..).unwrap_or_default()
     }
 
+    /// Whether the head that has been walked holds no control character but tabs and the ends of its lines.
+    pub(super) fn is_clean(&self) -> bool {
+        self.controls == self.message_start + 2 * (self.lines + 1)
+    }
+
     /// Whether this walk cannot have been over `buf`: the caller began a new message without a reset.
     pub(super) fn is_stale(&self, buf: &[u8]) -> bool {
         buf.len() < self.scanned
@@ -148,5 +160,20 @@ impl LineWalk {
 /// Whether `byte` may occur in a token (RFC 9110 5.6.2): methods, header names, transfer codings.
 #[inline]
 pub(super) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    const TOKEN_BYTES: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            table[byte] = (byte as u8).is_ascii_alphanumeric();
+            byte += 1;
+        }
+        let others = b"!#$%&'*+-.^_`|~";
+        let mut place = 0;
+        while place < others.len() {
+            table[others[place] as usize] = true;
+            place += 1;
+        }
+        table
+    };
+    TOKEN_BYTES[usize::from(byte)]
 }

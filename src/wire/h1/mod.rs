@@ -6,6 +6,7 @@
 mod chunked;
 mod decimal;
 mod error;
+mod fields;
 mod framing;
 mod header;
 mod lines;

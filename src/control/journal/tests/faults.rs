@@ -167,7 +167,8 @@ fn a_stop_against_a_dead_disk_ends_and_says_what_is_lost() {
     disk.bytes_left.store(0, SeqCst);
     send(&mut sender, 1, &names);
     let error = handle.stop().unwrap_err();
-    assert!(matches!(error, JournalError::Unwritten { entries: 2, .. }), "{error}");
+    // Its note and its close, or the close alone, if both were there when the journal looked.
+    assert!(matches!(error, JournalError::Unwritten { entries: 1..=2, .. }), "{error}");
 }
 
 #[test]
