@@ -15,6 +15,8 @@ mod failover;
 mod fixture;
 #[path = "gateway_routing/health.rs"]
 mod health;
+#[path = "gateway_routing/overload.rs"]
+mod overload;
 #[allow(dead_code, reason = "the wire tests use the rest")]
 #[path = "gateway_wire/raw_upstream.rs"]
 mod raw_upstream;

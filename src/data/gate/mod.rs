@@ -14,6 +14,7 @@ pub mod leases;
 pub mod limit;
 pub mod local;
 pub mod prices;
+pub mod queue;
 pub mod rates;
 pub mod route;
 pub mod standings;

@@ -19,6 +19,7 @@ pub mod kept;
 pub mod meter;
 mod metered;
 mod pass;
+pub mod quiet;
 pub mod target;
 pub mod upload;
 
@@ -83,7 +84,7 @@ pub async fn exchange<'c>(
     if let Some(fault) = cx.link.revocation(Room::Relay) {
         return Err(fault);
     }
-    let Lease { admitted, target, upstream, mut connection, reused, visit } = lease;
+    let Lease { admitted, target, upstream, mut connection, reused, visit, slot: _at_the_upstream } = lease;
     let routed = &admitted.routed;
     let chosen = &routed.targets[target.min(routed.targets.len() - 1)];
     let book = &cx.serving.prices;

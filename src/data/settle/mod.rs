@@ -5,7 +5,7 @@
 
 use super::{
     edge::tap::{Capture, Tap},
-    gate::{expect::Kind, leases::Reservation, rates::RateHolds},
+    gate::{expect::Kind, leases::Reservation, queue::Slot, rates::RateHolds},
     shard::{RunningRequest, Shard},
 };
 use crate::{
@@ -57,6 +57,7 @@ pub struct OpenRecord {
     ticket: Option<Ticket>,
     held: Option<Held>,
     rates: Option<RateHolds>,
+    slot: Option<Slot>,
     fallback: Metered,
     capture: Option<Box<Capture>>,
     started: MonoUs,
@@ -98,6 +99,7 @@ impl OpenRecord {
             ticket: Some(ticket?),
             held: None,
             rates: None,
+            slot: None,
             fallback: Metered::default(),
             capture: None,
             started,
@@ -111,6 +113,11 @@ impl OpenRecord {
     /// Takes what the budgets hold.
     pub fn hold(&mut self, held: Held) {
         self.held = Some(held);
+    }
+
+    /// Takes the request's place on the shard, to its end.
+    pub fn occupy(&mut self, slot: Slot) {
+        self.slot = Some(slot);
     }
 
     /// Takes what the rate limits hold.
@@ -181,6 +188,7 @@ impl OpenRecord {
 
     fn settle(&mut self, outcome: Outcome, metered: Metered) {
         let Some(ticket) = self.ticket.take() else { return };
+        self.slot = None;
         let mut record = self.record.0.take().unwrap_or_default();
         record.outcome = outcome;
         record.usage = metered.usage;
