@@ -62,16 +62,15 @@ impl Serving {
             before.iter().flat_map(|b| b.models.all_targets().map(|t| t.identity).zip(&b.waits)).collect();
         let wait_for = |target: &Target| known.get(&target.identity).map(|wait| Rc::clone(wait)).unwrap_or_default();
         let waits = snapshot.models.all_targets().map(wait_for).collect();
-<<<<<<< HEAD
-        Self { snapshot, tls, watches, waits, price_memo: PriceMemo::default(), rates_memo: RatesMemo::default() }
-    }
-
-    /// The rates of a model at an upstream, as the price book finds them.
-    pub fn rates(&self, upstream: &str, upstream_model: &str, requested: &str) -> Rates {
-        self.rates_memo.rates(&self.prices, upstream, upstream_model, requested)
-=======
-        Self { snapshot, tls, watches, waits, slots, price_memo: PriceMemo::default() }
->>>>>>> integration
+        Self {
+            snapshot,
+            tls,
+            watches,
+            waits,
+            slots,
+            price_memo: PriceMemo::default(),
+            rates_memo: RatesMemo::default(),
+        }
     }
 
     /// The health of an upstream.
