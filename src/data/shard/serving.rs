@@ -73,6 +73,11 @@ impl Serving {
         }
     }
 
+    /// The rates of a model at an upstream, as the price book finds them.
+    pub fn rates(&self, upstream: &str, upstream_model: &str, requested: &str) -> Rates {
+        self.rates_memo.rates(&self.prices, upstream, upstream_model, requested)
+    }
+
     /// The health of an upstream.
     pub fn watch(&self, upstream: UpstreamIx) -> Option<&Rc<UpstreamWatch>> {
         self.watches.get(usize::from(upstream.0))
