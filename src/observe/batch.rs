@@ -48,8 +48,14 @@ impl Batch {
             };
             sums.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n);
         }
-        if record.cost.0 > 0 {
-            *sum(&mut self.costs, record.principal) += record.cost;
+        // What a batch is booked with until its results are read is no money spent yet; a counter could not take it back.
+        let cost = match record.operation {
+            Operation::BatchCreate => Nanos::ZERO,
+            Operation::BatchResults => record.cost.plus(record.reserved),
+            _ => record.cost,
+        };
+        if cost.0 > 0 {
+            *sum(&mut self.costs, record.principal) += cost;
         }
     }
 

@@ -1,13 +1,14 @@
 //! Entries of requests straight into a group's bytes: the messages of `entry.rs` without making them first, since every request
 //! leaves one. Byte for byte what `codec` encodes (a test compares). Names are looked up once and kept encoded.
 
-use super::codec::{FORMATS, KEPT, OPERATIONS, OUTCOMES, RESULTS, SOURCES, number};
+use super::codec::{FORMATS, KEPT, OPERATIONS, OUTCOMES, RESULTS, SOURCES, encode_objects, number};
 use crate::kernel::{
     ids::{PrincipalId, RequestId},
     names::{NameId, Names},
     record::{Attempt, Kept, Open, Record},
     usage::Usage,
 };
+use prost::Message;
 use std::sync::Arc;
 
 /// Principals kept encoded, by the end of their number; a power of two. Some 100 bytes each.
@@ -101,6 +102,10 @@ impl Encoder {
         uint(m, 41, if record.body.kept == Kept::None { 0 } else { number(&KEPT, record.body.kept).into() });
         uint(m, 42, record.body.request_cut.into());
         uint(m, 43, record.body.response_cut.into());
+        if let Some(note) = &record.objects {
+            // Rare: the message does.
+            bytes(m, 60, &encode_objects(note, &self.names).encode_to_vec());
+        }
         self.entry(CLOSE, message, out);
     }
 

@@ -1,5 +1,6 @@
 use super::*;
-use crate::kernel::record::{Attempt, AttemptResult, BodyMark, Kept};
+use crate::kernel::objects::ObjectNote;
+use crate::kernel::record::{Attempt, AttemptResult, BodyMark, Kept, ObjectEvent};
 use crate::observe::names::REFUSAL_REASONS;
 use arrayvec::ArrayVec;
 use proptest::prelude::*;
@@ -35,6 +36,14 @@ fn record(names: &Names, texts: &[String; 8], n: &[u64; 12], usage: Usage, attem
     let [key, user, team, project, session, agent, model, version] = texts;
     let principal = Principal { key: key.clone(), user: user.clone(), team: team.clone(), project: project.clone() };
     Record {
+        objects: n[9].is_multiple_of(2).then(|| {
+            let note = ObjectNote {
+                ids: [inline(agent.as_bytes())].into_iter().collect(),
+                event: [ObjectEvent::Made, ObjectEvent::Settled, ObjectEvent::Gone][n[9] as usize % 3],
+                booked: (!n[8].is_multiple_of(2)).then(|| (names.principal(&principal), UnixMs(n[10]))),
+            };
+            Box::new(note)
+        }),
         request_id: RequestId((u128::from(n[0]) << 64) | u128::from(n[1])),
         upstream_request_id: inline(agent.as_bytes()),
         started_at: UnixMs(n[2]),
