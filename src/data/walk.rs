@@ -54,11 +54,11 @@ pub async fn walk(cx: &Exchange<'_>, client: &mut Writer, fault: Option<Fault>) 
             open.close(outcome, metered);
         }
         Ok(End::Local(answer)) => {
-            let sent = say(cx, client, &mut open, &answer).await;
+            let sent = Box::pin(say(cx, client, &mut open, &answer)).await;
             open.close(if sent { Outcome::Completed } else { Outcome::ClientAborted }, Metered::default());
         }
-        Ok(End::Cut(fault, metered)) => refuse(cx, client, open, fault, metered).await,
-        Err(fault) => refuse(cx, client, open, fault, Metered::default()).await,
+        Ok(End::Cut(fault, metered)) => Box::pin(refuse(cx, client, open, fault, metered)).await,
+        Err(fault) => Box::pin(refuse(cx, client, open, fault, Metered::default())).await,
     }
 }
 
@@ -89,7 +89,7 @@ async fn rooms(cx: &Exchange<'_>, client: &mut Writer, open: &mut OpenRecord) ->
     open.occupy(gate::queue::slot(cx, &cx.shard.slots, identified.caller.principal, class, FULL).await?);
     gate::bodies::keep(cx, identified.caller.principal, open)?;
     if cx.head.expect_continue && cx.pipe.received() == 0 {
-        relay::interim::say_continue(cx, client).await;
+        Box::pin(relay::interim::say_continue(cx, client)).await;
     }
     if identified.incoming.route.operation.is_of_objects() {
         return Box::pin(objects(cx, client, identified, open)).await;
@@ -139,12 +139,13 @@ async fn ask<'c>(
     loop {
         let lease = match pool::lease(cx, admitted, &mut tries, open).await {
             Ok(lease) => lease,
-            Err(fault) => match relay::last_word(cx, client, tries, fault, open).await? {
+            Err(fault) => match Box::pin(relay::last_word(cx, client, tries, fault, open)).await? {
                 Relayed::Done(outcome, metered) => return Ok(End::Relayed(outcome, metered)),
                 _ => return Err(Fault::new(Room::Pool, FaultKind::Internal, "nobody is left to ask")),
             },
         };
-        match relay::exchange(cx, lease, &tries, client, open).await? {
+        // In a place of its own: within the walk it would be moved along with it, several times.
+        match Box::pin(relay::exchange(cx, lease, &tries, client, open)).await? {
             Relayed::Done(outcome, metered) => return Ok(End::Relayed(outcome, metered)),
             Relayed::Cut(fault, metered) => return Ok(End::Cut(fault, metered)),
             Relayed::Again(back) => {
@@ -159,18 +160,17 @@ async fn ask<'c>(
     }
 }
 
-fn draft(cx: &Exchange<'_>) -> Record {
+fn draft(cx: &Exchange<'_>) -> Box<Record> {
     let label = |known| cx.header(known).map(inline).unwrap_or_default();
-    Record {
-        request_id: cx.id,
-        started_at: UnixMs((cx.id.0 >> 80) as u64),
-        session: label(Known::ClaudeCodeSessionId),
-        agent: label(Known::ClaudeCodeAgentId),
-        request_class: label(Known::ClaudeCodeRequestClass),
-        config_version: cx.serving.version,
-        price_version: inline(cx.serving.prices.version().as_bytes()),
-        ..Record::default()
-    }
+    let mut record = Box::<Record>::default();
+    record.request_id = cx.id;
+    record.started_at = UnixMs((cx.id.0 >> 80) as u64);
+    record.session = label(Known::ClaudeCodeSessionId);
+    record.agent = label(Known::ClaudeCodeAgentId);
+    record.request_class = label(Known::ClaudeCodeRequestClass);
+    record.config_version = cx.serving.version;
+    record.price_version = inline(cx.serving.prices.version().as_bytes());
+    record
 }
 
 async fn refuse(cx: &Exchange<'_>, client: &mut Writer, mut open: OpenRecord, fault: Fault, used: Metered) {

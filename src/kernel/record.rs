@@ -1,7 +1,7 @@
 //! The record: what is known of a request when it is over, and the opening note written before it went upstream.
 //!
-//! Both are plain values of fixed size, so that a shard hands them over with one copy; only the usage objects as the provider
-//! sent them are boxed, where there are any. Names are numbers
+//! Both are plain values of fixed size. A note is handed over with one copy; a record is made in a box of its own, which goes up as it
+//! is, with the usage objects as the provider sent them in a further one, where there are any. Names are numbers
 //! here (`NameId`, `PrincipalId`); the control plane resolves them when it writes the journal.
 
 use super::{
@@ -416,10 +416,13 @@ impl Kept {
 
 /// What a shard sends up.
 #[derive(Clone, Debug)]
-#[allow(clippy::large_enum_variant, reason = "a ring slot has one size; boxing would allocate per request")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "most notes are gone with the next flush; a ring slot is a good place for them"
+)]
 pub enum Entry {
     /// A request is about to go upstream.
     Open(Open),
     /// A request is over.
-    Close(Record),
+    Close(Box<Record>),
 }

@@ -2,6 +2,7 @@
 
 use super::{
     Sources,
+    batch::Batch,
     connections::ConnectionScrape,
     credentials::{CredentialScrape, Credentials},
     names::{self, CACHE_CAUSES, LABEL_VALUES_MAX, OTHER, REFUSAL_REASONS, TOKEN_KINDS},
@@ -181,33 +182,6 @@ impl Metrics {
         }
     }
 
-    /// Counts a closed request.
-    pub fn observe_close(&self, record: &Record, names: &Names) {
-        let labels = RequestLabels {
-            format: record.format.as_str(),
-            operation: record.operation.as_str(),
-            // Three digits or nothing, whatever an upstream says.
-            status: if (100..1000).contains(&record.status) { record.status } else { 0 },
-            outcome: record.outcome.as_str(),
-        };
-        self.requests.get_or_create(&labels).inc();
-        for attempt in &record.attempts {
-            let upstream = names.name_of(attempt.upstream).as_ref().into();
-            self.attempts.get_or_create(&AttemptLabels { upstream, result: attempt.result.as_str() }).inc();
-        }
-        if record.outcome == Outcome::Refused {
-            self.refused.get_or_create(&ReasonLabels { reason: record.refused_by.unwrap_or(OTHER) }).inc();
-            // What a revocation ends has used something all the same.
-            self.observe_usage(record, names);
-            return;
-        }
-        self.overhead.observe(seconds(record.gateway_us));
-        if record.ttfb_us > 0 {
-            self.ttfb.observe(seconds(record.ttfb_us));
-        }
-        self.observe_usage(record, names);
-    }
-
     /// Counts a session that lost its prompt cache to a change.
     pub fn observe_cache_loss(&self, cause: &'static str, tokens: u64, cost: Nanos) {
         self.cache_dropped.get_or_create(&CauseLabels { cause }).inc();
@@ -215,25 +189,45 @@ impl Metrics {
         self.cache_lost.get_or_create(&CauseLabels { cause }).inc_by(super::scrape::dollars(cost).max(0.0));
     }
 
-    fn observe_usage(&self, record: &Record, names: &Names) {
-        let usage = &record.usage;
-        let counts = [usage.input, usage.output, usage.cache_read, usage.cache_write_5m, usage.cache_write_1h];
-        if counts.iter().any(|n| *n > 0) {
-            let model = if record.model_served.is_empty() { &record.model_requested } else { &record.model_served };
-            let model = self.models.value(model);
-            for (kind, n) in TOKEN_KINDS.into_iter().zip(counts) {
-                self.tokens.get_or_create(&TokenLabels { kind, model: model.clone() }).inc_by(n);
+    /// Counts closed requests.
+    pub fn observe<'a>(&self, records: impl Iterator<Item = &'a Record>, names: &Names) {
+        let mut batch = Batch::default();
+        for record in records {
+            if batch.is_full() {
+                self.take(&std::mem::take(&mut batch), names);
+            }
+            batch.add(record);
+            if record.outcome != Outcome::Refused {
+                self.overhead.observe(seconds(record.gateway_us));
+                if record.ttfb_us > 0 {
+                    self.ttfb.observe(seconds(record.ttfb_us));
+                }
             }
         }
-        // What a batch is booked with until its results are read is no money spent yet; a counter could not take it back.
-        let cost = match record.operation {
-            Operation::BatchCreate => Nanos::ZERO,
-            Operation::BatchResults => record.cost.plus(record.reserved),
-            _ => record.cost,
-        };
-        if cost.0 > 0 {
-            let team = record.principal.map_or_else(String::new, |id| self.teams.value(&names.principal_of(id).team));
-            self.cost.get_or_create(&TeamLabels { team }).inc_by(super::scrape::dollars(cost));
+        self.take(&batch, names);
+    }
+
+    fn take(&self, batch: &Batch, names: &Names) {
+        for ((format, operation, status, outcome), n) in &batch.requests {
+            let (format, operation, outcome) = (format.as_str(), operation.as_str(), outcome.as_str());
+            self.requests.get_or_create(&RequestLabels { format, operation, status: *status, outcome }).inc_by(*n);
+        }
+        for ((upstream, result), n) in &batch.attempts {
+            let upstream = names.name_of(*upstream).as_ref().into();
+            self.attempts.get_or_create(&AttemptLabels { upstream, result: result.as_str() }).inc_by(*n);
+        }
+        for (reason, n) in &batch.refused {
+            self.refused.get_or_create(&ReasonLabels { reason }).inc_by(*n);
+        }
+        for (model, counts) in &batch.tokens {
+            let model = self.models.value(model);
+            for (kind, n) in TOKEN_KINDS.into_iter().zip(counts) {
+                self.tokens.get_or_create(&TokenLabels { kind, model: model.clone() }).inc_by(*n);
+            }
+        }
+        for (principal, cost) in &batch.costs {
+            let team = principal.map_or_else(String::new, |id| self.teams.value(&names.principal_of(id).team));
+            self.cost.get_or_create(&TeamLabels { team }).inc_by(super::scrape::dollars(*cost));
         }
     }
 
@@ -348,15 +342,15 @@ mod tests {
             duration_us: 1,
             maybe_billed: false,
         });
-        metrics.observe_close(&record, &names);
+        metrics.observe([&record].into_iter(), &names);
         let (usage, cost) = (Usage::default(), Nanos::ZERO);
         let denied = Some("denied");
         let refused =
             Record { outcome: Outcome::Refused, refused_by: denied, status: 65_000, usage, cost, ..record.clone() };
-        metrics.observe_close(&refused, &names);
+        metrics.observe([&refused].into_iter(), &names);
         // What a revocation ended half way is a refusal that cost something.
         let revoked = Record { refused_by: Some("key_revoked"), usage: Usage { output: 4, ..usage }, ..refused };
-        metrics.observe_close(&revoked, &names);
+        metrics.observe([&revoked].into_iter(), &names);
         let text = metrics.text();
         for line in [
             "weir_requests_total{format=\"anthropic\",operation=\"messages\",status=\"200\",outcome=\"completed\"} 1",

@@ -1,5 +1,6 @@
 //! Metric names, histograms, logs.
 
+mod batch;
 mod connections;
 mod credentials;
 pub mod log;

@@ -256,7 +256,7 @@ fn a_record_sent_by_a_shard_shows_up_in_usage_requests_and_metrics() {
     let journal = api.journal.take().unwrap().start(vec![receiver], sink).unwrap();
     for n in 0..3 {
         let ticket = sender.ticket().unwrap();
-        sender.close(ticket, record(&api.names, n, "platform"));
+        sender.close(ticket, record(&api.names, n, "platform").into());
     }
     journal.stop().unwrap();
     let (status, usage) = api.get("/admin/v1/usage?group_by=team,model&since=2025-11-21&until=");

@@ -24,8 +24,8 @@ use crate::{
 use std::{collections::HashMap, sync::Arc};
 
 // A value's number on disk is its place here, from 1; 0 is an absent field. New values go to the end.
-const FORMATS: [Format; 3] = [Format::Anthropic, Format::Bedrock, Format::Vertex];
-const OPERATIONS: [Operation; 17] = [
+pub(super) const FORMATS: [Format; 3] = [Format::Anthropic, Format::Bedrock, Format::Vertex];
+pub(super) const OPERATIONS: [Operation; 17] = [
     Operation::Messages,
     Operation::CountTokens,
     Operation::Models,
@@ -44,22 +44,22 @@ const OPERATIONS: [Operation; 17] = [
     Operation::FileContent,
     Operation::FileDelete,
 ];
-const OUTCOMES: [Outcome; 5] =
+pub(super) const OUTCOMES: [Outcome; 5] =
     [Outcome::Completed, Outcome::ClientAborted, Outcome::UpstreamFailed, Outcome::Refused, Outcome::GatewayFailed];
-const RESULTS: [AttemptResult; 5] = [
+pub(super) const RESULTS: [AttemptResult; 5] = [
     AttemptResult::Answered,
     AttemptResult::Unreachable,
     AttemptResult::TimedOut,
     AttemptResult::Broken,
     AttemptResult::Cancelled,
 ];
-const SOURCES: [UsageSource; 3] = [UsageSource::Reported, UsageSource::Estimated, UsageSource::None];
+pub(super) const SOURCES: [UsageSource; 3] = [UsageSource::Reported, UsageSource::Estimated, UsageSource::None];
 const EVENTS: [ObjectEvent; 3] = [ObjectEvent::Made, ObjectEvent::Settled, ObjectEvent::Gone];
-const KEPT: [Kept; 3] = [Kept::Hashed, Kept::Stored, Kept::Dropped];
+pub(super) const KEPT: [Kept; 3] = [Kept::Hashed, Kept::Stored, Kept::Dropped];
 /// What an unknown reason reads as: a label of a later weir.
 const OTHER_REASON: &str = "other";
 
-fn number<T: PartialEq>(table: &[T], value: T) -> u32 {
+pub(super) fn number<T: PartialEq>(table: &[T], value: T) -> u32 {
     table.iter().position(|v| *v == value).map_or(0, |place| place as u32 + 1)
 }
 
@@ -197,7 +197,7 @@ pub(super) fn encode_close(record: &Record, names: &Names) -> CloseV1 {
     }
 }
 
-fn encode_objects(note: &ObjectNote, names: &Names) -> ObjectsV1 {
+pub(super) fn encode_objects(note: &ObjectNote, names: &Names) -> ObjectsV1 {
     ObjectsV1 {
         ids: note.ids.iter().map(|id| id.as_str().into()).collect(),
         event: number(&EVENTS, note.event),
@@ -292,7 +292,9 @@ impl Decoder {
         let entry: EntryV1 = prost::Message::decode(bytes).map_err(DecodeError::NotAnEntry)?;
         match entry.kind {
             Some(KindV1::Open(open)) => self.open(open).map(|open| Some(Decoded::Entry(Entry::Open(open)))),
-            Some(KindV1::Close(close)) => self.close(close).map(|record| Some(Decoded::Entry(Entry::Close(record)))),
+            Some(KindV1::Close(close)) => {
+                self.close(close).map(|record| Some(Decoded::Entry(Entry::Close(record.into()))))
+            }
             Some(KindV1::Change(change)) => Ok(Some(Decoded::Change(decode_change(change)))),
             None => Ok(None),
         }

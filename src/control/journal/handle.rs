@@ -72,7 +72,7 @@ impl JournalOptions {
 pub trait Sink: Send + 'static {
     /// These records are on disk, and so is everything that had been sent by `as_of`. Also called with no records, so that
     /// `as_of` moves on.
-    fn flushed(&mut self, closes: &[Record], as_of: UnixMs);
+    fn flushed(&mut self, closes: &[Arc<Record>], as_of: UnixMs);
 
     /// These changes are on disk.
     fn changed(&mut self, _changes: &[Change]) {}
@@ -182,7 +182,7 @@ impl Journal {
         for orphans in replay.orphans.chunks(GROUP_ENTRIES_MAX) {
             let mut builder = GroupBuilder::new();
             for orphan in orphans {
-                builder.push(&codec::encode(&Entry::Close(orphan.clone()), &options.names));
+                builder.push(&codec::encode(&Entry::Close(orphan.clone().into()), &options.names));
             }
             appender.append(&appender.seal(builder), now()).map_err(failed)?;
             let newest = orphans.iter().map(|orphan| orphan.ended_at).max().unwrap_or_default();

@@ -35,10 +35,8 @@ impl LedgerSink {
 }
 
 impl Sink for LedgerSink {
-    fn flushed(&mut self, closes: &[Record], as_of: UnixMs) {
-        for record in closes {
-            self.metrics.observe_close(record, &self.names);
-        }
+    fn flushed(&mut self, closes: &[Arc<Record>], as_of: UnixMs) {
+        self.metrics.observe(closes.iter().map(AsRef::as_ref), &self.names);
         if let Some(caches) = &self.caches {
             let mut caches = caches.lock();
             for loss in closes.iter().filter_map(|record| caches.apply(record)) {
@@ -47,7 +45,7 @@ impl Sink for LedgerSink {
             caches.say(as_of);
         }
         let mut ledger = self.ledger.write();
-        closes.iter().for_each(|record| ledger.apply(record));
+        closes.iter().for_each(|record| ledger.apply_shared(record));
         ledger.set_as_of(as_of);
     }
 

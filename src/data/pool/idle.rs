@@ -3,6 +3,7 @@
 use crate::{
     data::shard::{deadlines::Deadlines, serving::Serving},
     kernel::{
+        ids::Mixing,
         keep_alive::{Retired, Wear},
         names::NameId,
         snapshot::Upstream,
@@ -84,7 +85,7 @@ impl UpstreamConnection {
 /// The idle connections of a shard.
 #[derive(Default)]
 pub struct IdleConnections {
-    by_upstream: HashMap<NameId, Vec<UpstreamConnection>>,
+    by_upstream: HashMap<NameId, Vec<UpstreamConnection>, Mixing>,
 }
 
 impl IdleConnections {

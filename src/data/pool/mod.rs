@@ -148,7 +148,8 @@ async fn connect(
     open: &mut OpenRecord,
 ) -> Result<UpstreamConnection, Fault> {
     let began = clock::mono();
-    let dialled = dial::dial(cx, ix, upstream).await;
+    // Dials are rare and their futures large: on the heap they leave every other exchange small.
+    let dialled = Box::pin(dial::dial(cx, ix, upstream)).await;
     let took = clock::mono().since(began);
     open.waited(took);
     dialled.map_err(|error| {

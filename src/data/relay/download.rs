@@ -198,7 +198,7 @@ impl<'a> Download<'a> {
             && !self.spoke
             && self.second.hides(failure)
         {
-            let reusable = self.keep(reader, &head, buf).await;
+            let reusable = Box::pin(self.keep(reader, &head, buf)).await;
             return Ended::Hidden { failure, reusable };
         }
         self.cx.pipe.keep_no_longer();
@@ -283,7 +283,7 @@ impl<'a> Download<'a> {
                             let how = self.plain_head(ResponseBody::None);
                             let bytes = client_head(head, buf.filled(), &how);
                             self.spoke = true;
-                            if !interim::say(self.cx, client, &bytes).await {
+                            if !Box::pin(interim::say(self.cx, client, &bytes)).await {
                                 self.cx.link.leave();
                                 return None;
                             }

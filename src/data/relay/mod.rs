@@ -91,7 +91,7 @@ pub async fn exchange<'c>(
     let chosen = &routed.targets[target.min(routed.targets.len() - 1)];
     let book = &cx.serving.prices;
     let asked = asked(cx, routed, upstream, chosen).await?;
-    let own = book.rates(&upstream.name, &asked.model, &routed.model);
+    let own = cx.serving.rates(&upstream.name, &asked.model, &routed.model);
     let prices = Prices { book, upstream: &upstream.name, own };
     open.reprice(own);
     let shows = Shows::prepare(cx, upstream, &asked.edits).await?;

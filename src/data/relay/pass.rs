@@ -42,7 +42,7 @@ impl Download<'_> {
                 }
                 Ok(Passed { buf: back, .. }) => buf = back,
                 Err(Stop::Client) => return Ended::ClientLeft,
-                Err(Stop::Upstream) => return self.break_off(client, &body).await,
+                Err(Stop::Upstream) => return Box::pin(self.break_off(client, &body)).await,
             }
             let wanted = if bulk { BULK_BUFFER_BYTES } else { SMALL_BUFFER_BYTES };
             if buf.capacity() == wanted {
@@ -66,7 +66,7 @@ impl Download<'_> {
                     return Ended::Whole { reusable: false };
                 }
                 Ok(bytes) if bytes > 0 => bulk = buf.room() == 0 || (bulk && bytes * 4 > BULK_BUFFER_BYTES),
-                _ => return self.break_off(client, &body).await,
+                _ => return Box::pin(self.break_off(client, &body)).await,
             }
         }
     }

@@ -21,7 +21,12 @@ use crate::{
     link::up::Ticket,
     sys::clock,
 };
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    cell::RefCell,
+    ops::{Deref, DerefMut},
+    rc::Rc,
+    sync::LazyLock,
+};
 
 /// What the budgets hold for a request, and what is needed to settle it.
 pub struct Held {
@@ -64,12 +69,32 @@ pub struct OpenRecord {
     waited_us: u64,
     _running: RunningRequest,
     /// The record as far as it is known.
-    pub record: Record,
+    pub record: Draft,
+}
+
+/// A record that is not closed yet. It stays in the one place it was made in until the journal has it.
+pub struct Draft(Option<Box<Record>>);
+
+/// What a draft reads as that has gone.
+static GONE: LazyLock<Record> = LazyLock::new(Record::default);
+
+impl Deref for Draft {
+    type Target = Record;
+
+    fn deref(&self) -> &Record {
+        self.0.as_deref().unwrap_or_else(|| &GONE)
+    }
+}
+
+impl DerefMut for Draft {
+    fn deref_mut(&mut self) -> &mut Record {
+        self.0.get_or_insert_default()
+    }
 }
 
 impl OpenRecord {
     /// Begins the record of a request. `None`: the journal has no room, not even for a refusal.
-    pub fn begin(shard: &Rc<Shard>, record: Record, started: MonoUs) -> Option<Self> {
+    pub fn begin(shard: &Rc<Shard>, record: Box<Record>, started: MonoUs) -> Option<Self> {
         let mut up = shard.up.borrow_mut();
         let ticket = up.ticket().or_else(|| up.refusal_ticket());
         if ticket.is_none() {
@@ -88,7 +113,7 @@ impl OpenRecord {
             waited_us: 0,
             _running: shard.begin_request(),
             shard: shard.clone(),
-            record,
+            record: Draft(Some(record)),
         })
     }
 
@@ -182,7 +207,7 @@ impl OpenRecord {
     fn settle(&mut self, outcome: Outcome, metered: Metered) {
         let Some(ticket) = self.ticket.take() else { return };
         self.slot = None;
-        let mut record = std::mem::take(&mut self.record);
+        let mut record = self.record.0.take().unwrap_or_default();
         record.outcome = outcome;
         record.usage = metered.usage;
         record.usage_source = metered.source;

@@ -247,7 +247,7 @@ pub(super) fn decode(
     };
     image.rollup = Rollup::restored(cells_max, hours, folds);
     image.minutes = Minutes::restored(minutes, tables.minutes_gone_before);
-    records_of(records.into_iter(), names)?.iter().for_each(|record| image.newest.push(record));
+    records_of(records.into_iter(), names)?.into_iter().for_each(|record| image.newest.push(record.into()));
     (image.refused, image.as_of) = (tables.refused, UnixMs(tables.as_of_ms));
     Ok((state, image))
 }
