@@ -1,4 +1,4 @@
-//! `[store]`, `[admin]` and `[budgets]`.
+//! `[store]`, `[admin]`, `[budgets]` and `[objects]`.
 
 use super::{
     reader::Reader,
@@ -6,7 +6,7 @@ use super::{
     types::{Admin, OnStoreError, Store},
     units::MIB,
 };
-use crate::kernel::{secret::Secret, snapshot::Reserve};
+use crate::kernel::{objects::Unknown, secret::Secret, snapshot::Reserve};
 use std::time::Duration;
 
 /// Reads `[store]`.
@@ -40,6 +40,14 @@ pub(super) fn admin(root: &Reader<'_>) -> Admin {
     let token = reader.need_secret("token").unwrap_or_else(|| Secret::new(String::new()));
     reader.finish();
     Admin { token }
+}
+
+/// Reads `[objects]`: batches and files.
+pub(super) fn unknown_objects(root: &Reader<'_>) -> Unknown {
+    let Some(reader) = root.table("objects") else { return Unknown::default() };
+    let unknown = reader.choice("unknown", &[("refuse", Unknown::Refuse), ("ask", Unknown::Ask)]);
+    reader.finish();
+    unknown.unwrap_or_default()
 }
 
 /// Reads `[budgets]`.
