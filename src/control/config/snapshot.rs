@@ -36,6 +36,9 @@ use std::{
     sync::Arc,
 };
 
+/// What is known of a host.
+pub type AddressesOf<'a> = &'a dyn Fn(&str) -> Addresses;
+
 /// What a snapshot takes from outside the configuration: certificates from files, addresses as the resolver knows them.
 pub struct Surroundings {
     edge: EdgePolicy,
@@ -50,7 +53,7 @@ impl Surroundings {
         config: &Config,
         names: &Names,
         keeper: &CredentialKeeper,
-        addresses: &dyn Fn(&str) -> Addresses,
+        addresses: AddressesOf<'_>,
     ) -> Result<Self, Vec<ConfigError>> {
         let mut errors = Vec::new();
         let edge = edge(config, &mut errors);
@@ -154,7 +157,7 @@ fn edge(config: &Config, errors: &mut Vec<ConfigError>) -> EdgePolicy {
 fn upstream(
     at: usize,
     config: &UpstreamConfig,
-    (names, keeper, addresses): (&Names, &CredentialKeeper, &dyn Fn(&str) -> Addresses),
+    (names, keeper, addresses): (&Names, &CredentialKeeper, AddressesOf<'_>),
     errors: &mut Vec<ConfigError>,
 ) -> Option<Upstream> {
     let url = &config.base_url;
