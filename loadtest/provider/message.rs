@@ -24,6 +24,8 @@ pub(super) struct Message {
     pub(super) mark: u64,
     /// The container it ran in.
     pub(super) container: Option<String>,
+    /// What Bedrock counts a second time comes to more.
+    pub(super) miscounts: bool,
     service: String,
 }
 
@@ -59,6 +61,7 @@ impl Message {
             tool,
             mark: ask.mark,
             container: None,
+            miscounts: usage.miscounts,
             service: service_fields(usage),
         }
     }

@@ -5,7 +5,7 @@ use super::frames::{FrameReader, FrameVisitor};
 use crate::{
     dialect::anthropic::{
         sticky,
-        usage::{Compared, UsageTally},
+        usage::{Compared, HeadCounts, UsageTally},
     },
     kernel::{
         limits::{MODEL_BYTES_MAX, STICKY_BYTES_MAX, USAGE_CAPTURE_BYTES_MAX},
@@ -38,6 +38,7 @@ pub struct Meter {
     kind: Kind,
     reading: Reading,
     counts: bool,
+    head: HeadCounts,
 }
 
 enum Kind {
@@ -77,7 +78,7 @@ pub struct Look<'a> {
 impl Meter {
     /// A meter for an answer not yet seen.
     pub fn new(billable: bool) -> Self {
-        Self { kind: Kind::Blind, reading: Reading::default(), counts: billable }
+        Self { kind: Kind::Blind, reading: Reading::default(), counts: billable, head: HeadCounts::default() }
     }
 
     /// The answer is part of a thread, so its id is wanted.
@@ -122,6 +123,11 @@ impl Meter {
         self.reading.odd = look.billable && look.encoded && look.status < 300;
     }
 
+    /// What Bedrock says in the head of an answer, to be compared with its body.
+    pub fn told_by_head(&mut self, counts: HeadCounts) {
+        self.head = counts;
+    }
+
     /// Looks at payload.
     pub fn feed(&mut self, payload: &[u8]) {
         match &mut self.kind {
@@ -153,6 +159,7 @@ impl Meter {
         match scanner.value(0) {
             Some(usage) if !usage.truncated => {
                 self.reading.odd |= !self.reading.tally.whole(usage.raw);
+                self.reading.compared = self.reading.tally.compared_with(&self.head);
             }
             _ => self.reading.odd = true,
         }
