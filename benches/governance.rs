@@ -180,8 +180,8 @@ fn opening(request_id: RequestId, principal: PrincipalId, reserved: Nanos) -> Op
     }
 }
 
-fn closing(request_id: RequestId, principal: PrincipalId, usage: Usage, cost: Nanos) -> Record {
-    Record {
+fn closing(request_id: RequestId, principal: PrincipalId, usage: Usage, cost: Nanos) -> Box<Record> {
+    Box::new(Record {
         request_id,
         principal: Some(principal),
         operation: Operation::Messages,
@@ -193,7 +193,7 @@ fn closing(request_id: RequestId, principal: PrincipalId, usage: Usage, cost: Na
         usage_source: UsageSource::Reported,
         cost,
         ..Record::default()
-    }
+    })
 }
 
 fn governance(c: &mut Criterion) {

@@ -173,9 +173,10 @@ impl BodyPipe {
                 if let Err(error) = state.scanner.feed(part.bytes()) {
                     state.scan_error = Some(error);
                 }
-                if (0..WANTED.len()).any(|key| state.scanner.seen(key) > 1) {
-                    state.failure =
-                        Some(BodyFailure::Malformed("model, max_tokens, stream, container or thread is given twice"));
+                if (0..=wanted::STREAM).any(|key| state.scanner.seen(key) > 1) {
+                    state.failure = Some(BodyFailure::Malformed("model, max_tokens or stream is given twice"));
+                } else if [wanted::CONTAINER, wanted::THREAD].into_iter().any(|key| state.scanner.seen(key) > 1) {
+                    state.failure = Some(BodyFailure::Malformed("container or thread is given twice"));
                 }
             }
             let footprint = part.footprint();

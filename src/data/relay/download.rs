@@ -36,6 +36,7 @@ use crate::{
             UPSTREAM_HEAD_BYTES_MAX,
         },
         names::NameId,
+        objects::OBJECTS_PER_ANSWER_MAX,
         record::{Format, Label, Operation, inline},
         routing::Failure,
         snapshot::OnAbort,
@@ -48,6 +49,7 @@ use crate::{
     },
     wire::h1::{HeadLimits, Header, Known, Progress, ResponseBody, ResponseHead, ResponseParser, header},
 };
+use arrayvec::ArrayVec;
 use std::rc::Rc;
 
 /// Whom a download works for, and who decides on its way.
@@ -63,7 +65,7 @@ pub struct Attending<'a> {
 /// One download. What it learns stays readable after it has run.
 pub struct Download<'a> {
     pub(super) cx: &'a Exchange<'a>,
-    caller: &'a Caller<'a>,
+    pub(super) caller: &'a Caller<'a>,
     /// The format of the client's path.
     pub(super) format: Format,
     pub(super) operation: Operation,
@@ -100,6 +102,8 @@ pub struct Download<'a> {
     pub meter: Meter,
     /// The audit's, where it wants to know the answer.
     pub tap: Option<Box<Tap>>,
+    /// Containers and messages of threads that the answer has shown.
+    pub(super) stuck: ArrayVec<Label, OBJECTS_PER_ANSWER_MAX>,
     /// Where the answer is about batches or files.
     pub objects: Option<Box<Objects<'a>>>,
 }
@@ -153,6 +157,7 @@ impl<'a> Download<'a> {
             upstream_request_id: Label::default(),
             meter: Meter::new(identified.incoming.route.operation == Operation::Messages),
             tap: None,
+            stuck: ArrayVec::new(),
             objects: None,
         }
     }

@@ -86,9 +86,20 @@ impl Meter {
         self.reading.thread = true;
     }
 
-    /// The container that the answer ran in, and the message that a thread goes on from.
-    pub fn sticky(&self) -> &[Label] {
-        &self.reading.sticky
+    /// The container that the answer ran in, and the message that a thread goes on from, as far as told.
+    pub fn sticky(&self) -> ArrayVec<Label, OBJECTS_PER_ANSWER_MAX> {
+        let Kind::Json(scanner) = &self.kind else { return self.reading.sticky.clone() };
+        let raw = |place| scanner.value(place).filter(|value| !value.truncated).map(|value| value.raw);
+        let message = if self.reading.thread { raw(3) } else { None };
+        raw(2).and_then(sticky::described).into_iter().chain(message.and_then(sticky::label)).collect()
+    }
+
+    /// Has it told of one?
+    pub fn shows_sticky(&self) -> bool {
+        match &self.kind {
+            Kind::Json(scanner) => scanner.value(2).is_some() || (self.reading.thread && scanner.value(3).is_some()),
+            _ => !self.reading.sticky.is_empty(),
+        }
     }
 
     /// Fits the meter to the answer.
@@ -144,14 +155,6 @@ impl Meter {
         if let Some(model) = scanner.value(1) {
             let id = unescape_string(model.raw).map(|id| id.into_owned());
             self.reading.tally.served_by(id);
-        }
-        if let Some(container) = scanner.value(2).filter(|value| !value.truncated) {
-            self.reading.sticky.extend(sticky::described(container.raw));
-        }
-        if self.reading.thread
-            && let Some(id) = scanner.value(3).filter(|value| !value.truncated)
-        {
-            self.reading.sticky.extend(sticky::label(id.raw));
         }
         match scanner.value(0) {
             Some(usage) if !usage.truncated => {

@@ -189,7 +189,7 @@ fn fill(cx: &Exchange<'_>, open: &mut OpenRecord, down: &mut Download<'_>) {
     if let Some(objects) = &mut down.objects {
         objects.hand_over(open, down.status);
     }
-    objects::stick(cx, down, down.upstream, open);
+    objects::note_stuck(down, open);
     let record = &mut open.record;
     record.request_bytes = cx.pipe.received();
     record.response_bytes = down.client_bytes;

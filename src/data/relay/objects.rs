@@ -194,21 +194,29 @@ impl<'a> Objects<'a> {
     }
 }
 
-/// An answer has shown a container or a message of a thread: what goes on with it belongs to this account.
-pub(super) fn stick(cx: &Exchange<'_>, down: &Download<'_>, upstream: NameId, open: &mut OpenRecord) {
+/// An answer has shown a container or a message of a thread: what goes on with it belongs to this account. Known before the client
+/// reads it, since it may go on at once.
+pub(super) fn stick(down: &mut Download<'_>) {
     let ids = down.meter.sticky();
-    if ids.is_empty() || !(200..300).contains(&down.status) {
+    if ids.len() <= down.stuck.len() || !(200..300).contains(&down.status) {
         return;
     }
-    let Some(principal) = open.record.principal else { return };
-    let made_at = open.record.started_at;
+    let (principal, upstream) = (down.caller.principal, down.upstream);
+    let made_at = UnixMs((down.cx.id.0 >> 80) as u64);
     let (held, on_disk, claimed, settled) = (Nanos::ZERO, false, false, false);
-    for id in ids {
+    for id in &ids {
         let owned = Owned { upstream, principal, made_at, held, sticky: true, on_disk, claimed, settled };
-        cx.serving.registry.objects.learn(id, owned);
+        down.cx.serving.registry.objects.learn(id, owned);
     }
-    open.record.objects =
-        Some(Box::new(ObjectNote { ids: ids.iter().copied().collect(), event: ObjectEvent::Made, booked: None }));
+    down.stuck = ids;
+}
+
+/// Leaves that with the record.
+pub(super) fn note_stuck(down: &mut Download<'_>, open: &mut OpenRecord) {
+    if !down.stuck.is_empty() {
+        let ids = std::mem::take(&mut down.stuck);
+        open.record.objects = Some(Box::new(ObjectNote { ids, event: ObjectEvent::Made, booked: None }));
+    }
 }
 
 fn quote<'p>(book: &'p PriceBook, upstream: &'p str) -> impl Fn(&str) -> Rates + use<'p> {

@@ -4,6 +4,7 @@
 use super::{
     attempt::Ended,
     download::{Body, Download, Stop},
+    objects,
 };
 use crate::{
     data::shard::deadlines::Awaited,
@@ -89,12 +90,12 @@ impl Download<'_> {
     ) -> Result<Passed, Stop> {
         let came = buf.len();
         let mut payload_len = 0;
-        let (meter, tap, objects) = (&mut self.meter, &mut self.tap, &mut self.objects);
+        let (meter, tap, looking) = (&mut self.meter, &mut self.tap, &mut self.objects);
         let unchunk = body.unchunk;
         let mut look = |bytes: &[u8]| {
             meter.feed(bytes);
-            if let Some(objects) = objects.as_mut() {
-                objects.feed(bytes);
+            if let Some(looking) = looking.as_mut() {
+                looking.feed(bytes);
             }
             if let Some(tap) = tap.as_mut() {
                 tap.feed(bytes);
@@ -118,6 +119,9 @@ impl Download<'_> {
             })
         };
         let Ok(scanned) = scanned else { return Err(Stop::Upstream) };
+        if self.meter.shows_sticky() {
+            objects::stick(self);
+        }
         buf.truncate(if unchunk { payload_len } else { scanned.taken });
         let done = scanned.done.then_some(scanned.taken == came);
         if self.draining() {
