@@ -237,8 +237,8 @@ impl Exchange<'_> {
         self.report.usage = message.usage;
         let body = message.json(&self.state.corpus, &script.content);
         let close = script.status.early_close;
-        let reply = JsonReply { status: 200, body, extra: String::new(), ratelimits: true, close };
-        self.json(conn, script, reply).await
+        let extra = if self.format == Format::Bedrock { cloud::count_lines(&message) } else { String::new() };
+        self.json(conn, script, JsonReply { status: 200, body, extra, ratelimits: true, close }).await
     }
 
     async fn sse(&mut self, conn: &mut Conn, script: &Script, message: &Message) -> After {

@@ -22,6 +22,8 @@ pub(super) struct Message {
     /// Id and name of the tool to be called.
     pub(super) tool: Option<(String, String)>,
     pub(super) mark: u64,
+    /// What Bedrock counts a second time comes to more.
+    pub(super) miscounts: bool,
     service: String,
 }
 
@@ -56,6 +58,7 @@ impl Message {
             thinking: content.thinking,
             tool,
             mark: ask.mark,
+            miscounts: usage.miscounts,
             service: service_fields(usage),
         }
     }

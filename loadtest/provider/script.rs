@@ -20,7 +20,7 @@ pub const BODY_BYTES_MAX: usize = 64 << 20;
 /// Every key, for error messages and help.
 pub const KEYS: &str = "events event_bytes gap_ms first_ms pings first_ping thinking tool body_bytes model stop_reason \
     comments unknown_events crlf lean stream caches stamp input_tokens cache_read cache_5m cache_1h output_tokens web_search speed geo tier \
-    status retry_after should_retry error_code message exception google wrapped code early early_close hundred error_at reset_at close_at stall_at \
+    miscounts status retry_after should_retry error_code message exception google wrapped code early early_close hundred error_at reset_at close_at stall_at \
     ping_at reset_before silent p_fail fail after chunk flush trickle gzip length until_close trailers";
 
 /// What is wrong with a script, in words for its author.
@@ -137,6 +137,8 @@ pub struct UsageScript {
     pub geo: Option<String>,
     /// `usage.service_tier`.
     pub tier: Option<String>,
+    /// Bedrock's second count says one output token more than `usage`.
+    pub miscounts: bool,
 }
 
 /// An error instead of an answer.
@@ -348,6 +350,7 @@ impl UsageScript {
             "web_search" => self.web_search = tokens(key, value)?,
             "speed" => self.speed = Some(word(key, value)?),
             "geo" => self.geo = Some(word(key, value)?),
+            "miscounts" => self.miscounts = flag(key, value)?,
             "tier" => self.tier = Some(word(key, value)?),
             _ => return Ok(false),
         }
@@ -479,12 +482,9 @@ fn flag(key: &str, value: &str) -> Result<bool, ScriptError> {
 }
 
 fn status(key: &str, value: &str, range: std::ops::RangeInclusive<u16>) -> Result<u16, ScriptError> {
-    let parsed = number(key, value)?;
-    if range.contains(&parsed) {
-        Ok(parsed)
-    } else {
-        Err(fault(format!("{key}={value}: use {} to {}", range.start(), range.end())))
-    }
+    let (parsed, known) = (number(key, value)?, &range);
+    let wrong = || fault(format!("{key}={value}: use {} to {}", known.start(), known.end()));
+    Some(parsed).filter(|status| known.contains(status)).ok_or_else(wrong)
 }
 
 /// Values reach JSON strings and header lines as they are, so only harmless bytes are taken.

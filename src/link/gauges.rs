@@ -76,6 +76,8 @@ pub struct ShardGauges {
     pub panics: Gauge,
     /// Metering given up on an odd answer.
     pub meters_gave_up: Gauge,
+    /// Answers whose provider counted tokens twice, and differently.
+    pub counts_differed: Gauge,
     /// Ticks since the start: a shard that hangs stops counting.
     pub ticks: Gauge,
     /// How its upstreams are.

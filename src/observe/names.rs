@@ -64,6 +64,8 @@ pub const JOURNAL_ACCEPTING: &str = "weir_journal_accepting";
 pub const RECORDS_LOST: &str = "weir_records_lost";
 /// Answers whose metering was given up. Printed as `weir_meters_gave_up_total`.
 pub const METERS_GAVE_UP: &str = "weir_meters_gave_up";
+/// Answers whose provider counted tokens twice, and differently. Printed as `weir_counts_differed_total`.
+pub const COUNTS_DIFFERED: &str = "weir_counts_differed";
 /// Requests refused because their bodies could not be stored. Printed as `weir_bodies_refused_total`.
 pub const BODIES_REFUSED: &str = "weir_bodies_refused";
 /// Requests whose bodies should have been stored, and were dropped. Printed as `weir_bodies_dropped_total`.

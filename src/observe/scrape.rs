@@ -126,7 +126,7 @@ impl Scrape {
         rooms
     }
 
-    fn counters(&self) -> [(&'static str, &'static str, u64); 9] {
+    fn counters(&self) -> [(&'static str, &'static str, u64); 10] {
         let sum = |figure: fn(&ShardGauges) -> u64| self.0.shards.iter().map(|s| figure(s)).sum();
         [
             (
@@ -145,6 +145,11 @@ impl Scrape {
                 sum(|s| s.requests_turned_away.get()),
             ),
             (names::METERS_GAVE_UP, "Answers whose metering was given up", sum(|s| s.meters_gave_up.get())),
+            (
+                names::COUNTS_DIFFERED,
+                "Answers whose provider counted tokens twice, and differently",
+                sum(|s| s.counts_differed.get()),
+            ),
             (
                 names::BODIES_REFUSED,
                 "Requests refused because their bodies could not be stored",

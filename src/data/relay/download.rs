@@ -23,7 +23,10 @@ use crate::{
         shard::deadlines::{Awaited, Deadlines},
     },
     dialect::{
-        anthropic::{limits::limit_lines, usage::Compared},
+        anthropic::{
+            limits::limit_lines,
+            usage::{Compared, HeadCounts},
+        },
         retry_after,
     },
     kernel::{
@@ -161,7 +164,8 @@ impl<'a> Download<'a> {
             self.cx.shard.gauges.meters_gave_up.add(1);
         }
         if self.meter.compared() == Compared::Different {
-            tracing::warn!(request = %self.cx.id, "Bedrock's invocation metrics differ from the usage in the events, which is booked");
+            self.cx.shard.gauges.counts_differed.add(1);
+            tracing::warn!(request = %self.cx.id, "Bedrock's own counts differ from the usage in its answer, which is booked");
         }
         self.flags.over.set(true);
         self.cx.pipe.wake();
@@ -328,12 +332,16 @@ impl<'a> Download<'a> {
             encoded,
         });
         self.upstream_request_id = upstream_request_id(head, bytes);
+        let from = self.bridged.map_or(self.format, |(format, _)| format);
+        if from == Format::Bedrock && billable && !self.meter.is_stream() {
+            self.meter.told_by_head(head_counts(head, bytes));
+        }
         if let Some(objects) = &mut self.objects {
             objects.begins(head.status, encoded);
         }
         let framing = head.body(self.cx.head.method);
         let mut carry = self.carry(head, encoded);
-        let way = Way { from: self.bridged.map_or(self.format, |(format, _)| format), to: self.format };
+        let way = Way { from, to: self.format };
         let converted = !matches!(carry, Carry::AsIs);
         let unchunk = (framing == ResponseBody::Chunked || converted) && self.cx.head.minor_version == 0;
         let until_close = framing == ResponseBody::UntilClose && !converted;
@@ -415,4 +423,13 @@ fn upstream_request_id(head: &ResponseHead, bytes: &[u8]) -> Label {
 pub(super) fn error_type(head: &ResponseHead, bytes: &[u8]) -> Vec<u8> {
     let named = |h: &&Header| h.name.of(bytes).eq_ignore_ascii_case(b"x-amzn-errortype");
     head.headers.iter().find(named).map(|h| h.value.of(bytes).to_vec()).unwrap_or_default()
+}
+
+/// What Bedrock counted, by the head of its answer.
+fn head_counts(head: &ResponseHead, bytes: &[u8]) -> HeadCounts {
+    let mut counts = HeadCounts::default();
+    for header in head.headers.iter().filter(|header| header.known == Known::XAmznAny) {
+        counts.take(header.name.of(bytes), header.value.of(bytes));
+    }
+    counts
 }

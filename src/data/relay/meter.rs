@@ -3,7 +3,7 @@
 
 use super::frames::{FrameReader, FrameVisitor};
 use crate::{
-    dialect::anthropic::usage::{Compared, UsageTally},
+    dialect::anthropic::usage::{Compared, HeadCounts, UsageTally},
     kernel::limits::{MODEL_BYTES_MAX, USAGE_CAPTURE_BYTES_MAX},
     wire::{
         json::{TopLevelScanner, Wanted, unescape_string},
@@ -24,6 +24,7 @@ pub struct Meter {
     kind: Kind,
     reading: Reading,
     counts: bool,
+    head: HeadCounts,
 }
 
 enum Kind {
@@ -60,7 +61,7 @@ pub struct Look<'a> {
 impl Meter {
     /// A meter for an answer not yet seen.
     pub fn new(billable: bool) -> Self {
-        Self { kind: Kind::Blind, reading: Reading::default(), counts: billable }
+        Self { kind: Kind::Blind, reading: Reading::default(), counts: billable, head: HeadCounts::default() }
     }
 
     /// Fits the meter to the answer.
@@ -81,6 +82,11 @@ impl Meter {
             _ => Kind::Blind,
         };
         self.reading.odd = look.billable && look.encoded && look.status < 300;
+    }
+
+    /// What Bedrock says in the head of an answer, to be compared with its body.
+    pub fn told_by_head(&mut self, counts: HeadCounts) {
+        self.head = counts;
     }
 
     /// Looks at payload.
@@ -114,6 +120,7 @@ impl Meter {
         match scanner.value(0) {
             Some(usage) if !usage.truncated => {
                 self.reading.odd |= !self.reading.tally.whole(usage.raw);
+                self.reading.compared = self.reading.tally.compared_with(&self.head);
             }
             _ => self.reading.odd = true,
         }

@@ -12,7 +12,7 @@ mod tests;
 mod wire;
 
 pub use bill::Billed;
-pub use metrics::Compared;
+pub use metrics::{Compared, HeadCounts};
 
 use crate::{
     kernel::usage::Usage,
