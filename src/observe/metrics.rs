@@ -9,7 +9,6 @@ use super::{
     scrape::Scrape,
 };
 use crate::kernel::{
-    money::Nanos,
     names::Names,
     record::{AttemptResult, Format, Operation, Outcome, Record},
 };
