@@ -9,6 +9,7 @@ use super::{
     scrape::Scrape,
 };
 use crate::kernel::{
+    money::Nanos,
     names::Names,
     record::{AttemptResult, Format, Operation, Outcome, Record},
 };
