@@ -29,6 +29,8 @@ mod kept;
 mod raw_upstream;
 #[path = "gateway_formats/refusals.rs"]
 mod refusals;
+#[path = "gateway_formats/repair.rs"]
+mod repair;
 #[path = "gateway_formats/same_format.rs"]
 mod same_format;
 #[path = "gateway_formats/sticky.rs"]

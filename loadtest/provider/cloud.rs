@@ -153,6 +153,9 @@ impl Exchange<'_> {
     /// Answers on a path of Bedrock or Vertex.
     pub(super) async fn cloud(&mut self, conn: &mut Conn, script: Script, body: &[u8], cloud: &Cloud) -> After {
         self.report.billable = !cloud.counting;
+        if let Some(after) = self.refused_by_name(conn, &script, body).await {
+            return after;
+        }
         let ask = match cloud.ask(body, self.request_sha256()) {
             Ok(ask) => ask,
             Err(message) => return self.refuse(conn, 400, &message).await,

@@ -76,6 +76,9 @@ impl Exchange<'_> {
 
     pub(super) async fn messages(&mut self, conn: &mut Conn, script: Script, body: &[u8]) -> After {
         self.report.billable = true;
+        if let Some(after) = self.refused_by_name(conn, &script, body).await {
+            return after;
+        }
         let ask = match self.ask(&script, body, false) {
             Ok(ask) => ask,
             Err(message) => return self.refuse(conn, 400, &message).await,

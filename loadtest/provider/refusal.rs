@@ -3,6 +3,7 @@
 
 use crate::kernel::record::Format;
 use crate::wire::eventstream;
+use serde_json::Value;
 
 use super::answer::JsonReply;
 use super::cloud;
@@ -88,6 +89,28 @@ fn of_layer(script: &StatusScript, status: u16) -> Option<(Vec<u8>, String)> {
 }
 
 impl Exchange<'_> {
+    /// Refuses a request for a beta or a member of its body that the script names, in Anthropic's words.
+    pub(super) async fn refused_by_name(&mut self, conn: &mut Conn, script: &Script, body: &[u8]) -> Option<After> {
+        let StatusScript { refuse_beta, refuse_field, .. } = &script.status;
+        if refuse_beta.is_none() && refuse_field.is_none() {
+            return None;
+        }
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let listed = body["anthropic_beta"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let told = self.head.text("anthropic-beta").unwrap_or_default().split(',').map(str::trim);
+        let beta = told.chain(listed).find(|beta| refuse_beta.as_deref() == Some(beta));
+        let message = match (beta, refuse_field) {
+            (Some(beta), _) => format!(
+                "Unexpected value(s) `{beta}` for the `anthropic-beta` header. Please consult our documentation at \
+                 docs.anthropic.com or try again without the header."
+            ),
+            (None, Some(field)) if body.get(field).is_some() => format!("{field}: Extra inputs are not permitted"),
+            _ => return None,
+        };
+        let (body, extra) = (self.error_body(400, &message, None), self.error_lines(400));
+        Some(self.json(conn, script, JsonReply { status: 400, body, extra, ratelimits: false, close: false }).await)
+    }
+
     /// Answers with the error that a script asks for.
     pub(super) async fn scripted_error(&mut self, conn: &mut Conn, script: &Script, status: u16) -> After {
         let (body, lines) = of_layer(&script.status, status).unwrap_or_else(|| {

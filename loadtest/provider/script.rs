@@ -23,7 +23,7 @@ pub const BODY_BYTES_MAX: usize = 64 << 20;
 pub const KEYS: &str = "events event_bytes gap_ms first_ms pings first_ping thinking tool tool_command body_bytes model stop_reason \
     comments unknown_events crlf lean stream caches stamp input_tokens cache_read cache_5m cache_1h output_tokens web_search speed geo tier \
     miscounts status retry_after should_retry error_code message exception google wrapped code early early_close hundred error_at reset_at close_at stall_at \
-    ping_at reset_before silent p_fail fail after chunk flush trickle gzip length until_close trailers";
+    ping_at reset_before silent p_fail fail after chunk flush trickle gzip length until_close trailers refuse_beta refuse_field";
 
 /// What is wrong with a script, in words for its author.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,6 +171,10 @@ pub struct StatusScript {
     pub early: bool,
     /// As `early`, then closes with the body unread. Header scripts only.
     pub early_close: bool,
+    /// Refuses requests that have this beta, by name.
+    pub refuse_beta: Option<String>,
+    /// Refuses bodies that have this member, by name.
+    pub refuse_field: Option<String>,
     /// Status of an informational head before the real one.
     pub hundred: Option<u16>,
 }
@@ -367,6 +371,8 @@ impl StatusScript {
             "code" => self.code = Some(word(key, value)?),
             "early" => self.early = flag(key, value)?,
             "early_close" => self.early_close = flag(key, value)?,
+            "refuse_beta" => self.refuse_beta = Some(word(key, value)?),
+            "refuse_field" => self.refuse_field = Some(word(key, value)?),
             "hundred" => self.hundred = Some(status(key, value, 100..=199)?),
             _ => return Ok(false),
         }

@@ -152,6 +152,10 @@ async fn ask<'c>(
                 tries.stale();
                 admitted = back;
             }
+            Relayed::Repair(back) => {
+                tries.repair();
+                admitted = back;
+            }
             Relayed::Failed(back, failure, shown) => {
                 tries.failed(cx, &back.routed, failure, shown);
                 admitted = back;

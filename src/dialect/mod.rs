@@ -11,6 +11,7 @@ pub mod bedrock;
 pub mod bridge;
 pub mod errors;
 pub mod headers;
+pub mod refused;
 pub mod retry_after;
 pub mod segment;
 pub mod vertex;

@@ -119,6 +119,12 @@ pub const FIRST_SIGHT_SESSIONS_MAX: usize = 150_000;
 pub const SESSIONS_KEPT_MAX: usize = 400_000;
 /// Batches, files, containers and threads whose account and maker are remembered; some 100 bytes each.
 pub const OBJECTS_KEPT_MAX: usize = 200_000;
+/// Upstreams with a model of which is known what they refuse by name; at most some 4 kB each.
+pub const REPAIRED_MAX: usize = 256;
+/// Names that are known for each. Requests are compared with all of them.
+pub const REPAIRS_EACH_MAX: usize = 16;
+/// How long what was refused is left out before it is tried again.
+pub const REPAIR_EXPIRY: Duration = Duration::from_secs(60 * 60);
 /// What of a `container` or `thread` of a request is looked at. Bytes; a container with many skills is longer, and not stuck to.
 pub const STICKY_BYTES_MAX: usize = 4096;
 /// The body that makes a batch: it is read whole before it is admitted. Bytes (the provider takes 256 MB, contract.md §1.5).

@@ -26,6 +26,7 @@ pub mod platform;
 pub mod policy;
 pub mod pricing;
 pub mod record;
+pub mod repairs;
 pub mod routing;
 pub mod rules;
 pub mod scope;

@@ -16,6 +16,7 @@ use super::{
     objects::Unknown,
     pricing::PriceBook,
     record::Format,
+    repairs::RepairMode,
     rules::{BudgetRule, Rules},
     standing::Registry,
     tunnel::Tunnel,
@@ -235,6 +236,8 @@ pub struct Snapshot {
     pub reserve: Reserve,
     /// What is done with names of batches and files that nobody here made.
     pub unknown_objects: Unknown,
+    /// What is done about refusals that name what they refuse.
+    pub repair: RepairMode,
     /// The operator's limits.
     pub limits: Limits,
 }
@@ -276,6 +279,7 @@ impl Snapshot {
             bodies: BodyRules::default(),
             reserve: Reserve::Expected,
             unknown_objects: Unknown::Refuse,
+            repair: RepairMode::Off,
             limits: Limits::default(),
         }
     }

@@ -11,6 +11,7 @@ use super::{
     names::Names,
     numbers::Number,
     objects::Objects,
+    repairs::Repairs,
     sessions::SessionSpend,
     snapshot::{Budget, RateLimit, Snapshot},
     table::SharedTable,
@@ -48,6 +49,8 @@ pub struct Registry {
     pub sessions: Arc<SessionSpend>,
     /// Which account has which batch or file.
     pub objects: Arc<Objects>,
+    /// What upstreams refuse by name.
+    pub repairs: Repairs,
     /// All budget accounts.
     pub accounts: SharedTable<AccountKey, Account>,
     /// All rate limiters.
@@ -69,7 +72,8 @@ impl Registry {
     /// An empty one for so many shards.
     pub fn new(names: Arc<Names>, sessions: Arc<SessionSpend>, shards: usize) -> Self {
         let (accounts, limiters) = (SharedTable::default(), SharedTable::default());
-        Self { names, sessions, objects: Arc::default(), accounts, limiters, turns: Turns::default(), shards }
+        let (objects, repairs, turns) = Default::default();
+        Self { names, sessions, objects, repairs, accounts, limiters, turns, shards }
     }
 
     /// The same, with what is known of batches and files.

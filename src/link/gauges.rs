@@ -86,6 +86,10 @@ pub struct ShardGauges {
     pub meters_gave_up: Gauge,
     /// Answers whose provider counted tokens twice, and differently.
     pub counts_differed: Gauge,
+    /// Refusals that name a beta or a field which the request had, ever.
+    pub refused_by_name: Gauge,
+    /// Requests sent without what was refused by name, ever.
+    pub repairs: Gauge,
     /// Ticks since the start: a shard that hangs stops counting.
     pub ticks: Gauge,
     /// How its upstreams are.

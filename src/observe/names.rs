@@ -89,6 +89,10 @@ pub const RECORDS_LOST: &str = "weir_records_lost";
 pub const METERS_GAVE_UP: &str = "weir_meters_gave_up";
 /// Answers whose provider counted tokens twice, and differently. Printed as `weir_counts_differed_total`.
 pub const COUNTS_DIFFERED: &str = "weir_counts_differed";
+/// Refusals of upstreams that name a beta or a field. Printed as `weir_refused_by_name_total`.
+pub const REFUSED_BY_NAME: &str = "weir_refused_by_name";
+/// Requests said without what was refused by name. Printed as `weir_repairs_total`.
+pub const REPAIRS: &str = "weir_repairs";
 /// Requests refused because their bodies could not be stored. Printed as `weir_bodies_refused_total`.
 pub const BODIES_REFUSED: &str = "weir_bodies_refused";
 /// Requests whose bodies should have been stored, and were dropped. Printed as `weir_bodies_dropped_total`.

@@ -126,7 +126,7 @@ impl Scrape {
         rooms
     }
 
-    fn counters(&self) -> [(&'static str, &'static str, u64); 12] {
+    fn counters(&self) -> [(&'static str, &'static str, u64); 14] {
         let sum = |figure: fn(&ShardGauges) -> u64| self.0.shards.iter().map(|s| figure(s)).sum();
         [
             (
@@ -156,6 +156,12 @@ impl Scrape {
                 "Answers whose provider counted tokens twice, and differently",
                 sum(|s| s.counts_differed.get()),
             ),
+            (
+                names::REFUSED_BY_NAME,
+                "Refusals of upstreams that name a beta or a field",
+                sum(|s| s.refused_by_name.get()),
+            ),
+            (names::REPAIRS, "Requests said without what was refused by name", sum(|s| s.repairs.get())),
             (
                 names::BODIES_REFUSED,
                 "Requests refused because their bodies could not be stored",

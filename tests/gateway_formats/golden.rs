@@ -206,6 +206,7 @@ fn ask<'a>(direction: Direction, request: &Golden, version: Option<&'a [u8]>, be
         stream: (direction.client != Format::Anthropic).then(|| path.contains("tream")),
         version,
         betas,
+        refused: &[],
     }
 }
 

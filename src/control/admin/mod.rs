@@ -1,5 +1,5 @@
 //! The admin listener (interface.md §4): liveness, metrics, usage, budgets, limits, keys, records, changes, shards,
-//! upstreams, reload, drain.
+//! upstreams, repairs, reload, drain.
 //!
 //! `organizations` gives the same figures in the shapes of Anthropic's Admin API, errors included.
 //!
@@ -19,6 +19,7 @@ mod limits;
 mod organizations;
 mod raise;
 mod records;
+mod repairs;
 mod shards;
 mod upstreams;
 
@@ -100,6 +101,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/limits", get(limits::limits))
         .route("/shards", get(shards::shards))
         .route("/upstreams", get(upstreams::upstreams))
+        .route("/repairs", get(repairs::repairs))
         .route("/reload", post(commands::reload))
         .route("/drain", post(commands::drain))
         .route("/keys", get(keys::list).post(keys::create))

@@ -88,6 +88,7 @@ fn read(root: &Reader<'_>) -> Config {
         pricing: pricing::pricing(root),
         audit: audit::audit(root),
         unknown_objects: service::unknown_objects(root),
+        repair: service::repair(root),
         export: export::export(root),
         outline: Outline::default(),
     };

@@ -1,4 +1,4 @@
-//! `[store]`, `[admin]`, `[budgets]` and `[objects]`.
+//! `[store]`, `[admin]`, `[budgets]`, `[objects]` and `[repair]`.
 
 use super::{
     reader::Reader,
@@ -6,7 +6,7 @@ use super::{
     types::{Admin, OnStoreError, Store},
     units::MIB,
 };
-use crate::kernel::{objects::Unknown, secret::Secret, snapshot::Reserve};
+use crate::kernel::{objects::Unknown, repairs::RepairMode, secret::Secret, snapshot::Reserve};
 use std::time::Duration;
 
 /// Reads `[store]`.
@@ -48,6 +48,15 @@ pub(super) fn unknown_objects(root: &Reader<'_>) -> Unknown {
     let unknown = reader.choice("unknown", &[("refuse", Unknown::Refuse), ("ask", Unknown::Ask)]);
     reader.finish();
     unknown.unwrap_or_default()
+}
+
+/// Reads `[repair]`: refusals that name what they refuse.
+pub(super) fn repair(root: &Reader<'_>) -> RepairMode {
+    let Some(reader) = root.table("repair") else { return RepairMode::default() };
+    let modes = [("off", RepairMode::Off), ("observe", RepairMode::Observe), ("repair", RepairMode::Repair)];
+    let mode = reader.choice("mode", &modes);
+    reader.finish();
+    mode.unwrap_or_default()
 }
 
 /// Reads `[budgets]`.

@@ -133,6 +133,7 @@ pub fn build_snapshot(
         registry: accounts.registry().clone(),
         reserve: config.reserve,
         unknown_objects: config.unknown_objects,
+        repair: config.repair,
         limits: config.limits.clone(),
     }
 }

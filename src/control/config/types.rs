@@ -19,6 +19,7 @@ use crate::kernel::{
     objects::Unknown,
     policy::Pattern,
     pricing::{Multiplier, PriceOverride, UnknownPrice},
+    repairs::RepairMode,
     secret::Secret,
     snapshot::{OnAbort, OnRevoke, Provider, Reserve},
     window::Period,
@@ -68,6 +69,8 @@ pub struct Config {
     pub audit: Audit,
     /// What is done with names of batches and files that nobody here made.
     pub unknown_objects: Unknown,
+    /// What is done about refusals that name what they refuse.
+    pub repair: RepairMode,
     /// Where records are exported to, if anywhere.
     pub export: Option<ExportJob>,
     /// What the file says, item by item, so that a reload can tell what it changes.

@@ -40,6 +40,8 @@ pub struct Tries {
     current: usize,
     /// A kept connection had gone stale, or a credential: the same target again, on a new connection.
     fresh: bool,
+    /// The request has been asked again without what was refused by name.
+    repaired: bool,
     /// Where the session belongs, hashed; only where there is something to choose.
     session: Option<u64>,
     best: Option<(Failure, Shown)>,
@@ -51,12 +53,22 @@ impl Tries {
         let routed = &admitted.routed;
         let chooses = routed.able.count_ones() > 1 && routed.strategy == Strategy::Affinity;
         let session = if chooses { session_of(cx, routed) } else { None };
-        Self { tried: 0, attempts: 0, current: 0, fresh: false, session, best: None }
+        Self { tried: 0, attempts: 0, current: 0, fresh: false, repaired: false, session, best: None }
     }
 
     /// The target being asked had closed a kept connection: it is asked again, on a new one.
     pub fn stale(&mut self) {
         self.fresh = true;
+    }
+
+    /// The target being asked refuses something by name: it is asked again without.
+    pub fn repair(&mut self) {
+        (self.fresh, self.repaired) = (true, true);
+    }
+
+    /// May the target being asked be asked again without what it refuses? Once in a request.
+    pub fn may_repair(&self) -> bool {
+        !self.repaired && self.attempts < ATTEMPTS_MAX
     }
 
     /// Is the next attempt to be made on a new connection?

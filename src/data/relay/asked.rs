@@ -2,7 +2,11 @@
 //! but for the model's name. In another format the whole body is awaited, since what must be moved or left out may stand
 //! anywhere in it, and then it is edited (`dialect::bridge`); the parts stay where they are.
 
-use super::{edits::Edits, target::model_at};
+use super::{
+    edits::Edits,
+    repair::{self, Repaired},
+    target::model_at,
+};
 use crate::{
     data::{
         edge::incoming::Exchange,
@@ -13,6 +17,7 @@ use crate::{
         fault::{Fault, FaultKind, Room},
         models::Target,
         record::Operation,
+        repairs::{self, Named},
         snapshot::Upstream,
     },
     wire::h1::{Known, header, header_all},
@@ -27,6 +32,8 @@ pub struct Asked<'a> {
     pub edits: Edits,
     /// What was said anew, where the upstream speaks another format.
     pub bridged: Option<Bridging>,
+    /// What was left out, where the upstream refuses it and speaks the client's format.
+    pub repaired: Option<Box<Repaired>>,
 }
 
 /// A request in another format than its client's.
@@ -50,10 +57,16 @@ pub async fn asked<'a>(
 ) -> Result<Asked<'a>, Fault> {
     let route = &routed.identified.incoming.route;
     let model = model_at(route.format, upstream, target, &routed.model).unwrap_or(Cow::Borrowed(&routed.model));
+    let known = repair::known(cx, routed, upstream, &model);
     if route.format == upstream.provider.format() {
-        return Ok(Asked { edits: own_name(routed, &model), model, bridged: None });
+        let edits = own_name(routed, &model);
+        if known.is_empty() {
+            return Ok(Asked { edits, model, bridged: None, repaired: None });
+        }
+        let (edits, repaired) = Box::pin(repair::repaired(cx, route.format, edits, &known)).await?;
+        return Ok(Asked { edits, model, bridged: None, repaired });
     }
-    Box::pin(bridged(cx, routed, upstream, model)).await
+    Box::pin(bridged(cx, routed, upstream, model, &known)).await
 }
 
 /// The edit that a target needs: its own model id in place of what the client wrote.
@@ -69,6 +82,7 @@ async fn bridged<'a>(
     routed: &'a Routed<'_>,
     upstream: &Upstream,
     model: Cow<'a, str>,
+    known: &[repairs::Known],
 ) -> Result<Asked<'a>, Fault> {
     let theirs = options_of_bedrock(cx)?;
     if !cx.pipe.is_ended() {
@@ -84,6 +98,7 @@ async fn bridged<'a>(
         _ => model,
     };
     let betas: Vec<&[u8]> = header_all(cx.bytes, &cx.head.headers, Known::AnthropicBeta).collect();
+    let refused: Vec<Named> = known.iter().map(|known| known.named.clone()).collect();
     let ask = Ask {
         from: route.format,
         to: upstream.provider.format(),
@@ -92,11 +107,13 @@ async fn bridged<'a>(
         stream: route.stream,
         version: header(cx.bytes, &cx.head.headers, Known::AnthropicVersion),
         betas: &betas,
+        refused: &refused,
     };
     let pieces: Vec<&[u8]> = parts.iter().map(|part| part.bytes()).collect();
     let said =
         bridge::bridge(Text(&pieces), &ask).map_err(|error| Fault::new(Room::Relay, FaultKind::BadBody, error.0))?;
     let mut dropped = said.dropped;
+    repair::count(cx, known, &dropped);
     dropped.extend(theirs);
     if !dropped.is_empty() {
         tracing::debug!(request = %cx.id, upstream = %upstream.name, dropped = dropped.join(","), "bridged");
@@ -107,7 +124,7 @@ async fn bridged<'a>(
     let clean = |name: &String| name.bytes().all(|b| b.is_ascii_graphic());
     let dropped: Vec<String> = dropped.into_iter().filter(clean).collect();
     let bridging = Bridging { lines: said.lines, stream: said.stream, bytes, dropped: dropped.join(",") };
-    Ok(Asked { model, edits, bridged: Some(bridging) })
+    Ok(Asked { model, edits, bridged: Some(bridging), repaired: None })
 }
 
 /// The options that a client of Bedrock has put in headers, and that nobody else knows.
@@ -140,6 +157,9 @@ impl Asked<'_> {
     /// between formats is not asked for in a client's own terms.
     pub fn keeps(&self, known: Known) -> bool {
         let anew = matches!(known, Known::AnthropicVersion | Known::AnthropicBeta | Known::ContentEncoding);
+        if known == Known::AnthropicBeta && self.repaired.as_ref().is_some_and(|repaired| repaired.line.is_some()) {
+            return false;
+        }
         self.bridged.is_none() || !(anew || known == Known::XAmznAny)
     }
 }

@@ -36,6 +36,11 @@ pub enum Ended {
         /// The upstream's connection may serve another request.
         reusable: bool,
     },
+    /// It refused by name what the request can do without; the client has not seen that, and it is asked again.
+    Refused {
+        /// The upstream's connection may serve another request.
+        reusable: bool,
+    },
     /// It broke off half way; the client has been told or will see a reset.
     Broken,
     /// The client takes no more.
@@ -47,7 +52,10 @@ pub enum Ended {
 impl Ended {
     /// The upstream's connection may serve another request.
     pub fn leaves_it_usable(&self) -> bool {
-        matches!(self, Self::Whole { reusable: true } | Self::Hidden { reusable: true, .. })
+        matches!(
+            self,
+            Self::Whole { reusable: true } | Self::Hidden { reusable: true, .. } | Self::Refused { reusable: true }
+        )
     }
 }
 
@@ -60,7 +68,7 @@ pub(super) fn failure_of(cx: &Exchange<'_>, ended: &Ended, passed: Option<Awaite
         Ended::NoAnswer | Ended::Broken if cx.pipe.failure().is_some() => None,
         Ended::NoAnswer | Ended::Broken if passed.is_some() => Some(Failure::TimedOut),
         Ended::NoAnswer | Ended::Broken => Some(Failure::Broken),
-        Ended::Whole { .. } | Ended::ClientLeft | Ended::Drained => None,
+        Ended::Whole { .. } | Ended::Refused { .. } | Ended::ClientLeft | Ended::Drained => None,
     }
 }
 
@@ -91,7 +99,7 @@ pub(super) fn attempt_result(cx: &Exchange<'_>, ended: &Ended, passed: Option<Aw
     match ended {
         // Not too late, but told to end: the time for reading on after the client was up.
         Ended::ClientLeft if cx.link.gone.get() => AttemptResult::Cancelled,
-        Ended::Hidden { .. } => AttemptResult::Answered,
+        Ended::Hidden { .. } | Ended::Refused { .. } => AttemptResult::Answered,
         _ if passed.is_some() => AttemptResult::TimedOut,
         Ended::Whole { .. } | Ended::Drained | Ended::Credential => AttemptResult::Answered,
         _ if cx.link.gone.get() || cx.link.revoked.get() => AttemptResult::Cancelled,

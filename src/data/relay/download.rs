@@ -11,6 +11,7 @@ use super::{
     kept::{Anew, Keeping, KeptAnswer},
     meter::{Look, Meter},
     objects::Objects,
+    repair::Looks,
 };
 use crate::{
     data::{
@@ -39,7 +40,7 @@ use crate::{
         objects::OBJECTS_PER_ANSWER_MAX,
         record::{Format, Label, Operation, inline},
         routing::Failure,
-        snapshot::OnAbort,
+        snapshot::{OnAbort, Upstream},
         time::MonoUs,
     },
     sys::{
@@ -71,6 +72,10 @@ pub struct Download<'a> {
     pub(super) operation: Operation,
     /// The format of the upstream, where it is another, and what it had no word for.
     pub bridged: Option<(Format, &'a str)>,
+    /// What was left out for an upstream of the client's own format.
+    pub dropped: &'a str,
+    /// Where refusals are looked at.
+    pub looks: Option<Looks<'a>>,
     pub(super) deadlines: &'a Rc<Deadlines>,
     flags: &'a Flags,
     shows: &'a Shows<'a>,
@@ -83,7 +88,7 @@ pub struct Download<'a> {
     /// The answer is worth reading even if nobody takes it any more.
     pub drains: bool,
     /// What becomes of a stream whose client goes away.
-    pub on_abort: OnAbort,
+    on_abort: OnAbort,
     /// Status of the upstream's answer; 0 before it.
     pub status: u16,
     /// The status that the client reads: the upstream's, unless the answer was said anew.
@@ -130,7 +135,7 @@ impl<'a> Download<'a> {
         on: Attending<'a>,
         deadlines: &'a Rc<Deadlines>,
         flags: &'a Flags,
-        upstream: NameId,
+        upstream: &Upstream,
     ) -> Self {
         let Attending { identified, shows, second } = on;
         Self {
@@ -139,15 +144,17 @@ impl<'a> Download<'a> {
             format: identified.incoming.route.format,
             operation: identified.incoming.route.operation,
             bridged: None,
+            dropped: "",
+            looks: None,
             deadlines,
             flags,
             shows,
             second,
-            upstream,
+            upstream: upstream.name_id,
             spoke: false,
             kept: None,
             drains: false,
-            on_abort: OnAbort::Cancel,
+            on_abort: upstream.on_abort,
             status: 0,
             told: 0,
             heard: false,
@@ -178,7 +185,8 @@ impl<'a> Download<'a> {
         if !self.flags.uploaded.get() {
             // The upload may be stuck in a write that nobody reads: end it.
             self.deadlines.kill().end();
-            if let Ended::Whole { reusable } | Ended::Hidden { reusable, .. } = &mut ended {
+            if let Ended::Whole { reusable } | Ended::Hidden { reusable, .. } | Ended::Refused { reusable } = &mut ended
+            {
                 *reusable = false;
             }
         }
@@ -205,6 +213,13 @@ impl<'a> Download<'a> {
         {
             let reusable = Box::pin(self.keep(reader, &head, buf)).await;
             return Ended::Hidden { failure, reusable };
+        }
+        if self.looks.is_some() && head.status == 400 {
+            let (back, again) = Box::pin(self.refused_by_name(reader, &head, buf)).await;
+            buf = back;
+            if let Some(reusable) = again {
+                return Ended::Refused { reusable };
+            }
         }
         self.cx.pipe.keep_no_longer();
         let (bytes, body) = self.prepare(&head, buf.filled());
@@ -323,7 +338,7 @@ impl<'a> Download<'a> {
     }
 
     fn plain_head(&self, framing: ResponseBody) -> ClientHead<'static> {
-        ClientHead { id: self.cx.id, limits: None, close: false, unchunk: false, framing, bridged: None }
+        ClientHead { id: self.cx.id, limits: None, close: false, unchunk: false, framing, bridged: None, dropped: "" }
     }
 
     /// Decides how the answer goes on, and builds the client's head.
@@ -363,6 +378,7 @@ impl<'a> Download<'a> {
             close: self.cx.link.closing.get(),
             unchunk,
             bridged: self.bridged.map(|(_, dropped)| BridgedHead { way, carry: &carry, dropped }),
+            dropped: self.dropped,
             ..self.plain_head(framing)
         };
         let mut lines = Vec::new();

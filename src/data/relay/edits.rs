@@ -28,6 +28,14 @@ impl Edits {
         Self(edits.iter().map(|edit| Splice::new(edit.from, edit.to, &edit.text)).collect())
     }
 
+    /// With others besides, in other places.
+    #[must_use]
+    pub fn and(mut self, more: &[Edit]) -> Self {
+        self.0.extend(more.iter().map(|edit| Splice::new(edit.from, edit.to, &edit.text)));
+        self.0.sort_by_key(|splice| splice.from);
+        self
+    }
+
     /// None at all?
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

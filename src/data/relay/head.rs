@@ -52,6 +52,9 @@ pub fn upstream_head(
     if let Some(bridging) = &asked.bridged {
         out.extend_from_slice(&bridging.lines);
     }
+    if let Some(line) = asked.repaired.as_ref().and_then(|repaired| repaired.line.as_ref()) {
+        out.extend_from_slice(line);
+    }
     // What must be metered must be readable.
     out.extend_from_slice(b"accept-encoding: identity\r\n");
     shows.put_on(&mut out);
@@ -155,6 +158,8 @@ pub struct ClientHead<'a> {
     pub framing: ResponseBody,
     /// The upstream speaks another format.
     pub bridged: Option<BridgedHead<'a>>,
+    /// What was left out for an upstream of the client's own format.
+    pub dropped: &'a str,
 }
 
 /// How the head of an answer differs that comes from another format.
@@ -174,6 +179,9 @@ pub fn passed_lines(out: &mut Vec<u8>, head: &ResponseHead, bytes: &[u8], how: &
     pass(out, bytes, &head.headers, |header, name| {
         goes_down(header.known, how.limits.is_some()) && !hop.ends_here(name) && how.keeps(header.known)
     });
+    if !how.dropped.is_empty() {
+        line(out, b"x-weir-dropped", how.dropped.as_bytes());
+    }
     let Some(bridged) = how.bridged else { return };
     // Ids of another platform would mean something else to the client; its operator can still ask for them.
     let theirs = |known| header(bytes, &head.headers, known);

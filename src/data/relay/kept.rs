@@ -157,7 +157,7 @@ impl KeptAnswer {
             open.answered(Some(tap), true);
         }
         let close = cx.link.closing.get();
-        let how = ClientHead { id: cx.id, limits: None, close, unchunk: false, framing, bridged: None };
+        let how = ClientHead { id: cx.id, limits: None, close, unchunk: false, framing, bridged: None, dropped: "" };
         if let Some(anew) = &self.anew {
             return self.said_anew(anew, &head, body, how);
         }

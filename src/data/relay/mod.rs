@@ -21,6 +21,7 @@ mod metered;
 pub mod objects;
 mod pass;
 pub mod quiet;
+mod repair;
 pub mod target;
 pub mod upload;
 
@@ -49,7 +50,7 @@ use attempt::{Ended, attempt_result, credential_fault, failure_of, fault_of};
 use credential::Shows;
 use download::{Attending, Download};
 use metered::{Prices, metered};
-use std::{cell::Cell, pin::pin};
+use std::{cell::Cell, pin::pin, rc::Rc};
 use upload::{Upload, Uploaded};
 
 /// How an exchange ended.
@@ -60,6 +61,8 @@ pub enum Relayed<'c> {
     Cut(Fault, Metered),
     /// A kept connection had gone stale, or a credential just before its renewal: nothing is lost, ask again.
     Again(Admitted<'c>),
+    /// The upstream refused by name what the request can do without: ask it again.
+    Repair(Admitted<'c>),
     /// The attempt failed, the client does not know, and another target may do better.
     Failed(Admitted<'c>, Failure, Shown),
 }
@@ -89,24 +92,21 @@ pub async fn exchange<'c>(
     let Lease { admitted, target, upstream, mut connection, reused, visit, slot: _at_the_upstream } = lease;
     let routed = &admitted.routed;
     let chosen = &routed.targets[target.min(routed.targets.len() - 1)];
-    let book = &cx.serving.prices;
     let asked = asked(cx, routed, upstream, chosen).await?;
     let own = cx.serving.rates(&upstream.name, &asked.model, &routed.model);
-    let prices = Prices { book, upstream: &upstream.name, own };
+    let prices = Prices { book: &cx.serving.prices, upstream: &upstream.name, own };
     open.reprice(own);
     let shows = Shows::prepare(cx, upstream, &asked.edits).await?;
-    let deadlines = connection.deadlines.clone();
-    attach(cx, &deadlines);
+    let deadlines = attach(cx, &connection);
     let flags = Flags::default();
     let head = head::upstream_head(cx, routed, upstream, &asked, &shows);
     let up = Upload { cx, edits: asked.edits.clone(), flags: &flags, deadlines: &deadlines };
     let second = Second { cx, tries, routed, target: chosen, upstream: &upstream.name, visit: &visit };
     let on = Attending { identified: &routed.identified, shows: &shows, second: &second };
-    let mut down = Download::new(cx, on, &deadlines, &flags, upstream.name_id);
-    down.on_abort = upstream.on_abort;
+    let mut down = Download::new(cx, on, &deadlines, &flags, upstream);
     down.tap = open.tap_answer();
     objects::attend(cx, routed, upstream, open.reserved(), &mut down);
-    down.bridged = asked.bridged.as_ref().map(|bridging| (upstream.provider.format(), &*bridging.dropped));
+    repair::attend(cx, routed, upstream, &asked, &mut down);
     let began = clock::mono();
     let (uploaded, ended) = {
         let upload = pin!(up.run(&mut connection.writer, head));
@@ -137,6 +137,9 @@ pub async fn exchange<'c>(
     if uploaded == Uploaded::Whole && passed.is_none() && ended.leaves_it_usable() {
         keep(cx, connection, upstream);
     }
+    if matches!(ended, Ended::Refused { .. }) {
+        return Ok(Relayed::Repair(admitted));
+    }
     if let Some(failure) = failure
         && (matches!(ended, Ended::Hidden { .. }) || (!down.head_sent && !down.spoke() && second.hides(failure)))
     {
@@ -157,12 +160,14 @@ fn shown_of(down: &mut Download<'_>, ended: Ended, failure: Failure) -> Shown {
 }
 
 /// From here on the upstream's connection ends when the client leaves, or when the exchange takes too long.
-fn attach(cx: &Exchange<'_>, deadlines: &Deadlines) {
+fn attach(cx: &Exchange<'_>, connection: &UpstreamConnection) -> Rc<Deadlines> {
+    let deadlines = connection.deadlines.clone();
     deadlines.arm(Awaited::Whole, cx.shard.sweeper.in_(cx.serving.limits.stream_max_timeout));
     cx.link.works_for(Some(Work::Cancel(deadlines.kill().clone())));
     if cx.link.gone.get() {
         deadlines.kill().end();
     }
+    deadlines
 }
 
 fn detach(cx: &Exchange<'_>, deadlines: &Deadlines) {

@@ -24,6 +24,7 @@ mod sse;
 #[cfg(test)]
 mod tests;
 mod text;
+mod without;
 
 pub use count::{answer as counted, model as counting_model};
 pub use errors::{Said, translate};
@@ -31,6 +32,7 @@ pub use frames::FramesToSse;
 pub use request::{Ask, BridgeError, Bridged, bridge};
 pub use sse::SseToFrames;
 pub use text::Text;
+pub use without::{Without, present, without};
 
 /// A replacement of raw bytes of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]

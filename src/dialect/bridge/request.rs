@@ -7,7 +7,10 @@ use super::{
     text::Text,
 };
 use crate::{
-    kernel::record::{Format, Operation},
+    kernel::{
+        record::{Format, Operation},
+        repairs::Named,
+    },
     wire::json::{JsonError, TopLevelScanner, Wanted, unescape_string},
 };
 use aws_lc_rs::digest;
@@ -31,7 +34,8 @@ const METADATA: usize = 4;
 const OUTPUT: usize = 5;
 const MAX_TOKENS: usize = 6;
 const SPEED: usize = 7;
-const DROPPED: usize = 8;
+const CONTEXT: usize = 8;
+const DROPPED: usize = 9;
 const REFUSED: usize = DROPPED + DROPPED_BY_CLOUDS.len();
 const KEYS: usize = REFUSED + REFUSED_BY_CLOUDS.len();
 
@@ -44,6 +48,7 @@ static WANTED: [Wanted; KEYS] = {
     wanted[OUTPUT] = key("output_config", 0);
     wanted[MAX_TOKENS] = key("max_tokens", 0);
     wanted[SPEED] = key(DROPPED_BY_BEDROCK, 0);
+    wanted[CONTEXT] = key("context_management", 0);
     let mut at = 0;
     while at < DROPPED_BY_CLOUDS.len() {
         wanted[DROPPED + at] = key(DROPPED_BY_CLOUDS[at], 0);
@@ -76,6 +81,8 @@ pub struct Ask<'a> {
     pub version: Option<&'a [u8]>,
     /// The client's `anthropic-beta` headers.
     pub betas: &'a [&'a [u8]],
+    /// What the upstream is known to refuse.
+    pub refused: &'a [Named],
 }
 
 /// What to do to the body, and what to say beside it.
@@ -172,6 +179,7 @@ impl<'a> Body<'a> {
         if self.ask.from == Format::Anthropic {
             self.first_party_only()?;
         }
+        self.refused();
         if self.ask.to == Format::Bedrock {
             self.user()?;
             self.structured_output()?;
@@ -226,7 +234,9 @@ impl<'a> Body<'a> {
         };
         self.cut(BETAS);
         let (going, staying): (Vec<&str>, Vec<&str>) =
-            betas::merged(self.ask.betas, &listed).into_iter().partition(|beta| betas::goes_to(self.ask.to, beta));
+            betas::merged(self.ask.betas, &listed).into_iter().partition(|beta| {
+                betas::goes_to(self.ask.to, beta) && !self.ask.refused.iter().any(|named| named.is_beta(beta))
+            });
         self.out.dropped.extend(staying.iter().map(|beta| (*beta).to_owned()));
         if going.is_empty() {
             return Ok(());
@@ -287,11 +297,26 @@ impl<'a> Body<'a> {
         Ok(())
     }
 
+    /// Members that the upstream has refused by name.
+    fn refused(&mut self) {
+        let is_refused = |key: &str| self.ask.refused.iter().any(|named| named.is_field(key));
+        let keys: Vec<usize> =
+            (METADATA..REFUSED).filter(|at| WANTED.get(*at).is_some_and(|w| is_refused(w.key))).collect();
+        for key in keys.into_iter().filter(|key| self.has(*key) && !self.goes(*key)).collect::<Vec<_>>() {
+            self.cut(key);
+            self.out.dropped.extend(WANTED.get(key).map(|wanted| wanted.key.to_owned()));
+        }
+    }
+
+    /// Is this member cut out already?
+    fn goes(&self, key: usize) -> bool {
+        self.members.value(key).is_some_and(|value| self.cut.contains(&(value.key_start, value.end)))
+    }
+
     /// Bedrock refuses the JSON that Claude Code sends as the user; a hash still tells users apart.
     fn user(&mut self) -> Result<(), BridgeError> {
-        let Some((start, end)) = self.members.value(METADATA).map(|value| (value.start, value.end)) else {
-            return Ok(());
-        };
+        let metadata = self.members.value(METADATA).filter(|_| !self.goes(METADATA));
+        let Some((start, end)) = metadata.map(|value| (value.start, value.end)) else { return Ok(()) };
         if self.text.next_solid(start).is_none_or(|(_, byte)| byte != b'{') {
             return Ok(());
         }

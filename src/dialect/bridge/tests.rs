@@ -17,7 +17,16 @@ fn ask(from: Format, to: Format) -> Ask<'static> {
         Format::Bedrock => "us.anthropic.claude-opus-5",
         Format::Vertex => "claude-opus-5",
     };
-    Ask { from, to, operation: Operation::Messages, model, stream: None, version: Some(b"2023-06-01"), betas: &[] }
+    Ask {
+        from,
+        to,
+        operation: Operation::Messages,
+        model,
+        stream: None,
+        version: Some(b"2023-06-01"),
+        betas: &[],
+        refused: &[],
+    }
 }
 
 fn bridged(body: &[u8], ask: &Ask<'_>) -> (Vec<u8>, Bridged) {

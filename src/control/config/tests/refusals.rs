@@ -14,3 +14,14 @@ fn a_limit_that_is_not_enforced_is_accepted() {
         assert!(error.starts_with(start) && error.contains(part), "{error}");
     }
 }
+
+#[test]
+fn a_mode_of_repair_that_nobody_knows_is_taken_for_off() {
+    for mode in ["off", "observe", "repair"] {
+        assert_eq!(errors_of(&format!("{BASE}\n[repair]\nmode = \"{mode}\"\n")), Vec::<String>::new());
+    }
+    let error = wrong("[repair]\nmode = \"on\"");
+    assert!(error.starts_with("repair.mode: ") && error.contains("observe"), "{error}");
+    let error = wrong("[repair]\nmodes = \"off\"");
+    assert!(error.starts_with("repair.modes: "), "{error}");
+}
