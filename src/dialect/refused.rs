@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn what_changes_the_request_or_is_no_plain_name_is_dropped() {
         let long = format!("Unexpected value(s) `{}` for the `anthropic-beta` header", "x".repeat(129));
-        let many = format!("Unexpected value(s) {} for the `anthropic-beta` header", vec!["`a`"; 9].join(", "));
+        let many = format!("Unexpected value(s) {} for the `anthropic-beta` header", ["`a`"; 9].join(", "));
         for message in [
             "messages: Extra inputs are not permitted",
             "system: Extra inputs are not permitted",
