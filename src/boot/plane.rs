@@ -29,7 +29,7 @@ use crate::{
     observe::{Accounts, CredentialFigures, Credentials},
     sys::clock,
 };
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use serde_json::json;
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -46,6 +46,8 @@ pub(super) struct Plane {
     credentials: Arc<CredentialKeeper>,
     desks: Desks,
     raising: Mutex<()>,
+    /// Changes are another process's business. Read while one is made.
+    frozen: RwLock<bool>,
     /// Taken before `current`, and held while a change of keys is written to disk.
     keys: Mutex<KeyStore>,
     /// Never held while something is awaited of disk or network: a revocation needs it.
@@ -117,6 +119,7 @@ impl Plane {
             door: Arc::new(DownDoor::new(Arc::new(first), shards)),
             desks,
             raising: Mutex::default(),
+            frozen: RwLock::new(false),
             keys: Mutex::new(keys),
             current: Mutex::new(Current { config, issuers, accounts, replaced: Vec::new() }),
             credentials,
@@ -206,6 +209,16 @@ impl Plane {
     /// Where changes are handed in for the audit.
     pub fn changes(&self) -> &ChangeDesk {
         &self.desks.changes
+    }
+
+    /// The right to make a change here; none while another process takes over, or after it has.
+    pub fn here(&self) -> Option<RwLockReadGuard<'_, bool>> {
+        Some(self.frozen.read()).filter(|frozen| !**frozen)
+    }
+
+    /// Changes are made here no longer, or again. Returns when none is under way.
+    pub fn freeze(&self, frozen: bool) {
+        *self.frozen.write() = frozen;
     }
 
     /// The turn of whoever raises a budget.

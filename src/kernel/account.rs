@@ -3,6 +3,10 @@
 //! Money is in three places: `free` (nobody's), `held` by each shard (its lease and its running reservations), and spent
 //! (what has left both). A shard moves money between `free` and its own `held` in slices; a settled cost just leaves `held`.
 //! So `spent = amount - free - sum(held)`, to the nano-dollar, whenever no move is under way; `spent()` says when one is.
+//!
+//! While one process replaces another, there are two accounts for one cap. The newer process's has the room; the older one has
+//! handed over what it did not hold (`handed`), and gets from the newer what requests need that it still admits. To the newer that
+//! is `lent`, until the older one has spent it or brings it back. So whatever both spend, there is one room, and one sum.
 
 use super::{
     money::Nanos,
@@ -10,7 +14,7 @@ use super::{
     table::{Presence, Shared},
     window::{Period, Window},
 };
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
 
 pub use super::scope::{Scope, ScopeKind, Session};
 
@@ -75,6 +79,13 @@ pub struct Account {
     configured: AtomicI64,
     raised: AtomicI64,
     free: AtomicI64,
+    /// Room that processes before this one have.
+    lent: AtomicI64,
+    /// Room that the process after this one has; and whether there is one.
+    handed: AtomicI64,
+    handed_over: AtomicBool,
+    /// What a request needed that found no room, after it was handed over.
+    wanted: AtomicI64,
     moves_begun: AtomicU64,
     moves_done: AtomicU64,
     serial: AtomicU64,
@@ -108,6 +119,10 @@ impl Account {
             configured: AtomicI64::new(amount.0),
             raised: AtomicI64::new(0),
             free: AtomicI64::new(amount.minus(spent).0),
+            lent: AtomicI64::new(0),
+            handed: AtomicI64::new(0),
+            handed_over: AtomicBool::new(false),
+            wanted: AtomicI64::new(0),
             moves_begun: AtomicU64::new(0),
             moves_done: AtomicU64::new(0),
             serial: AtomicU64::new(0),
@@ -156,6 +171,98 @@ impl Account {
     pub fn charge(&self, cost: Nanos) {
         self.moving(|| {
             self.free.fetch_sub(cost.0, SeqCst);
+        });
+    }
+
+    /// Another process decides from now on: what nobody here holds is its. What flows back later follows with the next call.
+    /// Returns what was handed over now.
+    pub fn hand_over(&self) -> Nanos {
+        self.handed_over.store(true, SeqCst);
+        let mut given = 0;
+        if self.free.load(SeqCst) > 0 {
+            self.moving(|| {
+                given = self.free.swap(0, SeqCst);
+                self.handed.fetch_add(given, SeqCst);
+            });
+        }
+        Nanos(given)
+    }
+
+    /// The other process did not begin: everything is decided here again.
+    pub fn take_back(&self) {
+        self.moving(|| {
+            let back = self.handed.swap(0, SeqCst);
+            self.free.fetch_add(back, SeqCst);
+        });
+        self.handed_over.store(false, SeqCst);
+    }
+
+    /// Does another process decide?
+    pub fn is_handed_over(&self) -> bool {
+        self.handed_over.load(SeqCst)
+    }
+
+    /// A request needs so much, and the room is another process's.
+    pub fn want(&self, amount: Nanos) {
+        self.wanted.fetch_max(amount.0, SeqCst);
+    }
+
+    /// What was wanted since this was asked last.
+    pub fn wanted(&self) -> Nanos {
+        Nanos(self.wanted.swap(0, SeqCst))
+    }
+
+    /// The other process has given so much room.
+    pub fn grant(&self, amount: Nanos) {
+        self.moving(|| {
+            self.handed.fetch_sub(amount.0, SeqCst);
+            self.free.fetch_add(amount.0, SeqCst);
+        });
+    }
+
+    /// What this process can still spend by itself, and what it has spent, both of one moment.
+    pub fn balance(&self) -> (Nanos, Nanos) {
+        for _ in 0..ASK_AGAIN_MAX {
+            let done = self.moves_done.load(SeqCst);
+            let pool = self.free().plus(self.held());
+            if let Some(spent) = self.spent()
+                && self.moves_done.load(SeqCst) == done
+                && self.free().plus(self.held()) == pool
+            {
+                return (pool, spent);
+            }
+            std::hint::spin_loop();
+        }
+        (self.free().plus(self.held()), self.spent_about())
+    }
+
+    /// Gives up to so much room to a process before this one. Returns what it got.
+    pub fn lend(&self, want: Nanos) -> Nanos {
+        let mut got = 0;
+        self.moving(|| {
+            let taken = self.free.fetch_update(SeqCst, SeqCst, |free| (free > 0).then(|| free - want.0.clamp(0, free)));
+            got = taken.map_or(0, |before| want.0.clamp(0, before));
+            self.lent.fetch_add(got, SeqCst);
+        });
+        Nanos(got)
+    }
+
+    /// A process before this one has so much room more than was known (or, negative, less), and has spent so much more.
+    pub fn follow(&self, room: Nanos, spent: Nanos) {
+        if room.0 != 0 || spent.0 != 0 {
+            self.moving(|| {
+                self.lent.fetch_add(room.0, SeqCst);
+                self.free.fetch_sub(room.0.saturating_add(spent.0), SeqCst);
+            });
+        }
+    }
+
+    /// Begins as the account of the process before this one stands: so much is spent, so much has that process. To be called before
+    /// a shard has drawn anything.
+    pub fn succeed(&self, spent: Nanos, lent: Nanos) {
+        self.moving(|| {
+            self.lent.store(lent.0, SeqCst);
+            self.free.store(self.amount().minus(spent).minus(lent).minus(self.held()).0, SeqCst);
         });
     }
 
@@ -217,7 +324,7 @@ impl Account {
         if self.moves_begun.load(SeqCst) != done {
             return None;
         }
-        let room = self.free().plus(self.held());
+        let room = self.free().plus(self.held()).plus(self.elsewhere());
         let spent = self.amount().0.saturating_sub(room.0);
         (self.moves_begun.load(SeqCst) == done).then_some(Nanos(spent))
     }
@@ -231,12 +338,18 @@ impl Account {
             }
             std::hint::spin_loop();
         }
-        self.amount().minus(self.free()).minus(self.held())
+        self.amount().minus(self.free()).minus(self.held()).minus(self.elsewhere())
     }
 
-    /// What all shards have reserved for running requests.
+    /// Room that other processes have.
+    fn elsewhere(&self) -> Nanos {
+        Nanos(self.lent.load(SeqCst).saturating_add(self.handed.load(SeqCst)))
+    }
+
+    /// What all shards have reserved for running requests. What a process before this one has is for its running requests, too.
     pub fn reserved(&self) -> Nanos {
-        Nanos(self.holdings.iter().step_by(self.apart).map(|h| h.reserved.load(SeqCst)).sum())
+        let own: i64 = self.holdings.iter().step_by(self.apart).map(|h| h.reserved.load(SeqCst)).sum();
+        Nanos(own.saturating_add(self.lent.load(SeqCst).max(0)))
     }
 
     /// What all shards hold, reservations included.
@@ -322,6 +435,40 @@ mod tests {
         a.give_back(0, Nanos(20));
         a.set_amount(Nanos(10));
         assert_eq!((a.free(), a.spent()), (Nanos(-70), Some(Nanos(50))));
+    }
+
+    #[test]
+    fn two_processes_have_one_room_or_spend_it_twice() {
+        let (older, newer) = (account(100, 2), account(100, 1));
+        assert_eq!(older.draw(0, Nanos(30)), Nanos(30));
+        older.settle(0, Nanos(10));
+        assert_eq!(older.hand_over(), Nanos(70));
+        assert_eq!((older.balance(), older.draw(1, Nanos(5))), ((Nanos(20), Nanos(10)), Nanos::ZERO));
+        newer.succeed(Nanos(10), Nanos(20));
+        assert_eq!((newer.free(), newer.spent(), newer.reserved()), (Nanos(70), Some(Nanos(10)), Nanos(20)));
+        // The older one's request ends dearer than it had reserved, by 5.
+        older.settle(0, Nanos(25));
+        older.give_back(0, Nanos(-5));
+        assert_eq!(older.balance(), (Nanos(-5), Nanos(35)));
+        newer.follow(Nanos(-25), Nanos(25));
+        assert_eq!((newer.free(), newer.spent()), (Nanos(70), Some(Nanos(35))));
+        // A request that it still admits gets its room from the newer one, and brings back what it did not need.
+        let got = newer.lend(Nanos(1000));
+        older.grant(got);
+        assert_eq!((got, newer.free(), older.draw(0, Nanos(50))), (Nanos(70), Nanos::ZERO, Nanos(50)));
+        older.settle(0, Nanos(40));
+        older.give_back(0, Nanos(10));
+        assert_eq!(older.hand_over(), Nanos(25));
+        newer.follow(Nanos(-65), Nanos(40));
+        assert_eq!((newer.free(), newer.spent(), older.spent()), (Nanos(25), Some(Nanos(75)), Some(Nanos(75))));
+    }
+
+    #[test]
+    fn a_process_that_did_not_begin_keeps_the_room() {
+        let a = account(100, 1);
+        a.hand_over();
+        a.take_back();
+        assert_eq!((a.free(), a.spent(), a.is_handed_over()), (Nanos(100), Some(Nanos::ZERO), false));
     }
 
     #[test]

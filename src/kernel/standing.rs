@@ -15,7 +15,10 @@ use super::{
     table::SharedTable,
     window::{Period, Window},
 };
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::SeqCst},
+};
 
 /// What an account counts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +53,8 @@ pub struct Registry {
     pub limiters: SharedTable<LimiterKey, Limiter>,
     /// Shards, each with its part of every account.
     pub shards: usize,
+    /// Another process decides about budgets: accounts begin without room.
+    pub handed_over: AtomicBool,
 }
 
 /// For two shards, with names of its own.
@@ -62,13 +67,17 @@ impl Default for Registry {
 impl Registry {
     /// An empty one for so many shards.
     pub fn new(names: Arc<Names>, sessions: Arc<SessionSpend>, shards: usize) -> Self {
-        Self { names, sessions, accounts: SharedTable::default(), limiters: SharedTable::default(), shards }
+        Self { names, sessions, accounts: SharedTable::default(), limiters: SharedTable::default(), shards, handed_over: AtomicBool::new(false) }
     }
 
     /// Makes an account, for `SharedTable::open`.
     pub fn account(&self, key: &AccountKey, amount: Nanos, spent: Nanos, number: Number) -> Account {
         let AccountKey { scope, period, window } = key.clone();
-        Account::new(AccountId(number.value()), scope, period, window, amount, spent, self.shards).numbered(number)
+        let account = Account::new(AccountId(number.value()), scope, period, window, amount, spent, self.shards);
+        if self.handed_over.load(SeqCst) {
+            account.hand_over();
+        }
+        account.numbered(number)
     }
 
     /// Makes a limiter, for `SharedTable::open`.

@@ -2,6 +2,7 @@
 
 use super::{
     CRASH,
+    side::Joined,
     entry::{AttemptV1, ChangeV1, CloseV1, EntryV1, KindV1, OpenV1, PrincipalV1, UsageV1},
 };
 use crate::{
@@ -83,6 +84,8 @@ pub(super) enum Decoded {
     Entry(Entry),
     /// Of a change.
     Change(Change),
+    /// Of a side chain.
+    Joined(Joined),
 }
 
 /// Turns a change into its message.
@@ -266,6 +269,10 @@ impl Decoder {
             Some(KindV1::Open(open)) => self.open(open).map(|open| Some(Decoded::Entry(Entry::Open(open)))),
             Some(KindV1::Close(close)) => self.close(close).map(|record| Some(Decoded::Entry(Entry::Close(record)))),
             Some(KindV1::Change(change)) => Ok(Some(Decoded::Change(decode_change(change)))),
+            Some(KindV1::Join(join)) => match Joined::decode(join) {
+                Ok(joined) => Ok(Some(Decoded::Joined(joined))),
+                Err(_) => Err(DecodeError::UnknownValue { field: "hash", number: 0 }),
+            },
             None => Ok(None),
         }
     }

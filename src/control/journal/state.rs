@@ -3,10 +3,11 @@
 use super::{
     JournalError,
     codec::{self, Decoder},
-    entry::OpenV1,
+    entry::{JoinV1, OpenV1},
     group::{HEADER_BYTES, Hash},
     retention::{Ages, SegmentAge},
     segment::{Opened, SegmentReader},
+    side::{Joined, Joins},
     storage::segments,
     walk::ChainPlace,
 };
@@ -23,6 +24,12 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 #[derive(Clone, Debug, Default)]
 pub(super) struct InFlight(HashMap<RequestId, Open>);
 
+impl FromIterator<Open> for InFlight {
+    fn from_iter<T: IntoIterator<Item = Open>>(opens: T) -> Self {
+        Self(opens.into_iter().map(|open| (open.request_id, open)).collect())
+    }
+}
+
 impl InFlight {
     /// Takes note of an entry that goes to disk.
     pub fn note(&mut self, entry: &Entry) {
@@ -34,6 +41,11 @@ impl InFlight {
                 self.0.remove(&record.request_id);
             }
         }
+    }
+
+    /// What is in flight.
+    pub fn opens(&self) -> impl Iterator<Item = &Open> {
+        self.0.values()
     }
 
     pub fn into_map(self) -> HashMap<RequestId, Open> {
@@ -48,6 +60,7 @@ pub struct JournalState {
     pub(super) ages: Ages,
     pub(super) in_flight: InFlight,
     pub(super) last_seen: UnixMs,
+    pub(super) joins: Joins,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -64,6 +77,8 @@ struct StateV1 {
     in_flight: Vec<OpenV1>,
     #[prost(uint64, tag = "6")]
     last_seen_ms: u64,
+    #[prost(message, repeated, tag = "7")]
+    joins: Vec<JoinV1>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -90,6 +105,7 @@ impl JournalState {
             ages: self.ages.iter().map(age).collect(),
             in_flight: self.in_flight.0.values().map(|open| codec::encode_open(open, names)).collect(),
             last_seen_ms: self.last_seen.0,
+            joins: self.joins.values().map(Joined::encode).collect(),
         }
         .encode_to_vec()
     }
@@ -103,12 +119,14 @@ impl JournalState {
         for open in state.in_flight {
             in_flight.note(&Entry::Open(decoder.open(open).map_err(|error| error.to_string())?));
         }
+        let joins: Result<Vec<Joined>, String> = state.joins.into_iter().map(Joined::decode).collect();
         let age = |age: AgeV1| SegmentAge { segment: age.segment, newest: UnixMs(age.newest_ms) };
         Ok(Self {
             place: ChainPlace { segment: state.segment, offset: state.offset, last },
             ages: state.ages.into_iter().map(age).collect(),
             in_flight,
             last_seen: UnixMs(state.last_seen_ms),
+            joins: joins?.into_iter().map(|joined| (joined.name.clone(), joined)).collect(),
         })
     }
 

@@ -17,12 +17,21 @@ pub struct LedgerSink {
     metrics: Arc<Metrics>,
     names: Arc<Names>,
     keeper: Option<Keeper>,
+    inherit: Option<Inherit>,
 }
+
+/// Who is told of what a process before this one has spent: the name of its side chain, its records, and whether they are its last.
+pub type Inherit = Box<dyn FnMut(&str, &[Record], bool) + Send>;
 
 impl LedgerSink {
     /// A sink for `Journal::start`. Without a keeper no snapshots are written.
     pub fn new(ledger: SharedLedger, metrics: Arc<Metrics>, names: Arc<Names>, keeper: Option<Keeper>) -> Self {
-        Self { ledger, metrics, names, keeper }
+        Self { ledger, metrics, names, keeper, inherit: None }
+    }
+
+    /// Also tells somebody of records that are of a process before this one, before they are booked.
+    pub fn inheriting(self, inherit: Inherit) -> Self {
+        Self { inherit: Some(inherit), ..self }
     }
 }
 
@@ -40,6 +49,18 @@ impl Sink for LedgerSink {
         if !changes.is_empty() {
             let mut ledger = self.ledger.write();
             changes.iter().for_each(|change| ledger.apply_change(change.clone()));
+        }
+    }
+
+    fn inherited(&mut self, side: &str, closes: &[Record], done: bool) {
+        if let Some(inherit) = &mut self.inherit {
+            inherit(side, closes, done);
+        }
+    }
+
+    fn retired(&mut self, back: bool) {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.rest(!back);
         }
     }
 
