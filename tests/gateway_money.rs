@@ -30,6 +30,8 @@ mod once;
 mod raise;
 #[path = "gateway_money/reload.rs"]
 mod reload;
+#[path = "gateway_money/replace.rs"]
+mod replace;
 #[path = "gateway_money/swarm.rs"]
 mod swarm;
 #[path = "gateway_money/totals.rs"]

@@ -38,8 +38,8 @@ pub(super) fn open(
 ) -> Result<Opened, BootError> {
     let began = Instant::now();
     let replaces = inherited.as_ref().map(|inherited| inherited.side.clone());
-    let store = match inherited {
-        Some(inherited) => inherited.store,
+    let store = match inherited.and_then(|inherited| inherited.store) {
+        Some(store) => store,
         None => Store::take(&config.store.path).map_err(|e| other("cannot open the store", e))?,
     };
     let restored = snapshot::load(&store, names);

@@ -96,13 +96,14 @@ impl Coming {
     pub fn retire(&mut self, store: &Path) -> Result<Inherited, BootError> {
         self.talk.say(&Message::Retire, ANSWER).map_err(lost)?;
         let side = match self.talk.hear_now(ANSWER).map_err(lost)? {
-            Message::Retired { side } => side,
+            Message::Retired { side, lock: true } => side,
+            Message::Retired { side, lock: false } => return Ok(Inherited { store: None, side }),
             refused => return Err(refusal(refused)),
         };
         let lock = passing::receive_descriptors(self.talk.stream()).map_err(lost)?.pop();
         let lock = lock.ok_or_else(|| lost(io::ErrorKind::UnexpectedEof.into()))?;
         self.side.clone_from(&side);
-        Ok(Inherited { store: Store::take_over(store, File::from(lock)), side })
+        Ok(Inherited { store: Some(Store::take_over(store, File::from(lock))), side })
     }
 
     /// Everything is prepared here: the running gateway stops accepting and deciding, and says how it stands.

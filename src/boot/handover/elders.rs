@@ -67,7 +67,9 @@ impl Elders {
     pub(super) fn settle(&self, side: &str, balances: &[Balance], limits: &[Taken], elders: &[Elder]) {
         let snapshot = self.door.latest();
         let mut known = self.known.lock();
-        known.settled_at.insert(side.to_owned(), clock::unix());
+        if !side.is_empty() {
+            known.settled_at.insert(side.to_owned(), clock::unix());
+        }
         let mut lent: HashMap<&AccountName, i64> = HashMap::new();
         for elder in elders {
             *lent.entry(&elder.account).or_default() += elder.pool;

@@ -46,6 +46,8 @@ const REPORT: Duration = Duration::from_millis(10);
 const GRANTED: Duration = Duration::from_millis(200);
 /// How often a lost successor is looked for.
 const REJOIN: Duration = Duration::from_millis(200);
+/// Nobody listens any more if so many tries in a row find nobody.
+const REFUSED_OFTEN: u32 = 5;
 /// How often the journal is tried to be taken back: the other process may be just ending.
 const TAKE_BACK_TRIES: usize = 120;
 
@@ -71,13 +73,19 @@ pub(in crate::boot) struct Leaving {
     ended: Arc<AtomicBool>,
     reported: Arc<AtomicBool>,
     linked: Arc<AtomicBool>,
+    /// The process that has replaced this one is gone, and no other has come.
+    alone: Arc<AtomicBool>,
 }
 
 impl Leaving {
     /// Lets other processes ask. Without this socket the gateway serves all the same.
     pub fn offer(&self, offer: Offer) -> io::Result<()> {
+        self.listen(&Arc::new(offer), &Arc::new(Mutex::new(())))
+    }
+
+    fn listen(&self, offer: &Arc<Offer>, turn: &Arc<Mutex<()>>) -> io::Result<()> {
         let listener = listen(&socket_path(&offer.store))?;
-        let (offer, leaving, turn) = (Arc::new(offer), self.clone(), Arc::new(Mutex::new(())));
+        let (offer, leaving, turn) = (offer.clone(), self.clone(), turn.clone());
         let serve = move || {
             for stream in listener.incoming().flatten() {
                 let (offer, leaving, turn) = (offer.clone(), leaving.clone(), turn.clone());
@@ -119,7 +127,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn converse(offer: &Offer, leaving: &Leaving, turn: &Mutex<()>, stream: UnixStream) -> io::Result<()> {
+fn converse(offer: &Arc<Offer>, leaving: &Leaving, turn: &Arc<Mutex<()>>, stream: UnixStream) -> io::Result<()> {
     let (user, process) = passing::peer(&stream)?;
     if user != passing::own_user() {
         tracing::warn!(user, process, "another user asks to replace this gateway; refused");
@@ -132,8 +140,17 @@ fn converse(offer: &Offer, leaving: &Leaving, turn: &Mutex<()>, stream: UnixStre
             offer.elders.follow(&side, talk);
             Ok(())
         }
-        Message::Hello { version: VERSION } if serving => match turn.try_lock() {
-            Some(_turn) => hand_over(offer, leaving, talk, process),
+        Message::Hello { version: VERSION } if serving || leaving.alone.load(SeqCst) => match turn.try_lock() {
+            Some(_turn) if !serving => lend_sockets(offer, talk),
+            Some(turn_taken) => {
+                let Some(room) = hand_over(offer, &mut talk, process)? else { return Ok(()) };
+                leaving.linked.store(true, SeqCst);
+                offer.plane.door().enter(Phase::Retiring);
+                leaving.replaced.notify_one();
+                drop(turn_taken);
+                report(offer, leaving, turn, talk, room);
+                Ok(())
+            }
             None => refuse(&mut talk, "another process is replacing it just now"),
         },
         Message::Hello { version: VERSION } => refuse(&mut talk, "it is draining, or has been replaced already"),
@@ -145,14 +162,30 @@ fn refuse(talk: &mut Talk, why: &str) -> io::Result<()> {
     talk.say(&Message::Refused { why: why.to_owned() }, ANSWER)
 }
 
-fn hand_over(offer: &Offer, leaving: &Leaving, mut talk: Talk, process: i32) -> io::Result<()> {
+fn lend(offer: &Offer, talk: &mut Talk) -> io::Result<()> {
     let sockets = &offer.sockets;
     talk.say(&Message::Here { clients: sockets.clients.len() }, ANSWER)?;
     let lent: Vec<BorrowedFd<'_>> = sockets.clients.iter().chain([&sockets.admin]).map(AsFd::as_fd).collect();
     for part in lent.chunks(passing::PASSED_MAX) {
         passing::send_descriptors(talk.stream(), part)?;
     }
+    Ok(())
+}
+
+/// For a successor of the successor that has died: it finds the store free, and this process as one before it.
+fn lend_sockets(offer: &Offer, mut talk: Talk) -> io::Result<()> {
+    lend(offer, &mut talk)?;
     let Message::Retire = talk.hear_now(ANSWER)? else { return Ok(()) };
+    talk.say(&Message::Retired { side: String::new(), lock: false }, ANSWER)?;
+    let Message::Ready = talk.hear_now(START)? else { return Ok(()) };
+    talk.say(&Message::Settled { balances: Vec::new(), limits: Vec::new(), elders: Vec::new() }, ANSWER)?;
+    talk.hear_now(ANSWER).map(drop)
+}
+
+/// Hands everything over; none if the successor did not come to serve.
+fn hand_over(offer: &Offer, talk: &mut Talk, process: i32) -> io::Result<Option<Room>> {
+    lend(offer, talk)?;
+    let Message::Retire = talk.hear_now(ANSWER)? else { return Ok(None) };
     tracing::info!(process, "another process is taking over; serving on until it does");
     let registry = offer.plane.registry();
     offer.plane.freeze(true);
@@ -162,25 +195,22 @@ fn hand_over(offer: &Offer, leaving: &Leaving, mut talk: Talk, process: i32) -> 
         Err(error) => {
             offer.plane.freeze(false);
             tracing::error!(%error, "the journal cannot be handed over; serving on");
-            return refuse(&mut talk, &format!("its journal cannot be handed over: {error}"));
+            refuse(talk, &format!("its journal cannot be handed over: {error}"))?;
+            return Ok(None);
         }
     };
     let side = retired.side.clone();
     let told = talk
-        .say(&Message::Retired { side: side.clone() }, ANSWER)
+        .say(&Message::Retired { side: side.clone(), lock: true }, ANSWER)
         .and_then(|()| passing::send_descriptors(talk.stream(), &[retired.store.lock().as_fd()]));
     drop(retired);
-    let mut room = Room { registry, base: noted, reported: HashMap::new(), granted: HashMap::new() };
-    if let Err(error) = told.and_then(|()| settle(offer, &mut talk, &mut room)) {
+    let mut room = Room { side, registry, base: noted, reported: HashMap::new(), granted: HashMap::new() };
+    if let Err(error) = told.and_then(|()| settle(offer, talk, &mut room)) {
         tracing::error!(process, %error, "the process that was taking over has not come to serve; serving on");
         take_back(offer, &room);
-        return Ok(());
+        return Ok(None);
     }
-    leaving.linked.store(true, SeqCst);
-    offer.plane.door().enter(Phase::Retiring);
-    leaving.replaced.notify_one();
-    report(offer, leaving, talk, room, &side);
-    Ok(())
+    Ok(Some(room))
 }
 
 /// From the successor's `Ready` to its `Serving`: accepts nothing more, and decides nothing more.
@@ -220,8 +250,8 @@ fn take_back(offer: &Offer, room: &Room) {
 }
 
 /// Says what is spent and asks for what is needed, until this process ends.
-fn report(offer: &Offer, leaving: &Leaving, talk: Talk, mut room: Room, side: &str) {
-    let mut link = Some(talk);
+fn report(offer: &Arc<Offer>, leaving: &Leaving, turn: &Arc<Mutex<()>>, talk: Talk, mut room: Room) {
+    let (mut link, mut refused) = (Some(talk), 0);
     loop {
         let ending = leaving.ended.load(SeqCst);
         let kept = link.take().map(|mut talk| room.exchange(&mut talk).map(|()| talk));
@@ -233,9 +263,18 @@ fn report(offer: &Offer, leaving: &Leaving, talk: Talk, mut room: Room, side: &s
             }
             None => {
                 thread::sleep(REJOIN);
-                rejoin(offer, &mut room, side)
+                let found = rejoin(offer, &mut room);
+                refused = if found.as_ref().is_err_and(nobody) { refused + 1 } else { 0 };
+                if refused == REFUSED_OFTEN && !leaving.alone.swap(true, SeqCst) {
+                    tracing::warn!("no process serves any more; whoever comes with --replace gets the sockets from here");
+                    if let Err(error) = leaving.listen(offer, turn) {
+                        tracing::error!(%error, "handover.sock cannot be opened");
+                    }
+                }
+                found.ok()
             }
         };
+        leaving.alone.fetch_and(link.is_none(), SeqCst);
         if ending {
             leaving.reported.store(true, SeqCst);
             return;
@@ -243,15 +282,25 @@ fn report(offer: &Offer, leaving: &Leaving, talk: Talk, mut room: Room, side: &s
     }
 }
 
-fn rejoin(offer: &Offer, room: &mut Room, side: &str) -> Option<Talk> {
-    let mut talk = Talk::over(connect(&socket_path(&offer.store)).ok()?);
-    talk.say(&Message::Rejoin { version: VERSION, side: side.to_owned() }, ANSWER).ok()?;
+fn nobody(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+fn rejoin(offer: &Offer, room: &mut Room) -> io::Result<Talk> {
+    let stream = connect(&socket_path(&offer.store))?;
+    if passing::peer(&stream)?.1 == std::process::id() as i32 {
+        return Err(io::ErrorKind::AddrInUse.into());
+    }
+    let mut talk = Talk::over(stream);
+    talk.say(&Message::Rejoin { version: VERSION, side: room.side.clone() }, ANSWER)?;
     room.begin_anew();
-    Some(talk)
+    Ok(talk)
 }
 
 /// Budgets that have been handed over.
 struct Room {
+    /// Where this process writes.
+    side: String,
     registry: Arc<Registry>,
     /// What had been spent when the successor knew it by the journal.
     base: HashMap<AccountId, i64>,

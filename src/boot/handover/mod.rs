@@ -12,6 +12,9 @@
 //! Until `Serving` has come, an end of the conversation means that nothing has happened: the predecessor takes everything back and
 //! serves on. The successor reads and checks its configuration before it says `Retire`.
 //!
+//! If a successor dies later, the predecessor does not come back to serving: it finishes its streams, listens on `handover.sock` again,
+//! and lends whoever comes the sockets, in whose queues connections wait meanwhile.
+//!
 //! Then the same connection, or a new one that begins with `Rejoin` if the successor is itself replaced or dies, carries money:
 //! the predecessor has handed over the room of its budgets and says what it spends (`Balance`), and asks for the room of requests
 //! that still come over connections it has kept alive (`Want`, `Grant`). A budget therefore holds over both (`Account`).
@@ -124,8 +127,8 @@ enum Message {
     Refused { why: String },
     /// Let me have the journal.
     Retire,
-    /// Its lock follows; I write this side chain.
-    Retired { side: String },
+    /// I write this side chain. The journal's lock follows, unless the successor before you has died with it.
+    Retired { side: String, lock: bool },
     /// All is prepared: stop accepting.
     Ready,
     /// How budgets and limits stand, from where I spend nothing by myself any more.
@@ -142,8 +145,8 @@ enum Message {
 
 /// The store of a predecessor, and under which name it goes on writing.
 pub(super) struct Inherited {
-    /// The store.
-    pub store: Store,
+    /// The store; none if it is to be taken.
+    pub store: Option<Store>,
     /// Its side chain.
     pub side: String,
 }
