@@ -75,7 +75,8 @@ pub(super) struct Left {
 
 impl Left {
     pub fn of(log: &ChangeLog, closed_after_crash: usize, replaces: Option<String>) -> Self {
-        let in_order = log.last().map(|last| last.kind == kinds::STOP);
+        // One that is replaced has not ended.
+        let in_order = log.last().filter(|_| replaces.is_none()).map(|last| last.kind == kinds::STOP);
         Self { digest: log.last_digest(), in_order, closed_after_crash, replaces }
     }
 }

@@ -171,7 +171,20 @@ fn start(source: Source, replace: bool) -> Result<Started, BootError> {
     spawn_export(&config, &plane, &exports)?;
     let addresses = Addresses { clients, admin, tls: config.listen.tls.is_some() };
     let directory = config.store.path.clone();
-    Ok(Started { plane, journal, store, exports, metrics, ledger, gauges, sockets, addresses, directory, elders, coming })
+    Ok(Started {
+        plane,
+        journal,
+        store,
+        exports,
+        metrics,
+        ledger,
+        gauges,
+        sockets,
+        addresses,
+        directory,
+        elders,
+        coming,
+    })
 }
 
 /// With `--replace`: asks the running gateway for its sockets, and compares them with the configuration.
@@ -382,7 +395,8 @@ impl Started {
         }
         ready(self.addresses);
         notify::ready();
-        let life = signals::Life { plane: &self.plane, reload: &reload, drain: &drain, leaving: &leaving, gauges: &gauges };
+        let life =
+            signals::Life { plane: &self.plane, reload: &reload, drain: &drain, leaving: &leaving, gauges: &gauges };
         let clean = signals::until_drained(signals, &life, &mut admin_api).await;
         let leave = leaving.clone();
         let _told = tokio::task::spawn_blocking(move || leave.finish()).await;

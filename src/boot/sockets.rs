@@ -30,8 +30,9 @@ impl Sockets {
         let (passed_admin, passed_clients) = sort(passed, &names, admin);
         let admin = match passed_admin {
             Some(socket) => socket,
-            None => socket::bind(admin, false)
-                .map_err(|e| other(&format!("cannot listen on listen.admin = {admin}"), e))?,
+            None => {
+                socket::bind(admin, false).map_err(|e| other(&format!("cannot listen on listen.admin = {admin}"), e))?
+            }
         };
         let clients = if passed_clients.is_empty() { bind_clients(clients, shards)? } else { passed_clients };
         Ok(Self { clients, admin })

@@ -31,11 +31,7 @@ pub(super) struct Opened {
 }
 
 /// Opens the store of a configuration, or the one that the process before this gave away.
-pub(super) fn open(
-    config: &Config,
-    names: &Arc<Names>,
-    inherited: Option<Inherited>,
-) -> Result<Opened, BootError> {
+pub(super) fn open(config: &Config, names: &Arc<Names>, inherited: Option<Inherited>) -> Result<Opened, BootError> {
     let began = Instant::now();
     let replaces = inherited.as_ref().map(|inherited| inherited.side.clone());
     let store = match inherited.and_then(|inherited| inherited.store) {
@@ -84,4 +80,3 @@ pub(super) fn open(
     );
     Ok(Opened { journal, ledger: Arc::new(RwLock::new(ledger)), keeper, left })
 }
-

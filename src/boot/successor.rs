@@ -21,7 +21,9 @@ pub(super) fn start() {
             tracing::info!(process = child.id(), "SIGUSR2: started the process that is to replace this one");
             // Somebody must wait for it; a process that has taken over outlives this one.
             let wait = move || match child.wait() {
-                Ok(status) => tracing::error!(%status, "the process that was to replace this one has ended; see its log"),
+                Ok(status) => {
+                    tracing::error!(%status, "the process that was to replace this one has ended; see its log")
+                }
                 Err(error) => tracing::error!(%error, "the process that was to replace this one cannot be waited for"),
             };
             if let Err(error) = thread::Builder::new().name("weir-successor".to_owned()).spawn(wait) {

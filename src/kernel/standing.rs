@@ -67,7 +67,14 @@ impl Default for Registry {
 impl Registry {
     /// An empty one for so many shards.
     pub fn new(names: Arc<Names>, sessions: Arc<SessionSpend>, shards: usize) -> Self {
-        Self { names, sessions, accounts: SharedTable::default(), limiters: SharedTable::default(), shards, handed_over: AtomicBool::new(false) }
+        Self {
+            names,
+            sessions,
+            accounts: SharedTable::default(),
+            limiters: SharedTable::default(),
+            shards,
+            handed_over: AtomicBool::new(false),
+        }
     }
 
     /// Makes an account, for `SharedTable::open`.

@@ -125,7 +125,7 @@ pub fn inherited(pid: Option<&str>, count: Option<&str>) -> Vec<TcpListener> {
     let ours = pid.and_then(|pid| pid.parse().ok()) == Some(std::process::id());
     let count = count.filter(|_| ours).and_then(|count| count.parse::<usize>().ok()).unwrap_or(0);
     let numbers = (0..count.min(PASSED_MAX)).map(|place| INHERITED_FIRST + place as RawFd);
-    numbers.filter(|number| is_listening(*number)).map(|number| listener_of(number)).collect()
+    numbers.filter(|number| is_listening(*number)).map(listener_of).collect()
 }
 
 fn is_listening(number: RawFd) -> bool {
@@ -133,13 +133,7 @@ fn is_listening(number: RawFd) -> bool {
     let mut length = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: `listening` is valid for `length` bytes and outlives the call; a number that is no socket is an error.
     let asked = unsafe {
-        libc::getsockopt(
-            number,
-            libc::SOL_SOCKET,
-            libc::SO_ACCEPTCONN,
-            (&raw mut listening).cast(),
-            &raw mut length,
-        )
+        libc::getsockopt(number, libc::SOL_SOCKET, libc::SO_ACCEPTCONN, (&raw mut listening).cast(), &raw mut length)
     };
     asked == 0 && listening != 0
 }

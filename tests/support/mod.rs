@@ -190,7 +190,11 @@ impl Weir {
 
     fn spawn_with(&mut self, options: &[&str]) {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_weir"));
-        command.args(["serve", "--config"]).arg(self.dir.path().join("weir.toml")).args(options).current_dir(self.dir.path());
+        command
+            .args(["serve", "--config"])
+            .arg(self.dir.path().join("weir.toml"))
+            .args(options)
+            .current_dir(self.dir.path());
         command.env_clear().envs(self.secrets.iter().map(|(name, value)| (name, value)));
         let server = Server::spawn(command, &self.log_path(), "weir: ready ", DEADLINE);
         self.clients = server.address("clients=");

@@ -3,7 +3,7 @@
 use super::{Elders, Inherited, Message, VERSION, socket_path, talk::Talk};
 use crate::{
     boot::{BootError, other, sockets::Sockets},
-    control::journal::Store,
+    control::journal::{Store, somebody_retires},
     sys::passing,
 };
 use std::{
@@ -14,11 +14,16 @@ use std::{
     path::Path,
     sync::Arc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How long the running gateway may take for an answer. It writes what is waiting before it gives the journal away.
 const ANSWER: Duration = Duration::from_secs(60);
+
+/// How long a process that has lost its successor may take to offer its sockets again.
+const OFFERED_AGAIN: Duration = Duration::from_secs(10);
+/// How often it is asked for.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What `--replace` found.
 pub(in crate::boot) enum Arrival {
@@ -34,6 +39,11 @@ pub(in crate::boot) struct Coming {
     side: String,
 }
 
+/// Nobody listens on a socket.
+pub(super) fn is_nobody(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
 /// Connects to a socket however long its path is: a path for a socket has 107 bytes.
 pub(super) fn connect(path: &Path) -> io::Result<UnixStream> {
     let directory = File::open(path.parent().unwrap_or(Path::new(".")))?;
@@ -44,9 +54,19 @@ pub(super) fn connect(path: &Path) -> io::Result<UnixStream> {
 impl Arrival {
     /// Asks whoever serves from this store for its sockets. Nothing has happened to it so far.
     pub fn knock(store: &Path) -> Result<Self, BootError> {
-        let stream = match connect(&socket_path(store)) {
+        let began = Instant::now();
+        let stream = loop {
+            let connected = connect(&socket_path(store));
+            let nobody = connected.as_ref().is_err_and(is_nobody);
+            // One that has lost its successor needs a moment to see it, and has the sockets.
+            if !nobody || began.elapsed() >= OFFERED_AGAIN || !somebody_retires(store) {
+                break connected;
+            }
+            thread::sleep(ASK_AGAIN);
+        };
+        let stream = match stream {
             Ok(stream) => stream,
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            Err(error) if is_nobody(&error) => {
                 tracing::info!(store = %store.display(), "--replace: no gateway runs with this store; starting as usual");
                 return Ok(Self::Alone);
             }

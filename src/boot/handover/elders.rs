@@ -166,8 +166,7 @@ impl Elders {
         for rule in snapshot.rules.budgets.of(scope) {
             let window = rule.period.window(record.started_at.seconds());
             let (start, end) = (window.start, window.end);
-            let name =
-                AccountName { scope: scope.to_string(), period: rule.period.as_str().to_owned(), start, end };
+            let name = AccountName { scope: scope.to_string(), period: rule.period.as_str().to_owned(), start, end };
             let Some(account) = name.key().and_then(|key| self.registry.accounts.find(&key)) else { continue };
             // At the end of a side chain stands what its process could report no more: it died.
             if done || !known.mirrors.contains_key(&(side.to_owned(), name)) {

@@ -1,7 +1,10 @@
 //! The predecessor's side: handing over, and taking everything back if the successor does not come to serve.
 
 use super::{
-    AccountName, Balance, Elders, Message, Taken, VERSION, coming::connect, socket_path, talk::Talk,
+    AccountName, Balance, Elders, Message, Taken, VERSION,
+    coming::{connect, is_nobody},
+    socket_path,
+    talk::Talk,
 };
 use crate::{
     boot::{plane::Plane, sockets::Sockets},
@@ -9,6 +12,7 @@ use crate::{
     kernel::{
         account::{Account, AccountId},
         limiter::{Measure, Second},
+        money::Nanos,
         standing::Registry,
     },
     link::down::Phase,
@@ -264,9 +268,11 @@ fn report(offer: &Arc<Offer>, leaving: &Leaving, turn: &Arc<Mutex<()>>, talk: Ta
             None => {
                 thread::sleep(REJOIN);
                 let found = rejoin(offer, &mut room);
-                refused = if found.as_ref().is_err_and(nobody) { refused + 1 } else { 0 };
+                refused = if found.as_ref().is_err_and(is_nobody) { refused + 1 } else { 0 };
                 if refused == REFUSED_OFTEN && !leaving.alone.swap(true, SeqCst) {
-                    tracing::warn!("no process serves any more; whoever comes with --replace gets the sockets from here");
+                    tracing::warn!(
+                        "no process serves any more; whoever comes with --replace gets the sockets from here"
+                    );
                     if let Err(error) = leaving.listen(offer, turn) {
                         tracing::error!(%error, "handover.sock cannot be opened");
                     }
@@ -280,10 +286,6 @@ fn report(offer: &Arc<Offer>, leaving: &Leaving, turn: &Arc<Mutex<()>>, talk: Ta
             return;
         }
     }
-}
-
-fn nobody(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
 fn rejoin(offer: &Offer, room: &mut Room) -> io::Result<Talk> {
@@ -340,7 +342,7 @@ impl Room {
             let Some(account) = account.key().and_then(|key| self.registry.accounts.find(&key)) else { continue };
             let granted = self.granted.entry(account.id).or_insert((0, Instant::now()));
             *granted = (granted.0 + amount, Instant::now());
-            account.grant(crate::kernel::money::Nanos(amount));
+            account.grant(Nanos(amount));
         }
         let (mut changed, mut wants) = (Vec::new(), Vec::new());
         let mut accounts = Vec::new();

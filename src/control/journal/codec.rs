@@ -2,8 +2,8 @@
 
 use super::{
     CRASH,
-    side::Joined,
     entry::{AttemptV1, ChangeV1, CloseV1, EntryV1, KindV1, OpenV1, PrincipalV1, UsageV1},
+    side::Joined,
 };
 use crate::{
     control::changes::{Change, ChangeId},

@@ -189,8 +189,7 @@ impl Journal {
         mut visit: impl FnMut(&Record),
     ) -> Result<(Self, Replay), JournalError> {
         let mut sides = Sides::look(&options.directory, options.names.clone())?;
-        let mut replayer =
-            Replayer::new(&options.directory, options.names.clone(), &mut visit).spare(sides.known());
+        let mut replayer = Replayer::new(&options.directory, options.names.clone(), &mut visit).spare(sides.known());
         if let Some(Resume { state, closed }) = resume {
             replayer = replayer.resume(state, closed);
         }

@@ -2,11 +2,7 @@
 
 use super::{
     GROUP_ENTRIES_MAX, Journal, JournalError, JournalOptions, JournalState, Resume, Retired, Store, codec,
-    group::GroupBuilder,
-    handle::now,
-    side::own_name,
-    state::InFlight,
-    storage::DiskStorage,
+    group::GroupBuilder, handle::now, side::own_name, state::InFlight, storage::DiskStorage,
 };
 use crate::kernel::record::Entry;
 use parking_lot::Mutex;

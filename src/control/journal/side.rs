@@ -86,6 +86,12 @@ pub(in crate::control) fn side_chains(directory: &Path) -> Result<Vec<String>, J
     Ok(found)
 }
 
+/// Is there a process that has been replaced and still finishes its streams?
+pub fn somebody_retires(store: &Path) -> bool {
+    let names = side_chains(store).unwrap_or_default();
+    names.iter().any(|name| is_locked(&store.join(name)).unwrap_or(false))
+}
+
 /// A side chain that is being read.
 struct Side {
     directory: PathBuf,
@@ -137,8 +143,7 @@ impl Sides {
             let directory = directory.join(&name);
             let mut read = Reading::default();
             Walk::new(&directory, names.clone()).run(&mut read)?;
-            let mut side =
-                Side { directory, joined: None, name, open: HashMap::new(), silent: false, failed: false };
+            let mut side = Side { directory, joined: None, name, open: HashMap::new(), silent: false, failed: false };
             read.entries.iter().for_each(|entry| side.note(entry));
             known.extend(read.entries.iter().map(|entry| match entry {
                 Entry::Open(open) => open.request_id,

@@ -4,9 +4,9 @@
 use super::{
     JournalError,
     codec::{Decoded, Decoder},
-    side::Joined,
     group::{HEADER_BYTES, Hash, IntactGroup, SegmentHeader, any_intact_group},
     segment::{Opened, SegmentReader},
+    side::Joined,
     storage::{segment_path, segments},
 };
 use crate::{
