@@ -10,7 +10,14 @@ mod support;
 mod bridges;
 #[path = "gateway_formats/dialects.rs"]
 mod dialects;
+#[path = "gateway_formats/failover.rs"]
+mod failover;
 #[path = "gateway_formats/fixture.rs"]
 mod fixture;
+#[path = "gateway_formats/golden.rs"]
+mod golden;
+#[allow(dead_code, reason = "the wire tests use the rest")]
+#[path = "gateway_wire/raw_upstream.rs"]
+mod raw_upstream;
 #[path = "gateway_formats/same_format.rs"]
 mod same_format;

@@ -7,12 +7,16 @@ mod support;
 
 #[path = "gateway_routing/affinity.rs"]
 mod affinity;
+#[path = "gateway_routing/cap.rs"]
+mod cap;
 #[path = "gateway_routing/failover.rs"]
 mod failover;
 #[path = "gateway_routing/fixture.rs"]
 mod fixture;
 #[path = "gateway_routing/health.rs"]
 mod health;
+#[path = "gateway_routing/overload.rs"]
+mod overload;
 #[allow(dead_code, reason = "the wire tests use the rest")]
 #[path = "gateway_wire/raw_upstream.rs"]
 mod raw_upstream;

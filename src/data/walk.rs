@@ -15,12 +15,16 @@ use crate::{
     dialect::{answer::Answer, errors, format_of},
     kernel::{
         fault::{Fault, FaultKind, Room},
+        overload::class::Class,
         record::{Operation, Outcome, Record, inline},
         time::UnixMs,
     },
     sys::{clock, socket::Writer},
     wire::h1::{Known, Method},
 };
+
+/// What a client is told when there is no room.
+const FULL: &str = "this gateway is full; try again";
 
 /// How a walk ends when nothing went wrong.
 enum End {
@@ -45,7 +49,7 @@ pub async fn walk(cx: &Exchange<'_>, client: &mut Writer, fault: Option<Fault>) 
     };
     match ended {
         Ok(End::Relayed(outcome, metered)) => {
-            open.tighten(|rates| gate::admit::bound(cx, rates));
+            open.tighten(|ceiling| gate::admit::bound(cx, ceiling));
             open.close(outcome, metered);
         }
         Ok(End::Local(answer)) => {
@@ -60,8 +64,8 @@ pub async fn walk(cx: &Exchange<'_>, client: &mut Writer, fault: Option<Fault>) 
 async fn rooms(cx: &Exchange<'_>, client: &mut Writer, open: &mut OpenRecord) -> Result<End, Fault> {
     // Whatever is refused from here on is refused in the path's own dialect.
     open.record.format = format_of(cx.path());
-    if cx.shard.running() > cx.serving.limits.streams_max {
-        return Err(Fault::new(Room::Edge, FaultKind::Overloaded, "this gateway is full; try again"));
+    if cx.shard.running() > cx.serving.limits.running_max() {
+        return Err(Fault::new(Room::Edge, FaultKind::Overloaded, FULL));
     }
     let incoming = Incoming::accept(cx)?;
     open.record.operation = incoming.route.operation;
@@ -79,6 +83,9 @@ async fn rooms(cx: &Exchange<'_>, client: &mut Writer, open: &mut OpenRecord) ->
     if identified.incoming.route.operation == Operation::Usage {
         return Ok(End::Local(local::usage(cx, &identified.caller)));
     }
+    let class = Class::of(&open.record.request_class);
+    gate::queue::shed(cx, class)?;
+    open.occupy(gate::queue::slot(cx, &cx.shard.slots, identified.caller.principal, class, FULL).await?);
     gate::bodies::keep(cx, identified.caller.principal, open)?;
     if cx.head.expect_continue && cx.pipe.received() == 0 {
         relay::interim::say_continue(cx, client).await;

@@ -1,6 +1,7 @@
 //! Every cap has a name and a unit, here. Relations between caps are checked at compile time; what the operator sets is
 //! checked when the configuration is read.
 
+use super::overload::class::Shedding;
 use std::time::Duration;
 
 /// First read of a client's request, and every read of an upstream's answer until it proves to be bulk. Bytes.
@@ -85,10 +86,17 @@ pub const JOURNAL_RING_SPARE: usize = 1024;
 pub const TICK: Duration = Duration::from_millis(20);
 /// How long a request waits for room in a nearly spent budget before it is asked to come back.
 pub const BUDGET_WAIT: Duration = Duration::from_secs(5);
+/// This part of the places on a shard, and a few more, are requests that are being refused: whoever comes when everything is
+/// full must still be told apart from a loop that fills it.
+pub const REFUSED_AT_ONCE: usize = 8;
+/// The few more.
+pub const REFUSED_AT_ONCE_MIN: usize = 64;
 /// How long a request waits for other shards to bring back what they do not use of a rate limit.
 pub const RATE_WAIT: Duration = Duration::from_millis(80);
 /// How much request body is read and thrown away after an early answer, so that the connection can be kept. Bytes.
 pub const DISCARD_BYTES_MAX: u64 = 1024 * 1024;
+/// Models with several targets whose prices a shard has at hand, in the spellings of clients; some 500 bytes each.
+pub const PRICES_KEPT_MAX: usize = 256;
 /// Pairs of key and model whose usual cost a shard remembers.
 pub const EXPECTATIONS_MAX: usize = 4096;
 /// Principals that have a number, before shards refuse new ones. Each takes some 300 bytes, for the life of the process.
@@ -182,8 +190,14 @@ pub struct Limits {
     pub stream_max_timeout: Duration,
     /// Client connections per shard.
     pub connections_max: usize,
-    /// Running requests per shard.
+    /// Requests with a place on a shard.
     pub streams_max: usize,
+    /// Requests that may wait for one, and for one at each upstream that takes so many at once.
+    pub queue_max: usize,
+    /// How long they wait at most.
+    pub queue_wait: Duration,
+    /// What is turned away before a shard is full.
+    pub shedding: Shedding,
     /// How long a drain waits for running streams.
     pub drain_timeout: Duration,
 }
@@ -202,29 +216,40 @@ impl Default for Limits {
             stream_max_timeout: Duration::from_secs(3600),
             connections_max: 16 * 1024,
             streams_max: 8 * 1024,
+            queue_max: 1024,
+            queue_wait: Duration::from_secs(5),
+            shedding: Shedding::default(),
             drain_timeout: Duration::from_secs(600),
         }
+    }
+}
+
+impl Limits {
+    /// Requests on a shard, those that wait and those that are being refused among them: beyond it nobody is asked who it is.
+    pub fn running_max(&self) -> usize {
+        self.streams_max + self.queue_max + self.streams_max / REFUSED_AT_ONCE + REFUSED_AT_ONCE_MIN
     }
 }
 
 /// The most a shard's buffers can take, in bytes: each owner has its line.
 pub fn shard_bytes_max(limits: &Limits) -> u64 {
     let mut sum: u64 = 0;
+    let running_max = limits.running_max();
     // Every connection: the head, or the watch.
     sum += limits.connections_max as u64 * SMALL_BUFFER_BYTES as u64;
     // A head that outgrew its first buffer; such connections are few, but all could.
-    sum += limits.streams_max as u64 * limits.head_bytes_max as u64;
+    sum += running_max as u64 * limits.head_bytes_max as u64;
     // Per running request: the pipe from client to upstream, one bulk buffer for the answer, our own head.
-    sum += limits.streams_max as u64 * (PIPE_BYTES_MAX + BULK_BUFFER_BYTES + SMALL_BUFFER_BYTES) as u64;
+    sum += running_max as u64 * (PIPE_BYTES_MAX + BULK_BUFFER_BYTES + SMALL_BUFFER_BYTES) as u64;
     // Per running request between two formats: an event that is not whole yet, and once more in the other format. Nearly all
     // events are some hundred bytes; a sixteenth of the requests may have one as large as they come.
-    sum += limits.streams_max as u64 / 16 * (3 * BRIDGED_EVENT_BYTES_MAX) as u64;
+    sum += running_max as u64 / 16 * (3 * BRIDGED_EVENT_BYTES_MAX) as u64;
     // Per running request: the first and the last usage object as they came, and both together for the record.
-    sum += limits.streams_max as u64 * (4 * USAGE_RAW_BYTES_MAX) as u64;
+    sum += running_max as u64 * (4 * USAGE_RAW_BYTES_MAX) as u64;
     // Records on their way to the journal, each with its usage as it came.
     sum += (JOURNAL_RING_ENTRIES * USAGE_RAW_BYTES_MAX) as u64;
     // Bodies on their way to their store, and per running request what is gathered of both.
-    sum += BODY_LANE_BYTES_MAX as u64 + limits.streams_max as u64 * (2 * BODY_CHUNK_BYTES) as u64;
+    sum += BODY_LANE_BYTES_MAX as u64 + running_max as u64 * (2 * BODY_CHUNK_BYTES) as u64;
     // Tokens that have been verified.
     sum += (TOKENS_KEPT_MAX * TOKEN_KEPT_BYTES) as u64;
     // Bodies kept for a retry.

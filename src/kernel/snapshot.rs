@@ -175,6 +175,8 @@ pub struct Upstream {
     pub project: Box<str>,
     /// Instead of the general limit.
     pub connect_timeout: Option<Duration>,
+    /// Requests it takes at once, over all shards; each has its part (`part()` in `data::gate::queue`).
+    pub streams_max: Option<u32>,
     /// What becomes of a stream whose client went away.
     pub on_abort: OnAbort,
 }

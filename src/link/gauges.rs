@@ -1,7 +1,7 @@
 //! What a shard shows of itself: plain atomics that one side writes.
 
 use super::board::UpstreamBoard;
-use crate::kernel::limits::ISSUERS_MAX;
+use crate::kernel::{limits::ISSUERS_MAX, overload::class::Class};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// One figure; its shard writes, anybody reads.
@@ -44,6 +44,14 @@ pub struct ShardGauges {
     pub requests_running: Gauge,
     /// While the shard drains: for how long the oldest running request has run, microseconds.
     pub oldest_request_us: Gauge,
+    /// Requests waiting for a place on the shard or at an upstream, now.
+    pub requests_waiting: Gauge,
+    /// Requests that had to wait for one, ever.
+    pub requests_queued: Gauge,
+    /// Requests turned away because none came free in time, or too many waited, ever.
+    pub requests_turned_away: Gauge,
+    /// Requests turned away before the shard was full, by class, ever.
+    pub requests_shed: [Gauge; Class::COUNT],
     /// Answers streaming, now.
     pub streams: Gauge,
     /// Idle upstream connections, now.

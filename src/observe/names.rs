@@ -24,6 +24,14 @@ pub const UPSTREAM_IN_FLIGHT: &str = "weir_upstream_in_flight";
 /// Failures of an upstream that were not tried elsewhere, since its retry budget was used up, by upstream. Printed as
 /// `weir_upstream_retries_denied_total`.
 pub const UPSTREAM_RETRIES_DENIED: &str = "weir_upstream_retries_denied";
+/// Requests waiting for a place on a shard or at an upstream now.
+pub const REQUESTS_WAITING: &str = "weir_requests_waiting";
+/// Requests that had to wait for a place. Printed as `weir_requests_queued_total`.
+pub const REQUESTS_QUEUED: &str = "weir_requests_queued";
+/// Requests that got none. Printed as `weir_requests_turned_away_total`.
+pub const REQUESTS_TURNED_AWAY: &str = "weir_requests_turned_away";
+/// Requests turned away before a shard was full, by class. Printed as `weir_requests_shed_total`.
+pub const REQUESTS_SHED: &str = "weir_requests_shed";
 /// Refused requests, by reason. Printed as `weir_refused_total`.
 pub const REFUSED: &str = "weir_refused";
 /// Room left in each budget, US dollars, by scope.

@@ -7,6 +7,7 @@ use crate::{
         identity::IssuerTable,
         money::{NANOS_PER_DOLLAR, Nanos},
         names::NameId,
+        overload::class::Class,
         routing::health::Condition,
         standing::Registry,
         time::UnixMs,
@@ -125,13 +126,23 @@ impl Scrape {
         rooms
     }
 
-    fn counters(&self) -> [(&'static str, &'static str, u64); 7] {
+    fn counters(&self) -> [(&'static str, &'static str, u64); 9] {
         let sum = |figure: fn(&ShardGauges) -> u64| self.0.shards.iter().map(|s| figure(s)).sum();
         [
             (
                 names::RECORDS_LOST,
                 "Requests that left no record: the ring to the journal was full",
                 sum(|s| s.records_lost.get()),
+            ),
+            (
+                names::REQUESTS_QUEUED,
+                "Requests that had to wait for a place on a shard or at an upstream",
+                sum(|s| s.requests_queued.get()),
+            ),
+            (
+                names::REQUESTS_TURNED_AWAY,
+                "Requests refused because no place came free in time, or too many waited",
+                sum(|s| s.requests_turned_away.get()),
             ),
             (names::METERS_GAVE_UP, "Answers whose metering was given up", sum(|s| s.meters_gave_up.get())),
             (
@@ -197,8 +208,10 @@ impl Collector for Scrape {
         let journal = (self.0.journal)(now);
         let streams: u64 = self.0.shards.iter().map(|s| s.streams.get()).sum();
         let waiting: u64 = self.0.shards.iter().map(|s| s.body_lane_bytes.get()).sum();
+        let queued: u64 = self.0.shards.iter().map(|s| s.requests_waiting.get()).sum();
         let gauges = [
             (names::BODIES_WAITING_BYTES, "Bytes of bodies waiting to be stored", waiting as f64),
+            (names::REQUESTS_WAITING, "Requests waiting for a place now", queued as f64),
             (names::STREAMS_OPEN, "Answers streaming now", streams as f64),
             (names::LEDGER_LAG_SECONDS, "How far the ledger is behind the shards", journal.lag_seconds),
             (names::JOURNAL_ACCEPTING, "Is the journal being written", f64::from(u8::from(journal.accepting))),
@@ -208,6 +221,12 @@ impl Collector for Scrape {
         }
         for (name, help, value) in self.counters() {
             ConstCounter::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+        }
+        let help = "Requests turned away before a shard was full";
+        let mut family = encoder.encode_descriptor(names::REQUESTS_SHED, help, None, MetricType::Counter)?;
+        for class in Class::ALL {
+            let count: u64 = self.0.shards.iter().map(|s| s.requests_shed[class as usize].get()).sum();
+            family.encode_family(&[("class", class.as_str())])?.encode_counter::<NoLabelSet, u64, u64>(&count, None)?;
         }
         if let Some(figures) = (self.0.export)(now) {
             encode_export(&mut encoder, &figures)?;

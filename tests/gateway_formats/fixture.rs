@@ -107,9 +107,14 @@ pub struct Gateway {
 /// A gateway; `more` stands behind the configuration of all.
 pub fn start(more: &str) -> Gateway {
     let provider = Provider::start();
-    let config = format!("{LOOPBACK}{}{more}", CONFIG.replace("PROVIDER_URL", &provider.url()));
-    let weir = Weir::start_with(&config, &[("ALICE_KEY", ALICE_KEY)]);
+    let weir = start_at(&provider.url(), more);
     Gateway { provider, weir }
+}
+
+/// The gateway alone, all of its upstreams at one URL.
+pub fn start_at(url: &str, more: &str) -> Weir {
+    let config = format!("{LOOPBACK}{}{more}", CONFIG.replace("PROVIDER_URL", url));
+    Weir::start_with(&config, &[("ALICE_KEY", ALICE_KEY)])
 }
 
 /// A body that no reprint would leave as it is: odd spaces, escapes, a large number, unknown fields. `sim` is the provider's script,

@@ -15,6 +15,8 @@ pub struct Peer {
     pub stream: TcpStream,
     /// Which connection, from 0.
     pub number: usize,
+    /// The last whole request, head and body.
+    pub request: Vec<u8>,
     ahead: Vec<u8>,
     requests: Arc<AtomicUsize>,
 }
@@ -34,7 +36,7 @@ impl Peer {
         while self.ahead.len() < total {
             self.fill()?;
         }
-        self.ahead.drain(..total);
+        self.request = self.ahead.drain(..total).collect();
         self.requests.fetch_add(1, Ordering::SeqCst);
         Some(())
     }
@@ -89,7 +91,7 @@ impl RawUpstream {
                 let number = accepted.fetch_add(1, Ordering::SeqCst);
                 stream.set_read_timeout(Some(DEADLINE)).expect("a deadline");
                 stream.set_nodelay(true).expect("TCP_NODELAY");
-                let peer = Peer { stream, number, ahead: Vec::new(), requests: seen.clone() };
+                let peer = Peer { stream, number, request: Vec::new(), ahead: Vec::new(), requests: seen.clone() };
                 let (play, sender) = (play.clone(), sender.lock().expect("no panic while it is held").clone());
                 thread::spawn(move || {
                     let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(peer)));

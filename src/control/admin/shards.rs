@@ -3,7 +3,10 @@
 use super::AdminState;
 use crate::{
     kernel::{ids::ShardId, money::Nanos},
-    link::{down::Phase, gauges::ShardGauges},
+    link::{
+        down::Phase,
+        gauges::{Gauge, ShardGauges},
+    },
 };
 use axum::{Json, extract::State};
 use serde::Serialize;
@@ -23,6 +26,14 @@ pub struct ShardView {
     pub connections_refused: u64,
     /// Requests that are running.
     pub requests_running: u64,
+    /// Requests waiting for a place here or at an upstream.
+    pub requests_waiting: u64,
+    /// Requests that had to wait for one, ever.
+    pub requests_queued: u64,
+    /// Requests that got none, ever.
+    pub requests_turned_away: u64,
+    /// Requests turned away before the shard was full, ever.
+    pub requests_shed: u64,
     /// Answers that are streaming.
     pub streams: u64,
     /// Idle upstream connections.
@@ -66,6 +77,10 @@ impl ShardView {
             connections_accepted: gauges.connections_accepted.get(),
             connections_refused: gauges.connections_refused.get(),
             requests_running: gauges.requests_running.get(),
+            requests_waiting: gauges.requests_waiting.get(),
+            requests_queued: gauges.requests_queued.get(),
+            requests_turned_away: gauges.requests_turned_away.get(),
+            requests_shed: gauges.requests_shed.iter().map(Gauge::get).sum(),
             streams: gauges.streams.get(),
             upstream_idle: gauges.upstream_idle.get(),
             upstream_dials: gauges.upstream_dials.get(),

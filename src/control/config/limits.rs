@@ -1,7 +1,10 @@
 //! `[limits]`.
 
 use super::reader::Reader;
-use crate::kernel::limits::{HEAD_BYTES_MAX, Limits, SMALL_BUFFER_BYTES};
+use crate::kernel::{
+    limits::{HEAD_BYTES_MAX, Limits, SMALL_BUFFER_BYTES},
+    overload::class::Shedding,
+};
 use std::{ops::RangeInclusive, time::Duration};
 
 const MIB: u64 = 1024 * 1024;
@@ -10,6 +13,7 @@ const BODY_BYTES_MAX: u64 = 64 * MIB;
 /// Shorter timeouts than this would cut off healthy peers.
 const SHORTEST: Duration = Duration::from_millis(10);
 const CONNECTIONS_MAX: u64 = 256 * 1024;
+const QUEUE_MAX: u64 = 16 * 1024;
 
 /// Reads `[limits]`.
 pub(super) fn limits(root: &Reader<'_>) -> Limits {
@@ -38,8 +42,27 @@ pub(super) fn limits(root: &Reader<'_>) -> Limits {
         let message = format!("is {}, more than the {} connections", limits.streams_max, limits.connections_max);
         reader.error("streams", message, "lower limits.streams or raise limits.connections");
     }
+    limits.queue_max = count(&reader, "queue", limits.queue_max, 0..=QUEUE_MAX);
+    let waits = SHORTEST..=Duration::from_secs(60);
+    limits.queue_wait = reader.duration("queue_wait", limits.queue_wait, waits);
+    limits.shedding = shedding(&reader);
     reader.finish();
     limits
+}
+
+fn shedding(reader: &Reader<'_>) -> Shedding {
+    let usual = Shedding::default();
+    let percent = |key, usual: u8| u8::try_from(reader.integer(key, u64::from(usual), 1..=100)).unwrap_or(usual);
+    let shedding = Shedding {
+        subagent_percent: percent("shed_subagent", usual.subagent_percent),
+        auxiliary_percent: percent("shed_auxiliary", usual.auxiliary_percent),
+    };
+    if shedding.auxiliary_percent > shedding.subagent_percent {
+        let Shedding { subagent_percent, auxiliary_percent } = shedding;
+        let message = format!("is {auxiliary_percent}, more than the {subagent_percent} of limits.shed_subagent");
+        reader.error("shed_auxiliary", message, "lower it: auxiliary requests are the first to be turned away");
+    }
+    shedding
 }
 
 /// How long a connection attempt may take, here and per upstream.

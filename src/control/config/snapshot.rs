@@ -171,6 +171,7 @@ fn upstream(
         region: config.region.as_str().into(),
         project: config.project.as_str().into(),
         connect_timeout: config.connect_timeout,
+        streams_max: config.streams_max,
         on_abort: config.on_abort,
     })
 }

@@ -209,6 +209,8 @@ pub struct UpstreamConfig {
     pub ca: Option<PathBuf>,
     /// Instead of the general limit.
     pub connect_timeout: Option<Duration>,
+    /// Requests it takes at once, over all shards.
+    pub streams_max: Option<u32>,
     /// Share of the traffic under `weighted`.
     pub weight: u32,
     /// It fronts a regional endpoint, which charges a tenth more.

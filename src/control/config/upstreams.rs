@@ -13,6 +13,9 @@ use std::{collections::HashMap, time::Duration};
 
 /// How long an abandoned stream is read on, where it is.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
+/// Requests at once that an upstream can be said to take.
+const STREAMS_MAX: u64 = 1_000_000;
+
 /// Reads all upstreams, and checks their names against each other.
 pub(super) fn upstreams(root: &Reader<'_>) -> Vec<UpstreamConfig> {
     let mut seen: HashMap<String, String> = HashMap::new();
@@ -48,6 +51,7 @@ fn upstream(reader: &Reader<'_>) -> UpstreamConfig {
         workspace_id: String::new(),
         ca: None,
         connect_timeout: None,
+        streams_max: None,
         weight: 1,
         regional: false,
         on_abort: OnAbort::Cancel,
@@ -66,6 +70,9 @@ fn upstream(reader: &Reader<'_>) -> UpstreamConfig {
     upstream.ca = reader.file("ca");
     if reader.has("connect_timeout") {
         upstream.connect_timeout = Some(limits::connect_timeout(reader, Limits::default().connect_timeout));
+    }
+    if reader.has("streams_max") {
+        upstream.streams_max = u32::try_from(reader.integer("streams_max", 1, 1..=STREAMS_MAX)).ok();
     }
     upstream.weight = u32::try_from(reader.integer("weight", 1, 1..=1000)).unwrap_or(1);
     upstream.regional = reader.boolean("regional", false);

@@ -5,6 +5,7 @@ use super::{
     Routed,
     leases::{Ask, BUDGETS_PER_REQUEST_MAX, Decision, Reservation, Touch},
     limit::limit,
+    prices::{Prices, prices_of},
     route::body_fault,
 };
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
         fault::{Fault, FaultKind, Room, SpentBudget},
         limits::{BUDGET_WAIT, TICK},
         money::Nanos,
-        pricing::Rates,
+        pricing::Ceiling,
         record::{Open, Operation, inline},
         snapshot::Budget,
         usage::Usage,
@@ -50,10 +51,10 @@ pub async fn admit<'c>(cx: &Exchange<'c>, routed: Routed<'c>, open: &mut OpenRec
 
 /// Reserves on the budgets, and announces the request.
 async fn book(cx: &Exchange<'_>, routed: &Routed<'_>, open: &mut OpenRecord) -> Result<(), Fault> {
-    let rates = rates_of(cx, routed);
+    let prices = prices_of(cx, routed);
     let free = routed.identified.incoming.route.operation != Operation::Messages;
     if !free {
-        let held = hold(cx, routed, rates).await?;
+        let held = hold(cx, routed, &prices).await?;
         open.hold(held);
     }
     let estimate = if free { Usage::default() } else { prompt_estimate(cx) };
@@ -65,28 +66,16 @@ async fn book(cx: &Exchange<'_>, routed: &Routed<'_>, open: &mut OpenRecord) -> 
         format: open.record.format,
         operation: open.record.operation,
         model_requested: inline(routed.model.as_bytes()),
-        upstream: routed
-            .targets
-            .first()
-            .and_then(|t| cx.serving.upstream(t.upstream))
-            .map(|u| u.name_id)
-            .unwrap_or_default(),
+        upstream: routed.first().and_then(|t| cx.serving.upstream(t.upstream)).map(|u| u.name_id).unwrap_or_default(),
         request_bytes: announced_bytes(cx),
         reserved: open.reserved(),
         estimate,
-        estimate_cost: rates.cost(&estimate),
+        estimate_cost: prices.dearest.cost(&estimate),
     };
     if !open.announce(note) {
         return Err(Fault::new(Room::Gate, FaultKind::Overloaded, "the journal is behind; try again"));
     }
     Ok(())
-}
-
-fn rates_of(cx: &Exchange<'_>, routed: &Routed<'_>) -> Rates {
-    let target = routed.first();
-    let upstream = target.and_then(|t| cx.serving.upstream(t.upstream)).map_or("", |u| &u.name);
-    let model = target.and_then(|t| t.model.as_deref()).unwrap_or(&routed.model);
-    cx.serving.prices.rates(upstream, model, &routed.model)
 }
 
 /// What a prompt is booked with as long as nobody said better.
@@ -102,20 +91,20 @@ pub fn announced_bytes(cx: &Exchange<'_>) -> u64 {
     }
 }
 
-/// The most a request can cost: every byte of it a token of input, and `max_tokens`, or what the model gives at most while
+/// The most a request can cost, whichever of its targets serves it: every byte of it a token of input, and `max_tokens`, or what the model gives at most while
 /// that is not known.
-pub fn bound(cx: &Exchange<'_>, rates: &Rates) -> Nanos {
+pub fn bound(cx: &Exchange<'_>, ceiling: &Ceiling) -> Nanos {
     let input = match cx.head.body {
         RequestBody::Chunked if !cx.pipe.is_ended() => cx.serving.limits.body_bytes_max,
         _ => announced_bytes(cx),
     };
-    let most = rates.output_tokens_max();
+    let most = ceiling.output_tokens_max();
     let output = max_tokens(cx).map_or(most, |asked| asked.min(most));
-    rates.bound(input, output)
+    ceiling.bound(input, output)
 }
 
-fn ask(cx: &Exchange<'_>, rates: &Rates, routed: &Routed<'_>) -> Ask {
-    let bound = bound(cx, rates);
+fn ask(cx: &Exchange<'_>, ceiling: &Ceiling, routed: &Routed<'_>) -> Ask {
+    let bound = bound(cx, ceiling);
     let expectations = cx.shard.expectations.borrow();
     let kind = expectations.kind(routed.identified.caller.principal, &routed.model);
     Ask { bound, expected: expectations.expected(kind, bound), exact: cx.pipe.is_ended() }
@@ -127,16 +116,17 @@ fn max_tokens(cx: &Exchange<'_>) -> Option<u64> {
     std::str::from_utf8(value.raw).ok()?.parse().ok()
 }
 
-async fn hold(cx: &Exchange<'_>, routed: &Routed<'_>, rates: Rates) -> Result<Held, Fault> {
+async fn hold(cx: &Exchange<'_>, routed: &Routed<'_>, prices: &Prices) -> Result<Held, Fault> {
     let now = clock::unix().seconds();
     let budgets = routed.identified.caller.budgets(cx.serving);
     let touches = budgets.filter_map(|b| Some((Touch { account: b.account_at(now)?, mode: b.mode }, b)));
     let touches: ArrayVec<(Touch<'_>, &Budget), BUDGETS_PER_REQUEST_MAX> =
         touches.take(BUDGETS_PER_REQUEST_MAX).collect();
-    let reservation = reserve(cx, routed, &rates, &touches).await?;
-    let asked = ask(cx, &rates, routed);
+    let reservation = reserve(cx, routed, &prices.ceiling, &touches).await?;
+    let asked = ask(cx, &prices.ceiling, routed);
     let kind = cx.shard.expectations.borrow().kind(routed.identified.caller.principal, &routed.model);
-    Ok(Held { reservation, rates, kind, bound: asked.bound })
+    let Prices { dearest: rates, ceiling } = *prices;
+    Ok(Held { reservation, rates, ceiling, kind, bound: asked.bound })
 }
 
 /// Reserves at once where there is room. Where there is little, the whole body is awaited, since `max_tokens` comes last and
@@ -144,7 +134,7 @@ async fn hold(cx: &Exchange<'_>, routed: &Routed<'_>, rates: Rates) -> Result<He
 async fn reserve(
     cx: &Exchange<'_>,
     routed: &Routed<'_>,
-    rates: &Rates,
+    ceiling: &Ceiling,
     touches: &[(Touch<'_>, &Budget)],
 ) -> Result<Reservation, Fault> {
     if touches.is_empty() {
@@ -155,7 +145,7 @@ async fn reserve(
     let mut deadline = clock::mono().after(BUDGET_WAIT);
     let mut exact = false;
     loop {
-        let asked = ask(cx, rates, routed);
+        let asked = ask(cx, ceiling, routed);
         let decision = cx.shard.leases.borrow_mut().admit(&accounts, asked, cx.serving.reserve, clock::unix());
         match decision {
             Decision::Admitted(reservation) => return Ok(reservation),

@@ -13,6 +13,8 @@ pub mod identify;
 pub mod leases;
 pub mod limit;
 pub mod local;
+pub mod prices;
+pub mod queue;
 pub mod rates;
 pub mod route;
 pub mod standings;

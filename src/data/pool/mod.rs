@@ -10,11 +10,20 @@ pub mod idle;
 pub mod tries;
 pub mod watch;
 
-use super::{edge::incoming::Exchange, gate::Admitted, relay::credential, settle::OpenRecord};
+use super::{
+    edge::incoming::Exchange,
+    gate::{
+        Admitted,
+        queue::{self, Slot},
+    },
+    relay::credential,
+    settle::OpenRecord,
+};
 use crate::{
     kernel::{
         fault::{Fault, FaultKind, Room},
         ids::UpstreamIx,
+        overload::class::Class,
         record::{Attempt, AttemptResult},
         routing::Failure,
         snapshot::Upstream,
@@ -40,6 +49,8 @@ pub struct Lease<'c> {
     pub reused: bool,
     /// The attempt, as the upstream's health sees it.
     pub visit: Visit,
+    /// Its place at the upstream, where that has a number of them.
+    pub slot: Option<Slot>,
 }
 
 /// Finds a connection for a request: of the targets that may be tried, the first that can be reached.
@@ -63,6 +74,14 @@ pub async fn lease<'c>(
             tries.skipped(Failure::Credential, Shown::Fault(fault));
             continue;
         }
+        let slot = match place_at(cx, &admitted, target.upstream, open).await {
+            Ok(slot) => slot,
+            Err(fault) if fault.kind != FaultKind::Overloaded => return Err(fault),
+            Err(fault) => {
+                tries.skipped(Failure::NoRoom, Shown::Fault(fault));
+                continue;
+            }
+        };
         if let Some(pause) = tries.pause(cx.shard.chance()) {
             open.waited(pause.as_micros() as u64);
             runtime::sleep(pause).await;
@@ -70,19 +89,20 @@ pub async fn lease<'c>(
         let now = cx.shard.sweeper.now();
         let may_dial = watch.may_dial(now);
         let visit = watch.begin(now, tries.is_first() && !tries.wants_fresh());
-        let leased = |connection, reused, visit, admitted| Lease {
+        let leased = |connection, reused, visit, admitted, slot| Lease {
             target: place,
             upstream,
             connection,
             reused,
             visit,
             admitted,
+            slot,
         };
         if !tries.wants_fresh()
             && let Some(connection) = cx.shard.idle.borrow_mut().take(upstream, now)
         {
             cx.shard.gauges.upstream_reuses.add(1);
-            return Ok(leased(connection, true, visit, admitted));
+            return Ok(leased(connection, true, visit, admitted, slot));
         }
         if !may_dial {
             // Known to be dead, and somebody else finds out whether it still is.
@@ -91,7 +111,7 @@ pub async fn lease<'c>(
             continue;
         }
         match connect(cx, target.upstream, upstream, open).await {
-            Ok(connection) => return Ok(leased(connection, false, visit, admitted)),
+            Ok(connection) => return Ok(leased(connection, false, visit, admitted, slot)),
             Err(_) if cx.link.gone.get() => {}
             Err(fault) => {
                 visit.failed(cx.shard, &upstream.name, Failure::Unreachable, 0);
@@ -99,6 +119,22 @@ pub async fn lease<'c>(
             }
         }
     }
+}
+
+/// Takes a place at an upstream, at once or when it is this request's turn. None where there is no number of them.
+async fn place_at(
+    cx: &Exchange<'_>,
+    admitted: &Admitted<'_>,
+    upstream: UpstreamIx,
+    open: &mut OpenRecord,
+) -> Result<Option<Slot>, Fault> {
+    let Some(slots) = cx.serving.slots(upstream) else { return Ok(None) };
+    let (principal, class) = (admitted.routed.identified.caller.principal, Class::of(&open.record.request_class));
+    let began = clock::mono();
+    let text = "as many requests as it takes are running at the upstream; try again";
+    let slot = queue::slot(cx, slots, principal, class, text).await;
+    open.waited(clock::mono().since(began));
+    slot.map(Some)
 }
 
 async fn connect(

@@ -24,7 +24,7 @@ use std::{rc::Rc, time::Duration};
 
 /// What the client is told if nothing better comes.
 pub enum Shown {
-    /// The upstream's own answer, byte for byte.
+    /// The upstream's own answer, byte for byte, or said anew for a client of another format.
     Answer(Box<KeptAnswer>),
     /// Ours.
     Fault(Fault),
@@ -85,7 +85,9 @@ impl Tries {
             // Nothing to choose: neither hash nor health is looked at.
             1 => (self.attempts == 0).then_some(routed.able.trailing_zeros() as usize),
             _ if self.attempts >= ATTEMPTS_MAX => None,
-            _ => self.pick(cx, routed).or_else(|| (self.attempts == 0).then(|| least_bad(cx, routed)).flatten()),
+            _ => self
+                .pick_with_room(cx, routed)
+                .or_else(|| (self.attempts == 0).then(|| least_bad(cx, routed)).flatten()),
         }?;
         self.attempts += 1;
         self.tried |= 1 << (place & 63);
@@ -93,14 +95,27 @@ impl Tries {
         Some(place)
     }
 
+    /// Where nothing ties the request to one target, those with a free place come first. A session waits where its prompts are
+    /// cached: to move it would cost more than the wait.
+    fn pick_with_room(&self, cx: &Exchange<'_>, routed: &Routed<'_>) -> Option<usize> {
+        let tied = routed.strategy == Strategy::Affinity && self.session.is_some();
+        let full = if tied { 0 } else { full(cx, routed) };
+        let elsewhere = (full != 0).then(|| self.pick_beside(cx, routed, full)).flatten();
+        elsewhere.or_else(|| self.pick(cx, routed))
+    }
+
     fn pick(&self, cx: &Exchange<'_>, routed: &Routed<'_>) -> Option<usize> {
+        self.pick_beside(cx, routed, 0)
+    }
+
+    fn pick_beside(&self, cx: &Exchange<'_>, routed: &Routed<'_>, beside: u64) -> Option<usize> {
         let bound = self.session.and_then(|session| {
             let salt = cx.shard.sessions.borrow().find(session, cx.shard.sweeper.now())?;
             routed.targets.iter().position(|target| target.salt == salt)
         });
         let random = cx.shard.chance();
         let among = |places: u64| {
-            let tried = self.tried | !places;
+            let tried = self.tried | beside | !places;
             let ask = Ask { strategy: routed.strategy, session: self.session, bound, tried, random };
             pick::pick(routed.targets, &ask, |target| standing(cx, target))
         };
@@ -189,6 +204,13 @@ pub fn unreachable_fault() -> Fault {
 fn session_of(cx: &Exchange<'_>, routed: &Routed<'_>) -> Option<u64> {
     let session = cx.header(Known::ClaudeCodeSessionId).filter(|session| !session.is_empty())?;
     Some(hash::bytes(routed.identified.caller.affinity_scope(), session))
+}
+
+/// Places of targets where a request would have to wait, as bits.
+fn full(cx: &Exchange<'_>, routed: &Routed<'_>) -> u64 {
+    let full = |target: &Target| cx.serving.slots(target.upstream).is_some_and(|slots| slots.is_full());
+    let bits = routed.targets.iter().enumerate().filter(|(_, target)| full(target));
+    bits.fold(0, |bits, (place, _)| bits | 1 << (place & 63))
 }
 
 fn standing(cx: &Exchange<'_>, target: &Target) -> Standing {

@@ -70,6 +70,7 @@ async fn bridged<'a>(
     upstream: &Upstream,
     model: Cow<'a, str>,
 ) -> Result<Asked<'a>, Fault> {
+    let theirs = options_of_bedrock(cx)?;
     if !cx.pipe.is_ended() {
         whole_body(cx).await?;
     }
@@ -95,16 +96,38 @@ async fn bridged<'a>(
     let pieces: Vec<&[u8]> = parts.iter().map(|part| part.bytes()).collect();
     let said =
         bridge::bridge(Text(&pieces), &ask).map_err(|error| Fault::new(Room::Relay, FaultKind::BadBody, error.0))?;
-    if !said.dropped.is_empty() {
-        tracing::debug!(request = %cx.id, upstream = %upstream.name, dropped = said.dropped.join(","), "bridged");
+    let mut dropped = said.dropped;
+    dropped.extend(theirs);
+    if !dropped.is_empty() {
+        tracing::debug!(request = %cx.id, upstream = %upstream.name, dropped = dropped.join(","), "bridged");
     }
     let edits = Edits::of(&said.edits);
     let bytes = cx.pipe.received().saturating_add_signed(edits.growth());
     // Betas are the client's words and go into a header line of ours.
     let clean = |name: &String| name.bytes().all(|b| b.is_ascii_graphic());
-    let dropped: Vec<String> = said.dropped.into_iter().filter(clean).collect();
+    let dropped: Vec<String> = dropped.into_iter().filter(clean).collect();
     let bridging = Bridging { lines: said.lines, stream: said.stream, bytes, dropped: dropped.join(",") };
     Ok(Asked { model, edits, bridged: Some(bridging) })
+}
+
+/// The options that a client of Bedrock has put in headers, and that nobody else knows.
+///
+/// # Errors
+/// A guardrail decides what may be answered: without it the request would be another one.
+fn options_of_bedrock(cx: &Exchange<'_>) -> Result<Vec<String>, Fault> {
+    /// What describes body and answer, which are said anew.
+    const SAID_ANEW: [&str; 2] = ["x-amzn-bedrock-accept", "x-amzn-bedrock-content-type"];
+    let names = cx.head.headers.iter().filter(|header| header.known == Known::XAmznAny);
+    let names = names.map(|header| String::from_utf8_lossy(header.name.of(cx.bytes)).to_ascii_lowercase());
+    let options: Vec<String> =
+        names.filter(|name| name.starts_with("x-amzn-bedrock-") && !SAID_ANEW.contains(&&**name)).collect();
+    match options.iter().find(|name| name.starts_with("x-amzn-bedrock-guardrail")) {
+        Some(name) => {
+            let text = format!("{name}: this model is served by an upstream that does not have guardrails");
+            Err(Fault::new(Room::Relay, FaultKind::BadBody, text))
+        }
+        None => Ok(options),
+    }
 }
 
 impl Asked<'_> {

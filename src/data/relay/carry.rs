@@ -3,13 +3,17 @@
 
 use super::meter::Meter;
 use crate::{
-    dialect::bridge::{FramesToSse, Said, SseToFrames, Unreadable, counted, translate},
+    dialect::{
+        answer::reason_phrase,
+        bridge::{FramesToSse, Said, SseToFrames, Unreadable, counted, translate},
+    },
     kernel::{
         ids::RequestId,
         limits::BRIDGED_ANSWER_BYTES_MAX,
         record::{Format, Operation},
     },
 };
+use std::io::Write;
 
 /// An answer on its way between formats.
 pub enum Carry {
@@ -79,5 +83,19 @@ impl Whole {
             return None;
         }
         Some(translate(way.to, status, &self.error_type, &self.body, id))
+    }
+
+    /// What was said, with its head in front, as it goes to the client. `close`: the connection ends after it.
+    pub fn rendered(&self, said: &Said, id: RequestId, close: bool) -> Vec<u8> {
+        let Said { status, body, lines } = said;
+        let mut out = Vec::with_capacity(512 + self.lines.len() + body.len());
+        // Writing to memory does not fail.
+        let _ok = write!(out, "HTTP/1.1 {status} {}\r\ncontent-type: application/json\r\n", reason_phrase(*status));
+        out.extend_from_slice(&self.lines);
+        out.extend_from_slice(lines.as_bytes());
+        let _ok = write!(out, "content-length: {}\r\nx-weir-request-id: {id}\r\n", body.len());
+        out.extend_from_slice(if close { b"connection: close\r\n\r\n" } else { b"\r\n" });
+        out.extend_from_slice(body);
+        out
     }
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     data::shard::deadlines::Awaited,
-    dialect::{answer::reason_phrase, bridge::Said, errors},
+    dialect::errors,
     kernel::{
         fault::{Fault, FaultKind, Room},
         limits::{PING_AFTER, SMALL_BUFFER_BYTES},
@@ -151,8 +151,8 @@ impl Download<'_> {
     /// A short answer, said anew.
     async fn answer(&mut self, client: &mut Writer, whole: &Whole, way: Way, reusable: bool) -> Ended {
         let Some(said) = whole.said(way, self.operation, self.status, self.cx.id) else { return Ended::NoAnswer };
-        self.status = said.status;
-        let bytes = self.rendered(whole, &said);
+        self.told = said.status;
+        let bytes = whole.rendered(&said, self.cx.id, self.cx.link.closing.get());
         match self.write(client, Buf::copy_of(&bytes)).await {
             Ok(_) => {
                 self.client_bytes += said.body.len() as u64;
@@ -160,24 +160,6 @@ impl Download<'_> {
             }
             Err(_) => Ended::ClientLeft,
         }
-    }
-
-    fn rendered(&self, whole: &Whole, said: &Said) -> Vec<u8> {
-        let mut out = Vec::with_capacity(512 + whole.lines.len() + said.body.len());
-        // Writing to memory does not fail.
-        let _ok = write!(
-            out,
-            "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\n",
-            said.status,
-            reason_phrase(said.status)
-        );
-        out.extend_from_slice(&whole.lines);
-        out.extend_from_slice(said.lines.as_bytes());
-        let (length, id) = (said.body.len(), self.cx.id);
-        let _ok = write!(out, "content-length: {length}\r\nx-weir-request-id: {id}\r\n");
-        out.extend_from_slice(if self.cx.link.closing.get() { b"connection: close\r\n\r\n" } else { b"\r\n" });
-        out.extend_from_slice(&said.body);
-        out
     }
 
     /// Nobody has ended this from our side.

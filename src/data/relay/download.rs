@@ -8,7 +8,7 @@ use super::{
     framing::BodyFraming,
     head::{BridgedHead, ClientHead, client_head, passed_lines},
     interim,
-    kept::{Keeping, KeptAnswer},
+    kept::{Anew, Keeping, KeptAnswer},
     meter::{Look, Meter},
 };
 use crate::{
@@ -79,6 +79,8 @@ pub struct Download<'a> {
     pub on_abort: OnAbort,
     /// Status of the upstream's answer; 0 before it.
     pub status: u16,
+    /// The status that the client reads: the upstream's, unless the answer was said anew.
+    pub told: u16,
     /// The upstream has said something, be it half a head: it has the request.
     pub heard: bool,
     /// A byte of the answer has gone to the client.
@@ -136,6 +138,7 @@ impl<'a> Download<'a> {
             drains: false,
             on_abort: OnAbort::Cancel,
             status: 0,
+            told: 0,
             heard: false,
             head_sent: false,
             client_bytes: 0,
@@ -173,7 +176,7 @@ impl<'a> Download<'a> {
         let Some(mut buf) = self.read_head(reader, client, &mut head).await else { return Ended::NoAnswer };
         self.flags.begun.set(true);
         self.deadlines.disarm(Awaited::Read);
-        self.status = head.status;
+        (self.status, self.told) = (head.status, head.status);
         let refused = self.shows.is_refused(&head, buf.filled());
         if !refused || !self.shows.is_outdated(self.cx) {
             let named = header(buf.filled(), &head.headers, Known::RetryAfter);
@@ -186,8 +189,7 @@ impl<'a> Download<'a> {
             && !self.spoke
             && self.second.hides(failure)
         {
-            // In another format than the client's it would have to be said anew: then the client reads our words.
-            let reusable = self.bridged.is_none() && self.keep(reader, &head, buf).await;
+            let reusable = self.keep(reader, &head, buf).await;
             return Ended::Hidden { failure, reusable };
         }
         self.cx.pipe.keep_no_longer();
@@ -216,14 +218,18 @@ impl<'a> Download<'a> {
     /// Reads an error answer to its end, if it is small and comes soon. True if the connection may be used again.
     async fn keep(&mut self, reader: &mut Reader, head: &ResponseHead, mut buf: Buf) -> bool {
         let framing = head.body(self.cx.head.method);
-        self.upstream_request_id =
-            header(buf.filled(), &head.headers, Known::RequestId).map(inline).unwrap_or_default();
+        self.upstream_request_id = upstream_request_id(head, buf.filled());
         let Some(mut keeping) = Keeping::new(head, framing, &buf.filled()[..head.head_len]) else { return false };
         buf.consume(head.head_len);
         self.deadlines.arm(Awaited::Read, self.cx.shard.sweeper.in_(KEPT_ANSWER_WAIT));
         let Some(clean) = keeping.read_on(reader, buf).await else { return false };
         self.deadlines.disarm(Awaited::Read);
-        self.kept = Some(keeping.finish(head.status, self.upstream, self.upstream_request_id));
+        let anew = self.bridged.map(|(from, dropped)| Anew {
+            way: Way { from, to: self.format },
+            operation: self.operation,
+            dropped: dropped.to_owned(),
+        });
+        self.kept = Some(keeping.finish(head.status, self.upstream, self.upstream_request_id, anew));
         clean && head.keep_alive
     }
 
@@ -317,8 +323,7 @@ impl<'a> Download<'a> {
             content_type: find(Known::ContentType).unwrap_or_default(),
             encoded,
         });
-        self.upstream_request_id =
-            find(Known::RequestId).or_else(|| find(Known::XAmznRequestId)).map(inline).unwrap_or_default();
+        self.upstream_request_id = upstream_request_id(head, bytes);
         let framing = head.body(self.cx.head.method);
         let mut carry = self.carry(head, encoded);
         let way = Way { from: self.bridged.map_or(self.format, |(format, _)| format), to: self.format };
@@ -344,8 +349,7 @@ impl<'a> Download<'a> {
         }
         if let Carry::Whole(whole) = &mut carry {
             whole.lines = std::mem::take(&mut lines);
-            let named = |h: &&Header| h.name.of(bytes).eq_ignore_ascii_case(b"x-amzn-errortype");
-            whole.error_type = head.headers.iter().find(named).map(|h| h.value.of(bytes).to_vec()).unwrap_or_default();
+            whole.error_type = error_type(head, bytes);
         }
         let body = Body { framing: BodyFraming::new(framing), unchunk, keep_alive: head.keep_alive, carry, way };
         (lines, body)
@@ -389,4 +393,16 @@ impl<'a> Download<'a> {
         }
         Ok(buf)
     }
+}
+
+/// The provider's own id for a request.
+fn upstream_request_id(head: &ResponseHead, bytes: &[u8]) -> Label {
+    let find = |known| header(bytes, &head.headers, known);
+    find(Known::RequestId).or_else(|| find(Known::XAmznRequestId)).map(inline).unwrap_or_default()
+}
+
+/// The name that AWS gives an error, where it does.
+pub(super) fn error_type(head: &ResponseHead, bytes: &[u8]) -> Vec<u8> {
+    let named = |h: &&Header| h.name.of(bytes).eq_ignore_ascii_case(b"x-amzn-errortype");
+    head.headers.iter().find(named).map(|h| h.value.of(bytes).to_vec()).unwrap_or_default()
 }

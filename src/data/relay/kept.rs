@@ -1,16 +1,18 @@
 //! An upstream's error answer that the client has not seen yet: it is kept, small and whole, while another target is tried, and
-//! passed on as it came if none does better.
+//! passed on if none does better: as it came, or said anew where the client speaks another format.
 
 use super::{
+    carry::{Carry, Way, Whole},
+    download::error_type,
     framing::BodyFraming,
-    head::{ClientHead, client_head},
+    head::{BridgedHead, ClientHead, client_head, passed_lines},
 };
 use crate::{
     data::{edge::incoming::Exchange, settle::OpenRecord, shard::deadlines::Awaited},
     kernel::{
         limits::{HEADERS_MAX, KEPT_ANSWER_BYTES_MAX, UPSTREAM_HEAD_BYTES_MAX},
         names::NameId,
-        record::{Label, Outcome},
+        record::{Label, Operation, Outcome},
     },
     sys::{
         buf::Buf,
@@ -27,6 +29,25 @@ pub struct KeptAnswer {
     status: u16,
     upstream: NameId,
     upstream_request_id: Label,
+    anew: Option<Anew>,
+}
+
+/// What a client of another format reads instead.
+pub struct Anew {
+    /// From the upstream's format, to the client's.
+    pub way: Way,
+    /// What was asked.
+    pub operation: Operation,
+    /// What the upstream had no word for.
+    pub dropped: String,
+}
+
+/// An answer as the client gets it.
+struct ForClient {
+    bytes: Vec<u8>,
+    status: u16,
+    /// Bytes of the body without its framing.
+    payload_len: u64,
 }
 
 /// An answer being kept.
@@ -87,9 +108,9 @@ impl Keeping {
     }
 
     /// The answer, once it is whole.
-    pub fn finish(self, status: u16, upstream: NameId, upstream_request_id: Label) -> KeptAnswer {
+    pub fn finish(self, status: u16, upstream: NameId, upstream_request_id: Label, anew: Option<Anew>) -> KeptAnswer {
         let Self { bytes, payload_len, .. } = self;
-        KeptAnswer { bytes, payload_len, status, upstream, upstream_request_id }
+        KeptAnswer { bytes, payload_len, status, upstream, upstream_request_id, anew }
     }
 }
 
@@ -99,22 +120,22 @@ impl KeptAnswer {
         if cx.body_is_in_the_way() {
             cx.link.closing.set(true);
         }
-        let bytes = self.for_client(cx, open)?;
+        let ForClient { bytes, status, payload_len } = self.for_client(cx, open)?;
         let deadlines = &cx.link.deadlines;
         deadlines.arm(Awaited::Write, cx.shard.sweeper.in_(cx.serving.limits.idle_timeout));
         let sent = client.write_all(Buf::copy_of(&bytes)).await.0.is_ok();
         deadlines.disarm(Awaited::Write);
         let record = &mut open.record;
-        record.status = self.status;
+        record.status = status;
         record.upstream = Some(self.upstream);
         record.upstream_request_id = self.upstream_request_id;
         record.request_bytes = cx.pipe.received();
-        record.response_bytes = if sent { self.payload_len } else { 0 };
+        record.response_bytes = if sent { payload_len } else { 0 };
         record.model_served = record.model_requested;
         Some(if sent { Outcome::Completed } else { Outcome::ClientAborted })
     }
 
-    fn for_client(&self, cx: &Exchange<'_>, open: &mut OpenRecord) -> Option<Vec<u8>> {
+    fn for_client(&self, cx: &Exchange<'_>, open: &mut OpenRecord) -> Option<ForClient> {
         let limits = HeadLimits {
             head_bytes_max: UPSTREAM_HEAD_BYTES_MAX,
             target_bytes_max: UPSTREAM_HEAD_BYTES_MAX,
@@ -126,21 +147,37 @@ impl KeptAnswer {
             return None;
         }
         let framing = head.body(cx.head.method);
-        if framing == ResponseBody::Chunked && cx.head.minor_version == 0 {
+        if framing == ResponseBody::Chunked && cx.head.minor_version == 0 && self.anew.is_none() {
             return None;
         }
-        // Only answers in the client's own format are kept.
-        let (close, bridged) = (cx.link.closing.get(), None);
-        let how = ClientHead { id: cx.id, limits: None, close, unchunk: false, framing, bridged };
-        let mut bytes = client_head(&head, &self.bytes, &how);
         let body = self.bytes.get(head.head_len..)?;
         if let Some(mut tap) = open.tap_answer() {
             // It was found whole when it was kept.
             let _whole = BodyFraming::new(framing).scan(body, |range| tap.feed(&body[range]));
             open.answered(Some(tap), true);
         }
+        let close = cx.link.closing.get();
+        let how = ClientHead { id: cx.id, limits: None, close, unchunk: false, framing, bridged: None };
+        if let Some(anew) = &self.anew {
+            return self.said_anew(anew, &head, body, how);
+        }
+        let mut bytes = client_head(&head, &self.bytes, &how);
         bytes.extend_from_slice(body);
-        Some(bytes)
+        Some(ForClient { bytes, status: self.status, payload_len: self.payload_len })
+    }
+
+    fn said_anew(&self, anew: &Anew, head: &ResponseHead, body: &[u8], how: ClientHead<'_>) -> Option<ForClient> {
+        let mut whole = Whole { error_type: error_type(head, &self.bytes), ..Whole::default() };
+        let payload = |range| whole.body.extend_from_slice(body.get(range).unwrap_or_default());
+        // It was found whole when it was kept.
+        let _whole = BodyFraming::new(how.framing).scan(body, payload);
+        let said = whole.said(anew.way, anew.operation, self.status, how.id)?;
+        let carry = Carry::Whole(Box::default());
+        let how =
+            ClientHead { bridged: Some(BridgedHead { way: anew.way, carry: &carry, dropped: &anew.dropped }), ..how };
+        passed_lines(&mut whole.lines, head, &self.bytes, &how);
+        let bytes = whole.rendered(&said, how.id, how.close);
+        Some(ForClient { bytes, status: said.status, payload_len: said.body.len() as u64 })
     }
 
     /// The answer's status.

@@ -83,7 +83,7 @@ pub async fn exchange<'c>(
     if let Some(fault) = cx.link.revocation(Room::Relay) {
         return Err(fault);
     }
-    let Lease { admitted, target, upstream, mut connection, reused, visit } = lease;
+    let Lease { admitted, target, upstream, mut connection, reused, visit, slot: _at_the_upstream } = lease;
     let routed = &admitted.routed;
     let chosen = &routed.targets[target.min(routed.targets.len() - 1)];
     let book = &cx.serving.prices;
@@ -187,7 +187,7 @@ fn fill(cx: &Exchange<'_>, open: &mut OpenRecord, down: &mut Download<'_>) {
     record.upstream_request_id = down.upstream_request_id;
     record.stream |= down.meter.is_stream();
     record.usage_raw = down.meter.tally().raw();
-    record.status = if down.head_sent { down.status } else { 0 };
+    record.status = if down.head_sent { down.told } else { 0 };
     record.ttfb_us = down.first_byte_at.map_or(0, |at| at.since(cx.started));
     record.model_served = match down.meter.model() {
         Some(model) => inline(model.as_bytes()),

@@ -5,14 +5,14 @@
 
 use super::{
     edge::tap::{Capture, Tap},
-    gate::{expect::Kind, leases::Reservation, rates::RateHolds},
+    gate::{expect::Kind, leases::Reservation, queue::Slot, rates::RateHolds},
     shard::{RunningRequest, Shard},
 };
 use crate::{
     kernel::{
         fault::{Blame, Fault, FaultKind},
         money::Nanos,
-        pricing::Rates,
+        pricing::{Ceiling, Rates},
         record::{Open, Outcome, Record},
         time::MonoUs,
         usage::{Usage, UsageSource},
@@ -26,8 +26,10 @@ use std::rc::Rc;
 pub struct Held {
     /// The money.
     pub reservation: Reservation,
-    /// The prices it was reckoned with.
+    /// The prices that hold as long as no upstream has been asked: the dearest of those that may be.
     pub rates: Rates,
+    /// The most that its tokens can cost, whoever serves it.
+    pub ceiling: Ceiling,
     /// What kind of request it is.
     pub kind: Kind,
     /// The most it could cost.
@@ -51,6 +53,7 @@ pub struct OpenRecord {
     ticket: Option<Ticket>,
     held: Option<Held>,
     rates: Option<RateHolds>,
+    slot: Option<Slot>,
     fallback: Metered,
     capture: Option<Box<Capture>>,
     started: MonoUs,
@@ -72,6 +75,7 @@ impl OpenRecord {
             ticket: Some(ticket?),
             held: None,
             rates: None,
+            slot: None,
             fallback: Metered::default(),
             capture: None,
             started,
@@ -85,6 +89,11 @@ impl OpenRecord {
     /// Takes what the budgets hold.
     pub fn hold(&mut self, held: Held) {
         self.held = Some(held);
+    }
+
+    /// Takes the request's place on the shard, to its end.
+    pub fn occupy(&mut self, slot: Slot) {
+        self.slot = Some(slot);
     }
 
     /// Takes what the rate limits hold.
@@ -128,7 +137,7 @@ impl OpenRecord {
         self.ticket.as_mut().is_some_and(|ticket| self.shard.up.borrow_mut().open(ticket, note))
     }
 
-    /// Another upstream serves it now, at other prices.
+    /// This upstream serves it, at its own prices; none is above the ceiling.
     pub fn reprice(&mut self, rates: Rates) {
         if let Some(held) = &mut self.held {
             held.rates = rates;
@@ -137,9 +146,9 @@ impl OpenRecord {
 
     /// The most it could cost is known better now: the body is whole, and `max_tokens` comes last. What is usual is learnt as a
     /// share of this, since a nearly spent budget knows it before it decides.
-    pub fn tighten(&mut self, bound: impl FnOnce(&Rates) -> Nanos) {
+    pub fn tighten(&mut self, bound: impl FnOnce(&Ceiling) -> Nanos) {
         if let Some(held) = &mut self.held {
-            held.bound = bound(&held.rates);
+            held.bound = bound(&held.ceiling);
         }
     }
 
@@ -155,6 +164,7 @@ impl OpenRecord {
 
     fn settle(&mut self, outcome: Outcome, metered: Metered) {
         let Some(ticket) = self.ticket.take() else { return };
+        self.slot = None;
         let mut record = std::mem::take(&mut self.record);
         record.outcome = outcome;
         record.usage = metered.usage;

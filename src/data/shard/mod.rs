@@ -12,7 +12,14 @@ mod run;
 pub mod serving;
 
 use super::{
-    gate::{expect::Expectations, leases::LeaseBook, rates::RateBook, standings::Standings, tokens::Tokens},
+    gate::{
+        expect::Expectations,
+        leases::LeaseBook,
+        queue::{Queues, Slots},
+        rates::RateBook,
+        standings::Standings,
+        tokens::Tokens,
+    },
     pool::idle::IdleConnections,
 };
 use crate::{
@@ -47,6 +54,10 @@ pub struct Shard {
     pub leases: RefCell<LeaseBook>,
     /// Its part of the rate limits.
     pub rates: RefCell<RateBook>,
+    /// Its places for requests.
+    pub slots: Rc<Slots>,
+    /// Everything that requests may wait for here.
+    pub queues: Queues,
     /// Callers and sessions seen lately, and what they are held to.
     pub standings: RefCell<Standings>,
     /// Tokens that have been verified.
@@ -102,6 +113,11 @@ impl Shard {
         self.running.set(self.running.get() + 1);
         self.gauges.requests_running.add(1);
         RunningRequest(self.clone())
+    }
+
+    /// Client connections.
+    pub fn connections(&self) -> usize {
+        self.connections.get()
     }
 
     /// Running requests.

@@ -5,15 +5,20 @@ use super::{
     callers::{Callers, end_revoked},
     deadlines::Sweeper,
     guard::guarded,
-    serving::Serving,
+    serving::{Place, Serving},
 };
 use crate::{
     data::{
         edge::connection,
-        gate::{expect::Expectations, leases::LeaseBook, rates::RateBook},
+        gate::{
+            expect::Expectations,
+            leases::LeaseBook,
+            queue::{Queues, Slots},
+            rates::RateBook,
+        },
         pool::idle::IdleConnections,
     },
-    kernel::{ids::ShardId, limits::TICK},
+    kernel::{ids::ShardId, limits::TICK, overload::fair::Room},
     link::{
         bodies::BodySender,
         down::{DownDoor, Phase},
@@ -87,14 +92,16 @@ async fn live(setup: Setup) -> i32 {
             return 1;
         }
     };
-    let serving = Rc::new(Serving::new(setup.door.latest(), None));
+    let place = Place { shard: usize::from(setup.id.0), shards: setup.count, gauges: &setup.gauges };
+    let serving = Rc::new(Serving::new(setup.door.latest(), None, &place));
     let shard = Rc::new(Shard {
         id: setup.id,
         count: setup.count,
-        gauges: setup.gauges,
         up: RefCell::new(setup.up),
         leases: RefCell::new(LeaseBook::new(usize::from(setup.id.0), setup.count)),
         rates: RefCell::new(RateBook::new(setup.count)),
+        slots: Slots::new(room(&serving), setup.gauges.clone()),
+        queues: Queues::default(),
         standings: RefCell::default(),
         expectations: RefCell::new(Expectations::default()),
         credentials: RefCell::default(),
@@ -113,7 +120,9 @@ async fn live(setup: Setup) -> i32 {
         running: Cell::new(0),
         serving: RefCell::new(serving),
         door: setup.door,
+        gauges: setup.gauges,
     });
+    shard.queues.follow(std::iter::once(&shard.slots).chain(shard.serving().slots_in_use()));
     shard.credentials.borrow_mut().follow(&shard.serving().upstreams);
     shard.door.applied(shard.id, shard.serving().version);
     for place in 0..shard.listeners.len() {
@@ -186,6 +195,7 @@ async fn tick_on(shard: Rc<Shard>) {
         let held = shard.leases.borrow_mut().tick(clock::unix());
         shard.gauges.leased_nanos.set(held.0.max(0) as u64);
         shard.rates.borrow_mut().tick(clock::mono());
+        shard.queues.tick(shard.sweeper.now());
         if count % SWEEP_TICKS == 0 {
             shard.sweeper.sweep();
             shard.gauges.replay_bytes.set(shard.kept_bytes.get() as u64);
@@ -213,10 +223,18 @@ async fn tick_on(shard: Rc<Shard>) {
     }
 }
 
+/// The places of a shard.
+fn room(serving: &Serving) -> Room {
+    Room { slots: serving.limits.streams_max, waiting_max: serving.limits.queue_max }
+}
+
 fn take_snapshot(shard: &Rc<Shard>) {
     let before = shard.serving();
     if let Some(newer) = shard.door.newer_than(before.version) {
-        let serving = Rc::new(Serving::new(newer, Some(&before)));
+        let place = Place { shard: usize::from(shard.id.0), shards: shard.count, gauges: &shard.gauges };
+        let serving = Rc::new(Serving::new(newer, Some(&before), &place));
+        shard.slots.resize(room(&serving));
+        shard.queues.follow(serving.slots_in_use());
         let version = serving.version;
         shard.credentials.borrow_mut().follow(&serving.upstreams);
         *shard.serving.borrow_mut() = serving;

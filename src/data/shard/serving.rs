@@ -1,12 +1,20 @@
 //! A snapshot as one shard serves it: with what the shard makes of it for itself, so that shards share nothing that changes.
 
 use crate::{
-    data::pool::watch::{TargetWatch, UpstreamWatch},
+    data::{
+        gate::{
+            prices::PriceMemo,
+            queue::{Slots, part},
+        },
+        pool::watch::{TargetWatch, UpstreamWatch},
+    },
     kernel::{
         ids::UpstreamIx,
         models::{Target, TargetIx},
+        overload::fair::Room,
         snapshot::{Snapshot, Upstream},
     },
+    link::gauges::ShardGauges,
 };
 use rustls::{ClientConfig, pki_types::ServerName};
 use std::{collections::HashMap, rc::Rc, sync::Arc};
@@ -17,6 +25,19 @@ pub struct Serving {
     tls: Vec<Option<TlsClient>>,
     watches: Vec<Rc<UpstreamWatch>>,
     waits: Vec<Rc<TargetWatch>>,
+    slots: Vec<Option<Rc<Slots>>>,
+    /// Prices over several targets, as far as they have been asked for.
+    pub price_memo: PriceMemo,
+}
+
+/// Which shard serves.
+pub struct Place<'a> {
+    /// Its number.
+    pub shard: usize,
+    /// How many there are.
+    pub shards: usize,
+    /// What it shows of itself.
+    pub gauges: &'a Arc<ShardGauges>,
 }
 
 /// How to speak TLS with one upstream.
@@ -30,14 +51,16 @@ pub struct TlsClient {
 
 impl Serving {
     /// Prepares a snapshot. TLS sessions and the health of upstreams that stay as they were are kept.
-    pub fn new(snapshot: Arc<Snapshot>, before: Option<&Self>) -> Self {
+    pub fn new(snapshot: Arc<Snapshot>, before: Option<&Self>, place: &Place<'_>) -> Self {
         let tls = snapshot.upstreams.iter().map(|upstream| client_for(upstream, before)).collect();
         let watches = snapshot.upstreams.iter().map(|upstream| watch_for(upstream, before)).collect();
+        let waiting_max = snapshot.limits.queue_max;
+        let slots = snapshot.upstreams.iter().map(|u| slots_for(u, before, place, waiting_max)).collect();
         let known: HashMap<u64, &Rc<TargetWatch>> =
             before.iter().flat_map(|b| b.models.all_targets().map(|t| t.identity).zip(&b.waits)).collect();
         let wait_for = |target: &Target| known.get(&target.identity).map(|wait| Rc::clone(wait)).unwrap_or_default();
         let waits = snapshot.models.all_targets().map(wait_for).collect();
-        Self { snapshot, tls, watches, waits }
+        Self { snapshot, tls, watches, waits, slots, price_memo: PriceMemo::default() }
     }
 
     /// The health of an upstream.
@@ -53,6 +76,16 @@ impl Serving {
     /// Until when a target has asked to be left alone.
     pub fn wait(&self, target: TargetIx) -> Option<&TargetWatch> {
         self.waits.get(target.0 as usize).map(AsRef::as_ref)
+    }
+
+    /// The places at an upstream, if it takes so many requests at once.
+    pub fn slots(&self, upstream: UpstreamIx) -> Option<&Rc<Slots>> {
+        self.slots.get(usize::from(upstream.0)).and_then(Option::as_ref)
+    }
+
+    /// The places at all upstreams that have a number of them.
+    pub fn slots_in_use(&self) -> impl Iterator<Item = &Rc<Slots>> {
+        self.slots.iter().flatten()
     }
 
     /// The TLS client of an upstream; `None` for plain HTTP.
@@ -77,6 +110,27 @@ fn watch_for(upstream: &Upstream, before: Option<&Serving>) -> Rc<UpstreamWatch>
             watch.clone()
         }
         _ => Rc::default(),
+    }
+}
+
+/// What runs there goes on counting over a reload.
+fn slots_for(
+    upstream: &Upstream,
+    before: Option<&Serving>,
+    place: &Place<'_>,
+    waiting_max: usize,
+) -> Option<Rc<Slots>> {
+    let room = Room { slots: part(upstream.streams_max?, place.shard, place.shards), waiting_max };
+    let same = before.and_then(|before| {
+        let at = before.upstreams.iter().position(|old| old.name_id == upstream.name_id)?;
+        before.slots.get(at)?.clone()
+    });
+    match same {
+        Some(slots) => {
+            slots.resize(room);
+            Some(slots)
+        }
+        None => Some(Slots::new(room, place.gauges.clone())),
     }
 }
 

@@ -15,6 +15,7 @@ enum Class {
     Billing,
     Denied,
     NotFound,
+    Conflict,
     TooLarge,
     Throttled,
     Overloaded,
@@ -40,12 +41,13 @@ const fn names(
 
 /// One row for each class; of several names for one thing the first is the one that weir says.
 #[rustfmt::skip]
-static NAMES: [Names; 10] = [
+static NAMES: [Names; 11] = [
     names(Class::Bad, (400, "invalid_request_error"), (400, "ValidationException"), (400, "INVALID_ARGUMENT")),
     names(Class::Unauthenticated, (401, "authentication_error"), (403, "UnrecognizedClientException"), (401, "UNAUTHENTICATED")),
     names(Class::Billing, (402, "billing_error"), (429, "ThrottlingException"), (429, "RESOURCE_EXHAUSTED")),
     names(Class::Denied, (403, "permission_error"), (403, "AccessDeniedException"), (403, "PERMISSION_DENIED")),
     names(Class::NotFound, (404, "not_found_error"), (404, "ResourceNotFoundException"), (404, "NOT_FOUND")),
+    names(Class::Conflict, (409, "conflict_error"), (409, "ConflictException"), (409, "ABORTED")),
     names(Class::TooLarge, (413, "request_too_large"), (413, "ValidationException"), (413, "INVALID_ARGUMENT")),
     names(Class::Throttled, (429, "rate_limit_error"), (429, "ThrottlingException"), (429, "RESOURCE_EXHAUSTED")),
     names(Class::Overloaded, (529, "overloaded_error"), (503, "ServiceUnavailableException"), (503, "UNAVAILABLE")),
@@ -93,10 +95,15 @@ pub fn translate(to: Format, status: u16, error_type: &[u8], body: &[u8], id: Re
 
 /// The data of the `error` event for an exception in a stream of frames.
 pub(super) fn event_data(name: &str, payload: &[u8]) -> Vec<u8> {
-    let said = serde_json::from_slice::<Value>(payload).ok();
-    let said = said.as_ref().and_then(|value| value.get("message")).and_then(Value::as_str);
-    let text = said.map_or_else(|| String::from_utf8_lossy(payload).into_owned(), str::to_owned);
-    let text = if text.trim().is_empty() { name.to_owned() } else { text };
+    let said = serde_json::from_slice::<Value>(payload).unwrap_or_default();
+    let member = |key: &str| said.get(key).and_then(Value::as_str);
+    let text = member("message").map_or_else(|| String::from_utf8_lossy(payload).into_owned(), str::to_owned);
+    // The model's own words, by which clients recover, stand beside the platform's.
+    let text = match member("originalMessage").filter(|original| !text.contains(original)) {
+        Some(original) => format!("{text} {original}"),
+        None if text.trim().is_empty() => name.to_owned(),
+        None => text,
+    };
     let (_, kind) = names_of(class_of_exception(name).unwrap_or(Class::Internal)).anthropic;
     json!({ "type": "error", "error": { "type": kind, "message": reworded(&redacted(&text)) } })
         .to_string()
@@ -187,6 +194,7 @@ fn class_of_status(status: u16) -> Class {
         403 => Class::Denied,
         404 => Class::NotFound,
         408 | 504 => Class::Timeout,
+        409 => Class::Conflict,
         413 => Class::TooLarge,
         429 => Class::Throttled,
         503 | 529 => Class::Overloaded,

@@ -311,7 +311,7 @@ impl<'a> Body<'a> {
         Ok(())
     }
 
-    /// Bedrock refuses `output_config.format`; what else stands there stays.
+    /// Bedrock refuses `output_config.format`; what else stands there stays, and nothing goes as nothing.
     fn structured_output(&mut self) -> Result<(), BridgeError> {
         let Some((start, end)) = self.members.value(OUTPUT).map(|value| (value.start, value.end)) else {
             return Ok(());
@@ -322,8 +322,14 @@ impl<'a> Body<'a> {
         let inner = self.text.scan(start..end, &FORMAT)?;
         let Some(format) = inner.value(0) else { return Ok(()) };
         let span = (start + format.key_start, start + format.end);
-        let edits = members::edits(self.text, start, vec![span], &[]);
-        self.inside.append(&mut edits.unwrap_or_default());
+        let first = self.text.next_solid(start + 1).is_some_and(|(at, _)| at == span.0);
+        let last = self.text.next_solid(span.1).is_some_and(|(_, byte)| byte == b'}');
+        if first && last {
+            self.cut(OUTPUT);
+        } else {
+            let edits = members::edits(self.text, start, vec![span], &[]);
+            self.inside.append(&mut edits.unwrap_or_default());
+        }
         self.out.dropped.push("output_config.format".to_owned());
         Ok(())
     }

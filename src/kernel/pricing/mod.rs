@@ -13,4 +13,4 @@ mod tests;
 
 pub use book::{PriceBook, PriceOverride, UnknownPrice};
 pub use model_id::canonical;
-pub use rates::{Bill, Multiplier, PriceError, Rates, TokenPrice};
+pub use rates::{Bill, Ceiling, Multiplier, PriceError, Rates, TokenPrice};

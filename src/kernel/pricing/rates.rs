@@ -158,11 +158,19 @@ impl Rates {
     /// with data residency where the model has them; rounded up. Web searches and what runs beside the message
     /// (compaction, advisor, fallback) are not in it: no request says how much there will be.
     pub fn bound(&self, input_tokens_max: u64, output_tokens_max: u64) -> Nanos {
+        self.ceiling().bound(input_tokens_max, output_tokens_max)
+    }
+
+    /// The most that tokens can cost at these rates.
+    pub fn ceiling(&self) -> Ceiling {
+        let factor = self.factor(self.fast, false, true);
         let input = self.row.dearest_input().max(self.long.dearest_input());
         let output = self.row.output.max(self.long.output);
-        let picos = u128::from(input_tokens_max) * u128::from(input.0);
-        let picos = picos.saturating_add(u128::from(output_tokens_max) * u128::from(output.0));
-        nanos(picos.saturating_mul(self.factor(self.fast, false, true)).div_ceil(UNDER))
+        Ceiling {
+            input: u128::from(input.0).saturating_mul(factor),
+            output: u128::from(output.0).saturating_mul(factor),
+            output_tokens_max: self.output_tokens_max,
+        }
     }
 
     /// The most output tokens the model gives in one answer.
@@ -176,6 +184,46 @@ impl Rates {
         let halves = if batch { 1 } else { 2 };
         let tenths = |surcharge: bool| if surcharge { SURCHARGE_TENTHS } else { 10 };
         speed * halves * tenths(geo_us && self.geo) * tenths(self.regional) * u128::from(self.multiplier.millionths())
+    }
+}
+
+/// The most that tokens can cost, at one upstream's rates or at the dearest of several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ceiling {
+    /// One input token, over `UNDER`.
+    input: u128,
+    /// One output token, over `UNDER`.
+    output: u128,
+    output_tokens_max: u64,
+}
+
+impl Ceiling {
+    /// The ceiling over both: whichever upstream serves the request, it costs no more. Where one of them has the dearer
+    /// input and the other the dearer output, this lies above either.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            input: self.input.max(other.input),
+            output: self.output.max(other.output),
+            output_tokens_max: self.output_tokens_max.max(other.output_tokens_max),
+        }
+    }
+
+    /// The most that so many tokens can cost, rounded up. Saturates.
+    pub fn bound(&self, input_tokens_max: u64, output_tokens_max: u64) -> Nanos {
+        let input = u128::from(input_tokens_max).saturating_mul(self.input);
+        let output = u128::from(output_tokens_max).saturating_mul(self.output);
+        nanos(input.saturating_add(output).div_ceil(UNDER))
+    }
+
+    /// The most output tokens one answer has.
+    pub fn output_tokens_max(&self) -> u64 {
+        self.output_tokens_max
+    }
+
+    /// Is an input token dearer here?
+    pub fn has_dearer_input_than(&self, other: &Self) -> bool {
+        self.input > other.input
     }
 }
 

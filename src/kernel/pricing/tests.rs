@@ -274,6 +274,27 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn a_request_can_cost_more_than_the_ceiling_over_all_who_may_serve_it(
+        models in proptest::collection::vec(proptest::sample::select(vec![
+            "claude-haiku-5-5", "claude-opus-5-5", "claude-sonnet-4-5", "claude-3-haiku", "nobody-knows",
+        ]), 1..6),
+        input in 0..2_000_000_u64, output in 0..200_000_u64,
+    ) {
+        let book = PriceBook::built_in().with_regional(["u"]);
+        let all: Vec<_> = models.iter().map(|model| book.rates("u", model, model)).collect();
+        let over = all.iter().fold(Ceiling::default(), |over, rates| over.or(rates.ceiling()));
+        for rates in &all {
+            prop_assert!(rates.bound(input, output) <= over.bound(input, output));
+            prop_assert!(rates.output_tokens_max() <= over.output_tokens_max());
+        }
+        if models.iter().all(|model| *model == models[0]) {
+            prop_assert_eq!(over.bound(input, output), all[0].bound(input, output), "no looser than it must be");
+        }
+    }
+}
+
 #[test]
 fn a_regional_endpoint_is_billed_as_the_global_one_or_old_models_and_own_prices_are_surcharged() {
     let book = PriceBook::with(vec![sonnet_override()], Multiplier::ONE, UnknownPrice::default())

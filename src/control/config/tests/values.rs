@@ -55,6 +55,10 @@ fn a_limit_outside_its_bounds_is_taken() {
         let key = line.split(' ').next().unwrap();
         assert!(wrong(&format!("[limits]\n{line}")).starts_with(&format!("limits.{key}: is ")), "{line}");
     }
+    let more = wrong("[limits]\nshed_subagent = 70");
+    assert!(more.starts_with("limits.shed_auxiliary: is 80, more than the 70 of limits.shed_subagent"), "{more}");
+    let shedding = good("[limits]\nshed_subagent = 70\nshed_auxiliary = 50\nqueue = 0").limits.shedding;
+    assert_eq!((shedding.subagent_percent, shedding.auxiliary_percent), (70, 50));
     let more = wrong("[limits]\nconnections = 10\nstreams = 11");
     assert!(more.starts_with("limits.streams: is 11, more than the 10 connections"), "{more}");
     assert_eq!(good("[limits]\nconnections = 10").limits.streams_max, 10);
