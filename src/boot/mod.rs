@@ -130,10 +130,8 @@ fn start(source: Source, replace: bool) -> Result<Started, BootError> {
     let desks = Desks { changes: desk.clone(), bodies: bodies.clone() };
     let plane = Plane::new(source, names.clone(), ledger.clone(), shards, keys, desks, &config);
     let plane = Arc::new(plane.map_err(BootError::Configuration)?);
-    let sockets = match lent {
-        Some(lent) => lent,
-        None => Sockets::open(config.listen.clients, config.listen.admin, shards)?,
-    };
+    let own = || Sockets::open(config.listen.clients, config.listen.admin, shards);
+    let sockets = lent.map_or_else(own, Ok)?;
     let (clients, admin) = sockets.addresses()?;
     let listeners = sockets::share_out(&sockets.clients, shards)?;
     // Whoever serves now accepts until this process has everything.
@@ -144,9 +142,7 @@ fn start(source: Source, replace: bool) -> Result<Started, BootError> {
     let exports = Arc::<ExportHealth>::default();
     let metrics = metrics_of(&plane, &gauges, journal.health(), &exports);
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| up::door_while(accepting.clone())).unzip();
-    let heirs = elders.clone();
-    let inherit = Box::new(move |side: &str, closes: &[_], done| heirs.inherited(side, closes, done));
-    let sink = LedgerSink::new(ledger.clone(), metrics.clone(), names, Some(keeper)).inheriting(inherit);
+    let sink = LedgerSink::new(ledger.clone(), metrics.clone(), names, Some(keeper)).inheriting(elders.heirs());
     let journal = journal.start(receivers, sink).map_err(|e| other("cannot write the journal", e))?;
     let (lanes, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| link::bodies::lane(bodies.takes())).unzip();
     let store = BodyStore::start(directory_of(&config.store.path), receivers, &bodies, BODIES_STOP_TIMEOUT)

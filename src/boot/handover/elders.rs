@@ -2,6 +2,7 @@
 
 use super::{AccountName, Balance, Elder, Message, Taken, talk::Talk};
 use crate::{
+    control::ledger::Inherit,
     kernel::{
         account::{Account, Scope},
         limiter::{Limiter, Measure, Second},
@@ -144,8 +145,14 @@ impl Elders {
         got
     }
 
+    /// Who is to be told of records that come over.
+    pub fn heirs(self: &Arc<Self>) -> Inherit {
+        let elders = self.clone();
+        Box::new(move |side, closes, done| elders.inherited(side, closes, done))
+    }
+
     /// Records of a predecessor have come over: what it has not reported itself is booked here.
-    pub fn inherited(&self, side: &str, closes: &[Record], done: bool) {
+    fn inherited(&self, side: &str, closes: &[Record], done: bool) {
         let snapshot = self.door.latest();
         let mut known = self.known.lock();
         for record in closes {
