@@ -14,6 +14,8 @@ mod budgets;
 mod cap;
 #[path = "gateway_money/crash.rs"]
 mod crash;
+#[path = "gateway_money/files.rs"]
+mod files;
 #[path = "gateway_money/fleet.rs"]
 mod fleet;
 #[path = "gateway_money/holds.rs"]

@@ -16,6 +16,7 @@ mod sockets;
 mod source;
 mod store;
 mod successor;
+mod watch;
 
 pub use source::Source;
 
@@ -360,6 +361,7 @@ impl Started {
             keys: self.plane.clone(),
             credentials: self.plane.credentials(),
             reload: reload.clone(),
+            preview: self.plane.preview(),
             drain: drain.clone(),
         };
         let copies = self.sockets.copies().map_err(|e| other("admin listener", e))?;
@@ -370,6 +372,7 @@ impl Started {
         let plane = self.plane.clone();
         tokio::spawn(reloads.serve(move |by| plane.reload(by)));
         tokio::spawn(plane::keep_fresh(self.plane.clone()));
+        tokio::spawn(watch::watch(self.plane.clone(), reload.clone()));
         let credentials = self.plane.credentials();
         tokio::spawn(credentials.clone().keep());
         let ((), minted) = tokio::join!(issuers.first(), credentials.first());
@@ -384,6 +387,7 @@ impl Started {
             admin_api.open().map_err(|e| other("admin listener", e))?;
         }
         let leaving = Leaving::default();
+        let directory = self.directory.clone();
         let (store, plane, moves) = (self.directory, self.plane.clone(), self.journal.moves());
         let offer = Offer { store, sockets: copies, plane, moves, elders: self.elders };
         if let Err(error) = leaving.offer(offer) {
@@ -395,7 +399,7 @@ impl Started {
             signals::Life { plane: &self.plane, reload: &reload, drain: &drain, leaving: &leaving, gauges: &gauges };
         let clean = signals::until_drained(signals, &life, &mut admin_api).await;
         let leave = leaving.clone();
-        let _told = tokio::task::spawn_blocking(move || leave.finish()).await;
+        let _told = tokio::task::spawn_blocking(move || leave.finish(&directory)).await;
         let stored = self.store.stop();
         if let Err(error) = &stored {
             tracing::error!("{error}");

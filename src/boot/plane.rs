@@ -3,11 +3,11 @@
 use super::Source;
 use crate::{
     control::{
-        admin::{AdminToken, RaiseAsk, RaiseError, ReloadError, ReloadReply},
+        admin::{AdminToken, Preview, RaiseAsk, RaiseError, ReloadError, ReloadReply},
         bodies::BodyDesk,
         budget::{AccountBook, Raises},
         changes::{Actor, Change, kinds},
-        config::{Callers, Config, ConfigError, Surroundings, build_snapshot},
+        config::{Callers, Config, ConfigError, Surroundings, build_snapshot, needs_new_process},
         credentials::{CredentialKeeper, CredentialState},
         identity::{IssuerBook, Source as KeySetSource},
         journal::ChangeDesk,
@@ -31,7 +31,7 @@ use crate::{
 };
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use serde_json::json;
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 
 /// How often upstream names are resolved again.
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
@@ -269,6 +269,35 @@ impl Plane {
             .before(&json!({ "config_sha256": before.digest() }))
             .after(&json!({ "config_sha256": after.digest(), "changed": before.changes_to(after) }));
         self.change(&change, ReloadError::NotRecorded, || self.take(config).map_err(ReloadError::invalid))
+    }
+
+    /// Says what a reload would change, without doing it.
+    pub fn preview(self: &Arc<Self>) -> Preview {
+        let plane = self.clone();
+        Arc::new(move || {
+            let config = plane.source.load().map_err(ReloadError::invalid)?;
+            let clashes = plane.keys().clashes(&config.keys);
+            if !clashes.is_empty() {
+                return Err(ReloadError::invalid(clashes));
+            }
+            let current = plane.config();
+            let changed = current.outline.changes_to(&config.outline);
+            Ok(json!({
+                "version": plane.door.latest().version.0,
+                "config_sha256": current.outline.digest(),
+                "file": plane.source.path(),
+                "file_sha256": config.outline.digest(),
+                "needs_new_process": needs_new_process(&changed),
+                "changed": changed,
+            }))
+        })
+    }
+
+    /// The files that the configuration in force is made of, its own first; none if they are not to be watched.
+    pub fn watched(&self) -> Option<Vec<PathBuf>> {
+        let config = self.config();
+        let own = self.source.path().filter(|_| config.watch)?;
+        Some(std::iter::once(own.to_path_buf()).chain(config.named.iter().cloned()).collect())
     }
 
     /// Publishes a new configuration.

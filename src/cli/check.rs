@@ -1,5 +1,8 @@
 //! `weir check`: reads the whole configuration and says everything that is wrong with it, at once.
 
+mod diff;
+
+use super::client::AdminArgs;
 use crate::{
     control::config::{self, Config, ConfigError, Driver, JwtConfig, KeySource},
     kernel::limits::shard_bytes_max,
@@ -20,11 +23,20 @@ pub struct CheckArgs {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = "weir.toml")]
     pub config: PathBuf,
+    /// Show what a reload would change in the running gateway: 0 nothing, 3 something, 2 a bad configuration, 1 it cannot be said
+    #[arg(long)]
+    pub diff: bool,
+    /// With --diff: compare with this file instead of the running gateway
+    #[arg(long, value_name = "FILE", requires = "diff")]
+    pub against: Option<PathBuf>,
+    /// The gateway to compare with.
+    #[command(flatten)]
+    pub gateway: AdminArgs,
 }
 
 /// Runs the command.
 pub fn run(args: &CheckArgs) -> ExitCode {
-    check(&args.config)
+    if args.diff { diff::run(args) } else { check(&args.config) }
 }
 
 /// Checks a file. Errors go to stderr, a summary to stdout; exits with 0 or 2.

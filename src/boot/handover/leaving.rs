@@ -107,8 +107,12 @@ impl Leaving {
     }
 
     /// Everything has been settled: the successor is told for the last time, if there is one.
-    pub fn finish(&self) {
+    pub fn finish(&self, store: &Path) {
         self.ended.store(true, SeqCst);
+        if !self.linked.load(SeqCst) {
+            // Nobody is here to ask any more. A socket that stays says the same, later.
+            let _gone = fs::remove_file(socket_path(store));
+        }
         let until = Instant::now() + ANSWER / 60;
         while self.linked.load(SeqCst) && !self.reported.load(SeqCst) && Instant::now() < until {
             thread::sleep(REPORT);

@@ -21,7 +21,7 @@ use crate::kernel::{
     window::Period,
 };
 use ipnet::IpNet;
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// The whole configuration.
 pub struct Config {
@@ -63,6 +63,10 @@ pub struct Config {
     pub audit: Audit,
     /// Where records are exported to, if anywhere.
     pub export: Option<ExportJob>,
+    /// Reload when the file changes, or one that it names.
+    pub watch: bool,
+    /// Files that it names: secrets, certificates, keys; the store's directory, too.
+    pub named: BTreeSet<PathBuf>,
     /// What the file says, item by item, so that a reload can tell what it changes.
     pub outline: Outline,
 }
