@@ -8,6 +8,8 @@ mod support;
 
 #[path = "gateway_formats/bridges.rs"]
 mod bridges;
+#[path = "gateway_formats/checklist.rs"]
+mod checklist;
 #[path = "gateway_formats/dialects.rs"]
 mod dialects;
 #[path = "gateway_formats/failover.rs"]
@@ -19,5 +21,7 @@ mod golden;
 #[allow(dead_code, reason = "the wire tests use the rest")]
 #[path = "gateway_wire/raw_upstream.rs"]
 mod raw_upstream;
+#[path = "gateway_formats/refusals.rs"]
+mod refusals;
 #[path = "gateway_formats/same_format.rs"]
 mod same_format;

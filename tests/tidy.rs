@@ -15,6 +15,8 @@
 
 #![allow(clippy::expect_used, reason = "a test says with expect what it cannot do without")]
 
+#[path = "tidy/checklist.rs"]
+mod checklist;
 #[path = "tidy/document.rs"]
 mod document;
 #[path = "tidy/imports.rs"]
@@ -191,4 +193,30 @@ fn a_name_that_is_gone_from_the_tree_is_caught() {
         assert_eq!(stale(&format!("x\n`{bad}`\n")), [2], "{bad}");
     }
     assert_eq!(stale("```\ndata/\n  pool/\n```\n"), [3]);
+}
+
+#[test]
+fn a_row_of_the_checklist_has_no_test() {
+    let table = fs::read_to_string(root().join("tests/CHECKLIST.md")).expect("the checklist");
+    let sources = source::read_tree(root(), &FOLDERS);
+    let is_golden = |file: &str| root().join("tests/golden/bridges").join(file).is_file();
+    let faults = checklist::faults(&table, &sources, is_golden);
+    assert!(faults.is_empty(), "tests/CHECKLIST.md:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn a_row_without_a_test_is_caught() {
+    let sources = [Source::new("tests/a.rs", "#[test]\nfn it_holds() {}\n\nfn helper() {}\n")];
+    let faults =
+        |held: &str| checklist::faults(&format!("| R1 | what | {held} |"), &sources, |file| file == "a/b.request");
+    let of_row = |held: &str| faults(held).into_iter().filter(|fault| fault.starts_with("R1:")).count();
+    assert_eq!((of_row("`it_holds`"), of_row("golden: a/b.request")), (0, 0));
+    assert_eq!((of_row("`helper`"), of_row("`gone`"), of_row("golden: a/c.request")), (2, 2, 2));
+    assert!(faults("`it_holds`").contains(&"R2: is missing".to_owned()));
+}
+
+#[test]
+fn what_the_checklist_wants_documented_is_not() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("the README");
+    assert!(readme.contains("NODE_EXTRA_CA_CERTS"), "README.md must say how clients come to trust a private CA");
 }

@@ -17,6 +17,7 @@ use super::issuer;
 use super::message::{Message, input_tokens, quoted};
 use super::plan::Plan;
 use super::proof::Refusal;
+use super::refusal;
 use super::reply::{self, BodyLength, ReplyHead};
 use super::script::{AfterWhole, ChunkMode, Cut, Fail, Script, ScriptError};
 use super::stream::{Ended, Stream};
@@ -154,9 +155,9 @@ impl Exchange<'_> {
         if let Err(Gone) = self.before_head(conn, &script).await {
             return self.gone();
         }
-        match script.status.status {
-            Some(status) if status != 200 => self.scripted_error(conn, &script, status).await,
-            _ => self.message(conn, &script, &ask).await,
+        match refusal::status(&script) {
+            Some(status) => self.scripted_error(conn, &script, status).await,
+            None => self.message(conn, &script, &ask).await,
         }
     }
 
@@ -220,14 +221,6 @@ impl Exchange<'_> {
     fn gone(&mut self) -> After {
         self.report.outcome = Outcome::ClientGone;
         After::Close
-    }
-
-    async fn scripted_error(&mut self, conn: &mut Conn, script: &Script, status: u16) -> After {
-        let message = script.status.message.as_deref().unwrap_or(reply::default_message(status));
-        let body = self.error_body(status, message, script.status.error_code.as_deref());
-        let extra = reply::retry_lines(&script.status) + &self.error_lines(status);
-        let close = script.status.early_close;
-        self.json(conn, script, JsonReply { status, body, extra, ratelimits: status == 429, close }).await
     }
 
     async fn message(&mut self, conn: &mut Conn, script: &Script, ask: &Ask) -> After {

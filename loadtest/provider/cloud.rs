@@ -235,15 +235,3 @@ fn stop(message: &Message) -> String {
         usage.cache_write_5m + usage.cache_write_1h
     )
 }
-
-/// The frame that ends a broken stream.
-pub(super) fn exception_frame() -> Vec<u8> {
-    let headers = [
-        (":exception-type", "throttlingException"),
-        (":content-type", "application/json"),
-        (":message-type", "exception"),
-    ];
-    let mut out = Vec::new();
-    eventstream::encode(&mut out, &headers, &error_json("Too many requests, please wait before trying again."));
-    out
-}

@@ -27,6 +27,7 @@ mod issuer;
 mod message;
 mod plan;
 mod proof;
+mod refusal;
 mod reply;
 pub mod script;
 mod standing;

@@ -20,7 +20,7 @@ pub const BODY_BYTES_MAX: usize = 64 << 20;
 /// Every key, for error messages and help.
 pub const KEYS: &str = "events event_bytes gap_ms first_ms pings first_ping thinking tool body_bytes model stop_reason \
     comments unknown_events crlf lean stream caches input_tokens cache_read cache_5m cache_1h output_tokens web_search speed geo tier \
-    status retry_after should_retry error_code message early early_close hundred error_at reset_at close_at stall_at \
+    status retry_after should_retry error_code message exception google wrapped code early early_close hundred error_at reset_at close_at stall_at \
     ping_at reset_before silent p_fail fail after chunk flush trickle gzip length until_close trailers";
 
 /// What is wrong with a script, in words for its author.
@@ -149,6 +149,14 @@ pub struct StatusScript {
     pub error_code: Option<String>,
     /// `error.message`, with `_` for spaces.
     pub message: Option<String>,
+    /// AWS's name for the error; with `error_at`, that of the exception in a stream of frames.
+    pub exception: Option<String>,
+    /// Google's name for it, and whether it comes in a list.
+    pub google: Option<String>,
+    /// See `google`.
+    pub wrapped: bool,
+    /// The code of a platform layer in front of the model, as Azure writes it.
+    pub code: Option<String>,
     /// Answers before reading the body (429 unless `status` says otherwise), then reads on. Header scripts only.
     pub early: bool,
     /// As `early`, then closes with the body unread. Header scripts only.
@@ -351,6 +359,10 @@ impl StatusScript {
             "should_retry" => self.should_retry = Some(number(key, value)?),
             "error_code" => self.error_code = Some(word(key, value)?),
             "message" => self.message = Some(word(key, value)?.replace('_', " ")),
+            "exception" => self.exception = Some(word(key, value)?),
+            "google" => self.google = Some(word(key, value)?),
+            "wrapped" => self.wrapped = flag(key, value)?,
+            "code" => self.code = Some(word(key, value)?),
             "early" => self.early = flag(key, value)?,
             "early_close" => self.early_close = flag(key, value)?,
             "hundred" => self.hundred = Some(status(key, value, 100..=199)?),

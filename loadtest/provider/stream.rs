@@ -8,6 +8,7 @@ use super::cloud;
 use super::conn::Gone;
 use super::message::Message;
 use super::plan::{self, Plan};
+use super::refusal;
 use super::reply::error_json;
 use super::script::{Cut, Script};
 use super::writer::Writer;
@@ -109,7 +110,7 @@ impl Stream<'_, '_> {
         self.writer.settle().await?;
         match cut {
             Cut::Error if self.frames_of.is_some() => {
-                self.writer.payload(&cloud::exception_frame()).await?;
+                self.writer.payload(&refusal::frame(&self.script.status)).await?;
                 self.writer.finish().await?;
                 Ok(Ended::Error)
             }

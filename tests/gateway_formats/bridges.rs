@@ -202,6 +202,19 @@ fn a_stream_that_breaks_off_looks_whole_in_the_other_format() {
 }
 
 #[test]
+fn a_silent_cloud_lets_the_client_wait_without_a_ping() {
+    let gateway = start("");
+    let sent = messages("claude-haiku-5-5", "events=1 gap_ms=16500", true);
+    let answer = gateway.post("/v1/messages", &[VERSION], &sent);
+    let names: Vec<String> = events(&answer).into_iter().map(|(name, _)| name).collect();
+    let start = ["message_start", "content_block_start", "ping"].map(str::to_owned);
+    assert_eq!(names[..3], start, "after 15 s, between two events");
+    assert_eq!(names.iter().filter(|name| *name == "ping").count(), 1, "{names:?}");
+    assert_eq!(names.last().map(String::as_str), Some("message_stop"));
+    assert_told(&gateway, 1, true, "anthropic", "bedrock");
+}
+
+#[test]
 fn tokens_are_not_counted_between_formats() {
     let gateway = start("");
     let count = r#"{"model":"claude-haiku-5-5","messages":[{"role":"user","content":"?"}]}"#;

@@ -5,18 +5,19 @@ use super::{
     attempt::Ended,
     carry::{Carry, Way, Whole},
     download::{Body, Download, Stop},
+    quiet::Quiet,
 };
 use crate::{
     data::shard::deadlines::Awaited,
     dialect::errors,
     kernel::{
         fault::{Fault, FaultKind, Room},
-        limits::{PING_AFTER, SMALL_BUFFER_BYTES},
+        limits::SMALL_BUFFER_BYTES,
         record::Format,
     },
     sys::{
         buf::Buf,
-        runtime,
+        clock, runtime,
         socket::{Reader, Writer},
     },
 };
@@ -44,9 +45,13 @@ impl Download<'_> {
         head: Vec<u8>,
     ) -> Ended {
         let mut head = Some(head);
+        let mut quiet = Quiet::from(clock::mono());
         loop {
             let turned = self.turn(&mut body, &buf);
             let ends = turned.done.is_some() || !turned.sound;
+            if !turned.out.is_empty() {
+                quiet.broken(clock::mono());
+            }
             if !matches!(body.carry, Carry::Whole(_))
                 && let Err(ended) = self.tell(client, &mut head, turned.out).await
             {
@@ -64,7 +69,7 @@ impl Download<'_> {
             if buf.capacity() < SMALL_BUFFER_BYTES {
                 buf = Buf::small();
             }
-            let (read, back) = self.read_on(reader, client, &body, buf).await;
+            let (read, back) = self.read_on(reader, client, (&body, &mut quiet), buf).await;
             buf = back;
             match read {
                 Ok(0)
@@ -173,23 +178,24 @@ impl Download<'_> {
         &mut self,
         reader: &mut Reader,
         client: &mut Writer,
-        body: &Body,
+        (body, quiet): (&Body, &mut Quiet),
         buf: Buf,
     ) -> (std::io::Result<usize>, Buf) {
         self.deadlines.arm(Awaited::Read, self.cx.shard.sweeper.in_(self.cx.serving.limits.idle_timeout));
         let pings = matches!(body.carry, Carry::Frames(_));
         let mut read = pin!(reader.read(buf));
         let done = loop {
-            let mut quiet = pin!(runtime::sleep(PING_AFTER));
+            let mut silence = pin!(runtime::sleep(quiet.left(clock::mono())));
             let came = poll_fn(|cx| match read.as_mut().poll(cx) {
                 Poll::Ready(done) => Poll::Ready(Some(done)),
-                Poll::Pending if quiet.as_mut().poll(cx).is_ready() => Poll::Ready(None),
+                Poll::Pending if silence.as_mut().poll(cx).is_ready() => Poll::Ready(None),
                 Poll::Pending => Poll::Pending,
             })
             .await;
             if let Some(done) = came {
                 break done;
             }
+            quiet.broken(clock::mono());
             if pings && self.client_bytes > 0 && self.is_wanted() && !self.meter.stream_ended() {
                 let mut bytes = Vec::new();
                 self.chunk(&mut bytes, PING);

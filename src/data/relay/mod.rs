@@ -19,6 +19,7 @@ pub mod kept;
 pub mod meter;
 mod metered;
 mod pass;
+pub mod quiet;
 pub mod target;
 pub mod upload;
 
