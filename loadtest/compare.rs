@@ -6,13 +6,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::generator::workload::Workload;
-use super::generator::{RunOptions, address_of, run};
+use super::generator::{RunOptions, address_of, prepare, run};
 use super::process::{cpu_ns, reload};
 
 /// Unmeasured run before each measured one: connections, caches, branch predictors.
 const WARM_UP: Duration = Duration::from_millis(500);
 /// The workload that is run under a storm of reloads, and how often one comes.
-const RELOAD: &str = "reload";
+pub(super) const RELOAD: &str = "reload";
 const RELOAD_EVERY: Duration = Duration::from_millis(50);
 
 /// A gateway to measure.
@@ -20,23 +20,49 @@ const RELOAD_EVERY: Duration = Duration::from_millis(50);
 pub struct Gateway {
     /// Its name in the table.
     pub name: String,
-    /// Where it listens: `http://HOST:PORT`.
+    /// Where it listens: `http://HOST:PORT` or `https://HOST:PORT`.
     pub target: String,
     /// Processes whose CPU time is its own.
     pub pids: Vec<u32>,
     /// Its credential, if it wants one of its own.
     pub key: Option<String>,
+    /// The certificate it shows, DER; any if not said.
+    pub certificate: Option<Vec<u8>>,
+}
+
+impl Gateway {
+    /// Does it listen with TLS?
+    pub fn is_tls(&self) -> bool {
+        self.target.starts_with("https://")
+    }
+
+    /// A run against it, for as long as its connections work; the rest is for the caller to say.
+    pub fn run_options(&self, workload: Workload, key: &str, seed: u64) -> RunOptions {
+        RunOptions {
+            target: self.target.clone(),
+            certificate: self.certificate.clone(),
+            key: self.key.clone().unwrap_or_else(|| key.to_owned()),
+            workload,
+            time: None,
+            requests: None,
+            connections: None,
+            rate: None,
+            verify: false,
+            seed,
+        }
+    }
 }
 
 impl std::str::FromStr for Gateway {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Gateway, String> {
-        let form = || format!("`{text}` is not name=http://HOST:PORT,pid=PID[+PID…][,key=KEY]");
+        let form = || format!("`{text}` is not name=http[s]://HOST:PORT,pid=PID[+PID…][,key=KEY]");
         let mut words = text.split(',');
         let (name, target) = words.next().and_then(|word| word.split_once('=')).ok_or_else(form)?;
-        address_of(target)?;
-        let mut gateway = Gateway { name: name.to_owned(), target: target.to_owned(), pids: Vec::new(), key: None };
+        address_of(&target.replacen("https://", "http://", 1))?;
+        let (name, target) = (name.to_owned(), target.to_owned());
+        let mut gateway = Gateway { name, target, pids: Vec::new(), key: None, certificate: None };
         for word in words {
             match word.split_once('=').ok_or_else(form)? {
                 ("pid", pids) => {
@@ -115,7 +141,12 @@ pub async fn compare(options: &CompareOptions) -> Result<Vec<Row>, String> {
     for name in &options.workloads {
         let workload = Workload::named(if name == RELOAD { "paced" } else { name }, options.seed)?;
         // Others exchange their workers at a reload, which no longer are the processes that are measured.
-        let gateways: Vec<&Gateway> = options.gateways.iter().filter(|g| name != RELOAD || g.name == "weir").collect();
+        let fits = |g: &&Gateway| g.is_tls() == workload.tls && (name != RELOAD || g.name == "weir");
+        let gateways: Vec<&Gateway> = options.gateways.iter().filter(fits).collect();
+        if gateways.is_empty() {
+            let which = if workload.tls { "with TLS (https://…)" } else { "without TLS (http://…)" };
+            return Err(format!("no gateway {which} for the workload {name}"));
+        }
         let mut samples = vec![Vec::new(); gateways.len()];
         let mut curves = vec![Vec::new(); gateways.len()];
         for round in 1..=options.rounds {
@@ -141,7 +172,8 @@ pub async fn compare(options: &CompareOptions) -> Result<Vec<Row>, String> {
     Ok(rows)
 }
 
-async fn reloads(pids: Vec<u32>) {
+/// Has processes read their configuration again and again, until it is aborted.
+pub(super) async fn reloads(pids: Vec<u32>) {
     loop {
         reload(&pids);
         tokio::time::sleep(RELOAD_EVERY).await;
@@ -152,19 +184,15 @@ type Curve = Vec<(f64, u64)>;
 
 async fn sample(options: &CompareOptions, workload: &Workload, gateway: &Gateway) -> Result<(Sample, Curve), String> {
     let measured = RunOptions {
-        target: gateway.target.clone(),
-        key: gateway.key.clone().unwrap_or_else(|| options.key.clone()),
-        workload: workload.clone(),
         time: Some(options.time),
-        requests: None,
         connections: options.connections,
-        rate: None,
-        verify: false,
-        seed: options.seed,
+        ..gateway.run_options(workload.clone(), &options.key, options.seed)
     };
     run(&RunOptions { time: Some(WARM_UP), ..measured.clone() }).await?;
+    // What the connections cost, over TLS above all, belongs to the workloads that are about connecting.
+    let prepared = prepare(&measured).await?;
     let before = cpu_ns(&gateway.pids)?;
-    let report = run(&measured).await?.report;
+    let report = prepared.run().await?.report;
     let cpu_us = (cpu_ns(&gateway.pids)?.saturating_sub(before)) as f64 / 1000.0;
     // Streams that the client left have cost too, and so have refusals.
     let exchanges = (report.requests + report.aborted + report.refused) as f64;

@@ -1,18 +1,17 @@
 //! The canonical run: a fleet of Claude Code before a weir with everything on, requests due at fixed times, every answer
 //! compared with the provider's books.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::cli::beside_this_program;
-use super::gateways::{self, Kind, Setup, StartError};
+use super::gateways::{self, Kind, Setup};
 use super::generator::{self, RunOptions, verify, workload::Workload};
 use super::process::{cpu_ns, memory_bytes};
-use super::provider::{BoundProvider, ProviderOptions};
+use super::provider::ProviderOptions;
+use super::stage;
 
 /// How long the provider may take to close its books on answers that have arrived.
 const BOOKS_DEADLINE: Duration = Duration::from_secs(10);
@@ -41,28 +40,18 @@ pub struct FleetArgs {
 
 /// Runs it and prints what came of it; fails if an answer or the books were wrong.
 pub(super) async fn run(args: FleetArgs) -> Result<ExitCode, String> {
-    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let options = ProviderOptions { listen, seed: args.seed, keep_entries: KEEP_ENTRIES, ..ProviderOptions::default() };
-    let mut provider = BoundProvider::bind(options).map_err(|e| format!("cannot listen on {listen}: {e}"))?;
-    provider.spawn_here().map_err(|e| format!("cannot listen on {listen}: {e}"))?;
-    let weir = args.weir.map_or_else(beside_this_program, Ok)?;
-    let setup = Setup { provider: provider.addr(), core: None, weir, under: Vec::new() };
-    let running = gateways::start(Kind::Weir, &setup).map_err(|error| match error {
-        StartError::NotInstalled(how) => format!("weir: {how}"),
-        StartError::Failed(why) => format!("weir: {why}"),
-    })?;
+    let options = ProviderOptions { keep_entries: KEEP_ENTRIES, ..stage::quick(None, args.seed) };
+    let provider = stage::provider(options)?;
+    let setup = Setup::new(provider.addr(), args.weir)?;
+    let running = gateways::start(Kind::Weir, &setup).map_err(|error| format!("weir: {error}"))?;
     let time = Duration::try_from_secs_f64(args.seconds).map_err(|_| "--seconds: not a length of time".to_owned())?;
     let gateway = &running.gateway;
     let options = RunOptions {
-        target: gateway.target.clone(),
-        key: gateway.key.clone().unwrap_or_default(),
-        workload: Workload::named("fleet", args.seed)?,
         time: Some(time),
-        requests: None,
         connections: Some(args.developers),
         rate: Some(args.rate),
         verify: true,
-        seed: args.seed,
+        ..gateway.run_options(Workload::named("fleet", args.seed)?, "", args.seed)
     };
     let before = cpu_ns(&gateway.pids)?;
     let run = generator::run(&options).await?;

@@ -3,16 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::Args;
 
-use super::cli::beside_this_program;
-use super::gateways::{self, Kind, Setup, StartError};
+use super::gateways::{self, Kind, Setup};
 use super::generator::{self, RunOptions, workload::Workload};
-use super::provider::{BoundProvider, ProviderOptions};
+use super::stage;
 
 /// Requests before the count begins: connections, caches, first allocations.
 const WARM_UP: u64 = 500;
@@ -39,34 +37,18 @@ pub struct InstructionsArgs {
 
 /// Runs it and prints the table.
 pub(super) async fn run(args: InstructionsArgs) -> Result<ExitCode, String> {
-    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let mut provider =
-        BoundProvider::bind(ProviderOptions { listen, ..ProviderOptions::default() }).map_err(|e| e.to_string())?;
-    provider.spawn_here().map_err(|e| e.to_string())?;
+    let provider = stage::provider(stage::quick(None, 0))?;
     let out = std::path::absolute(&args.out).map_err(|e| format!("{}: {e}", args.out.display()))?;
     let under = ["valgrind", "--tool=callgrind", "--separate-threads=yes", "--quiet"].map(str::to_owned);
     let file = format!("--callgrind-out-file={}", out.display());
-    let setup = Setup {
-        provider: provider.addr(),
-        core: None,
-        weir: args.weir.map_or_else(beside_this_program, Ok)?,
-        under: under.into_iter().chain([file]).collect(),
-    };
-    let running = gateways::start(Kind::Weir, &setup).map_err(|error| match error {
-        StartError::NotInstalled(how) => format!("weir: {how}"),
-        StartError::Failed(why) => format!("weir under callgrind: {why}"),
-    })?;
+    let mut setup = Setup::new(provider.addr(), args.weir)?;
+    setup.under = under.into_iter().chain([file]).collect();
+    let running = gateways::start(Kind::Weir, &setup).map_err(|error| format!("weir under callgrind: {error}"))?;
     let workload = Workload::named(&args.workload, 0)?;
     let options = |requests| RunOptions {
-        target: running.gateway.target.clone(),
-        key: running.gateway.key.clone().unwrap_or_default(),
-        workload: workload.clone(),
-        time: None,
         requests: Some(requests),
         connections: Some(8),
-        rate: None,
-        verify: false,
-        seed: 0,
+        ..running.gateway.run_options(workload.clone(), "", 0)
     };
     generator::run(&options(WARM_UP)).await?;
     control(&["--zero", &running.pid().to_string()])?;

@@ -6,6 +6,8 @@
 #[allow(unused_imports, reason = "each test binary uses a part of it")]
 mod support;
 
+#[path = "gateway_formats/batches.rs"]
+mod batches;
 #[path = "gateway_formats/bridges.rs"]
 mod bridges;
 #[path = "gateway_formats/checklist.rs"]
@@ -18,6 +20,8 @@ mod failover;
 mod fixture;
 #[path = "gateway_formats/golden.rs"]
 mod golden;
+#[path = "gateway_formats/kept.rs"]
+mod kept;
 #[allow(dead_code, reason = "the wire tests use the rest")]
 #[path = "gateway_wire/raw_upstream.rs"]
 mod raw_upstream;

@@ -76,6 +76,99 @@ fn a_gateway_that_is_not_there_is_measured() {
     assert!(text(&output).contains("build it (cargo build --release)"), "{}", text(&output));
 }
 
+#[test]
+fn a_comparison_over_tls_is_made_without_it_or_says_nothing_of_the_targets() {
+    let args = ["compare", "--start", "nginx,weir", "--rounds", "1", "--seconds", "1"];
+    let output =
+        kit(&[&args[..], &["--connections", "12", "--workloads", "tls-unary,tls-paced,tls-connect"], &cores()[..]]
+            .concat());
+    let text = text(&output);
+    assert!(output.status.success(), "{text}");
+    for workload in ["tls-unary", "tls-paced", "tls-connect"] {
+        let rows: Vec<&str> = text.lines().filter(|line| line.starts_with(workload)).collect();
+        assert_eq!(rows.len(), 2, "{text}");
+        assert!(rows.iter().all(|row| row.trim_end().ends_with(" 0")), "no request fails: {text}");
+    }
+    let promised: Vec<&str> = text.lines().filter(|line| line.starts_with("TLS")).collect();
+    assert_eq!(promised.len(), 3, "a line for each target: {text}");
+    let told = |line: &&str| ["stretch", "met", "MISSED"].iter().any(|verdict| line.ends_with(verdict));
+    assert!(promised.iter().all(told), "{text}");
+}
+
+#[test]
+fn a_workload_changes_a_byte_or_books_what_nobody_asked_for() {
+    let workloads = [
+        "fleet",
+        "tiny",
+        "unary",
+        "upload256k",
+        "uploads",
+        "sse",
+        "long",
+        "abort",
+        "connect",
+        "idle",
+        "hostile",
+        "reload",
+        "tls-unary",
+        "tls-paced",
+        "tls-connect",
+    ];
+    let runs = workloads.map(|workload| {
+        std::thread::spawn(move || {
+            let requests = if workload == "reload" { "60" } else { "12" };
+            let args = ["run", "--through", "weir", "--verify", "--connections", "6", "--requests", requests];
+            (workload, text(&kit(&[&args[..], &["--workload", workload]].concat())))
+        })
+    });
+    for run in runs {
+        let (workload, text) = run.join().expect("a run");
+        assert!(text.contains(" 0 errors "), "{workload}: {text}");
+        let verified = text.lines().find(|line| line.starts_with("verified")).expect("a verdict");
+        let matched: u64 = verified.split(' ').nth(1).and_then(|count| count.parse().ok()).expect("a count");
+        assert!(!text.contains("differs"), "{workload}: {text}");
+        // What is bad on purpose, or left, or refused, has no whole answer; of everything else all must be the same.
+        let least = if ["abort", "hostile", "fleet"].contains(&workload) { 1 } else { 12 };
+        assert!(matched >= least, "{workload}: {text}");
+    }
+}
+
+#[test]
+fn a_measurement_of_one_thing_cannot_be_made() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let history = dir.path().join("history.jsonl").display().to_string();
+    let keep = ["--history", &history];
+    let short = ["--start", "weir", "--seconds", "0.5", "--rounds", "1"];
+    for (args, promised) in [
+        (vec!["start", "--keys", "300", "--rounds", "1"], "start to ready with 300 keys"),
+        ([&["streams", "--streams", "5,40"], &short[..], &cores()[..]].concat(), "CPU per event from 10"),
+        ([&["delay", "--streams", "10"], &short[..], &cores()[..]].concat(), "1 MB uploads beside"),
+        ([&["soak", "--minutes", "0.05", "--developers", "20"], &cores()[..]].concat(), "memory over a soak"),
+    ] {
+        let output = kit(&[&args[..], &keep[..]].concat());
+        let text = text(&output);
+        assert!(output.status.success() && text.contains(promised), "{args:?}: {text}");
+    }
+    let lines = fs::read_to_string(&history).expect("a history");
+    let kept: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(kept.len(), 4);
+    let measured = |line: &serde_json::Value| line["targets"][0]["measured"].as_f64().expect("a figure");
+    // A soak of seconds may shrink, and uploads may speed up who waits; the others are times.
+    assert!(measured(&kept[0]) > 1.0 && measured(&kept[1]) >= 1.0, "{kept:?}");
+    assert!(kept[2]["delays"][0]["events"].as_u64().expect("a count") > 20, "{kept:?}");
+    assert!(kept[3]["soak"]["requests"].as_u64().expect("a count") > 0, "{kept:?}");
+}
+
+#[test]
+fn figures_without_a_place_cost_an_hour_before_anybody_says_so() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let page = dir.path().join("README.md");
+    fs::write(&page, "no markers\n").expect("a page");
+    let output = kit(&["numbers", "--write", &page.display().to_string()]);
+    assert!(!output.status.success());
+    assert!(text(&output).contains("<!-- numbers: begin -->"), "{}", text(&output));
+}
+
 /// Both on the first core: these tests count answers, not time.
 fn cores() -> [&'static str; 4] {
     ["--gateway-core", "0", "--peer-core", "0"]

@@ -195,6 +195,39 @@ fn a_name_that_is_gone_from_the_tree_is_caught() {
     assert_eq!(stale("```\ndata/\n  pool/\n```\n"), [3]);
 }
 
+/// What stands between `loadtest/numbers.rs`'s markers in a text, if they stand there once each and in order.
+fn figures<'a>(numbers: &str, text: &'a str) -> Option<&'a str> {
+    let marker = |name: &str| {
+        let line = numbers.lines().find(|line| line.contains(&format!("const {name}: &str")));
+        line.and_then(|line| line.split('"').nth(1)).map(str::to_owned)
+    };
+    let (begin, end) = (marker("BEGIN")?, marker("END")?);
+    let (_, rest) = text.split_once(&begin).filter(|(before, _)| !before.contains(&end))?;
+    let (figures, after) = rest.split_once(&end)?;
+    let again = figures.contains(&begin) || after.contains(&begin) || after.contains(&end);
+    (!again && !figures.trim().is_empty()).then_some(figures)
+}
+
+#[test]
+fn the_readme_has_a_place_for_its_figures() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).expect("a file of the tree");
+    let (numbers, readme) = (read("loadtest/numbers.rs"), read("README.md"));
+    let found = figures(&numbers, &readme);
+    assert!(
+        found.is_some(),
+        "README.md wants the two markers of loadtest/numbers.rs, once each, and figures in between"
+    );
+}
+
+#[test]
+fn a_page_without_its_markers_is_caught() {
+    let numbers = "pub const BEGIN: &str = \"<b>\";\npub const END: &str = \"<e>\";\n";
+    assert_eq!(figures(numbers, "a\n<b>\n1\n<e>\nz"), Some("\n1\n"));
+    for wrong in ["", "<b>\n1", "1<e>", "<e><b>1<e>", "<b>1<e><b>2<e>", "<b>\n<e>"] {
+        assert_eq!(figures(numbers, wrong), None, "{wrong}");
+    }
+}
+
 #[test]
 fn a_row_of_the_checklist_has_no_test() {
     let table = fs::read_to_string(root().join("tests/CHECKLIST.md")).expect("the checklist");

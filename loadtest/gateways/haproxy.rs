@@ -1,7 +1,7 @@
 //! HAProxy, as an HTTP proxy with kept upstream connections and as a TCP proxy.
 
 use super::{Dir, READY_WITHIN, Running, Setup, StartError, command, find, free_address, wait_for_port};
-use crate::loadtest::compare::Gateway;
+use std::time::Instant;
 
 /// How much it looks into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,8 +16,15 @@ pub(super) fn start(setup: &Setup, mode: Mode) -> Result<Running, StartError> {
         Mode::Http => ("haproxy", "http", "    http-reuse always\n    option http-no-delay\n"),
         Mode::Tcp => ("haproxy-tcp", "tcp", ""),
     };
+    let began = Instant::now();
     let (dir, addr) = (Dir::new(name)?, free_address()?);
     let provider = setup.provider;
+    let tls = match &setup.tls {
+        Some(tls) => {
+            format!(" ssl crt {}", dir.write("tls.pem", &format!("{}{}", tls.chain_pem, tls.key_pem))?.display())
+        }
+        None => String::new(),
+    };
     let config = format!(
         "global
     maxconn 16384
@@ -29,7 +36,7 @@ defaults
     timeout server 300s
     maxconn 16384
 frontend clients
-    bind {addr} backlog 4096
+    bind {addr} backlog 4096{tls}
     default_backend provider
 backend provider
 {options}    server provider {provider} maxconn 16384
@@ -38,6 +45,6 @@ backend provider
     let config = dir.write("haproxy.cfg", &config)?;
     let mut child = command(&program, setup, &dir)?.arg("-db").arg("-f").arg(config).spawn()?;
     wait_for_port(&mut child, &dir, addr, READY_WITHIN)?;
-    let gateway = Gateway { name: name.into(), target: format!("http://{addr}"), pids: vec![child.id()], key: None };
-    Ok(Running { gateway, child, dir })
+    let gateway = setup.gateway(name, addr, vec![child.id()], None);
+    Ok(Running { gateway, ready_after: began.elapsed(), child, dir })
 }

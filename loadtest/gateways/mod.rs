@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::compare::Gateway;
+use super::{cli::beside_this_program, compare::Gateway, tls::Certificate};
 
 mod haproxy;
 mod litellm;
@@ -76,9 +76,36 @@ pub struct Setup {
     pub core: Option<usize>,
     /// The `weir` program.
     pub weir: PathBuf,
+    /// What they show clients; none listens without TLS.
+    pub tls: Option<Certificate>,
+    /// Keys that weir has besides the one that is used.
+    pub more_keys: usize,
     /// A program that weir runs under, with its arguments, instead of by itself. The shard then runs on epoll, since what
     /// looks into a process seldom knows io_uring.
     pub under: Vec<String>,
+}
+
+impl Setup {
+    /// Gateways before this provider, without TLS, anywhere; weir is this program, or the one that was built with it.
+    ///
+    /// # Errors
+    /// When nobody knows where this program is.
+    pub fn new(provider: SocketAddr, weir: Option<PathBuf>) -> Result<Setup, String> {
+        let weir = weir.map_or_else(beside_this_program, Ok)?;
+        Ok(Setup { provider, core: None, weir, tls: None, more_keys: 0, under: Vec::new() })
+    }
+
+    /// How a gateway that listens here is measured.
+    fn gateway(&self, name: &str, addr: impl std::fmt::Display, pids: Vec<u32>, key: Option<&str>) -> Gateway {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        Gateway {
+            name: name.to_owned(),
+            target: format!("{scheme}://{addr}"),
+            pids,
+            key: key.map(str::to_owned),
+            certificate: self.tls.as_ref().map(|tls| tls.der.clone()),
+        }
+    }
 }
 
 /// Why a gateway did not start.
@@ -88,6 +115,15 @@ pub enum StartError {
     NotInstalled(&'static str),
     /// It is here and did not come up.
     Failed(String),
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotInstalled(how) => write!(f, "it is not installed: {how}"),
+            Self::Failed(why) => f.write_str(why),
+        }
+    }
 }
 
 impl From<io::Error> for StartError {
@@ -101,6 +137,8 @@ impl From<io::Error> for StartError {
 pub struct Running {
     /// How to measure it.
     pub gateway: Gateway,
+    /// From its start until it could be seen to be ready; to the millisecond for weir, coarser for others.
+    pub ready_after: Duration,
     child: Child,
     dir: Dir,
 }

@@ -4,13 +4,26 @@
 use super::{
     Dir, READY_WITHIN, Running, Setup, StartError, command, family, find, free_address, wait_for_port, wait_until,
 };
-use crate::loadtest::compare::Gateway;
+use std::time::Instant;
 
 pub(super) fn start(setup: &Setup) -> Result<Running, StartError> {
     let program = find("nginx").ok_or(StartError::NotInstalled("apt-get install nginx-light"))?;
+    let began = Instant::now();
     let (dir, addr) = (Dir::new("nginx")?, free_address()?);
     let place = dir.0.display();
     let provider = setup.provider;
+    let (ssl, tls) = match &setup.tls {
+        Some(tls) => {
+            let (chain, key) = (dir.write("tls.crt", &tls.chain_pem)?, dir.write("tls.key", &tls.key_pem)?);
+            let files = format!(
+                "ssl_certificate {};\n        ssl_certificate_key {};\n        ssl_protocols TLSv1.2 TLSv1.3;",
+                chain.display(),
+                key.display()
+            );
+            (" ssl", files)
+        }
+        None => ("", String::new()),
+    };
     let config = format!(
         "worker_processes 1;
 daemon off;
@@ -35,7 +48,8 @@ http {{
         keepalive_requests 1000000000;
     }}
     server {{
-        listen {addr} backlog=4096;
+        listen {addr}{ssl} backlog=4096;
+        {tls}
         location / {{
             proxy_pass http://provider;
             proxy_http_version 1.1;
@@ -56,8 +70,8 @@ http {{
     if !wait_until(READY_WITHIN, || family(pid).len() > 1) {
         return Err(StartError::Failed(format!("it has no worker: {}", dir.tail("error.log"))));
     }
-    let gateway = Gateway { name: "nginx".into(), target: format!("http://{addr}"), pids: family(pid), key: None };
-    Ok(Running { gateway, child, dir })
+    let gateway = setup.gateway("nginx", addr, family(pid), None);
+    Ok(Running { gateway, ready_after: began.elapsed(), child, dir })
 }
 
 fn is_root() -> bool {

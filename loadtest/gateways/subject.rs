@@ -1,11 +1,17 @@
 //! weir with everything on that a fleet's gateway does: identity, team budget, rate limits, metering, prices, journal with
 //! fsync, metrics.
 
-use super::{Dir, READY_WITHIN, Running, Setup, StartError, command, wait_until};
-use crate::loadtest::{compare::Gateway, generator::workload::MODELS};
-use std::{fs, path::Path};
+use super::{Dir, READY_WITHIN, Running, Setup, StartError, command};
+use crate::loadtest::generator::workload::MODELS;
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 const CLIENT_KEY: &str = "sk-compare-client";
+/// Between two looks at the ready line: fine enough to time a start.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 const ADMIN_TOKEN: &str = "admin-compare";
 
 pub(super) fn start(setup: &Setup) -> Result<Running, StartError> {
@@ -16,7 +22,14 @@ pub(super) fn start(setup: &Setup) -> Result<Running, StartError> {
         )));
     }
     let dir = Dir::new("weir")?;
-    let config = dir.write("weir.toml", &config(setup, &dir))?;
+    let tls = match &setup.tls {
+        Some(tls) => {
+            let (chain, key) = (dir.write("tls.crt", &tls.chain_pem)?, dir.write("tls.key", &tls.key_pem)?);
+            format!("tls = {{ cert = \"{}\", key = \"{}\" }}\n", chain.display(), key.display())
+        }
+        None => String::new(),
+    };
+    let config = dir.write("weir.toml", &config(setup, &dir, &tls))?;
     let program = setup.under.first().map_or(setup.weir.as_path(), Path::new);
     let mut command = command(program, setup, &dir)?;
     if let Some((_, arguments)) = setup.under.split_first() {
@@ -25,19 +38,22 @@ pub(super) fn start(setup: &Setup) -> Result<Running, StartError> {
     command.arg("serve").arg("--config").arg(config);
     command.env("COMPARE_ADMIN_TOKEN", ADMIN_TOKEN);
     command.env("COMPARE_PROVIDER_KEY", "sk-compare-provider").env("COMPARE_CLIENT_KEY", CLIENT_KEY);
+    let began = Instant::now();
     let mut child = command.spawn()?;
     let mut target = None;
-    wait_until(READY_WITHIN, || {
+    while target.is_none() && began.elapsed() < READY_WITHIN && matches!(child.try_wait(), Ok(None)) {
+        std::thread::sleep(LOOK_EVERY);
         target = fs::read_to_string(dir.0.join("out")).ok().and_then(|out| ready(&out));
-        target.is_some() || matches!(child.try_wait(), Ok(Some(_)) | Err(_))
-    });
+    }
+    let ready_after = began.elapsed();
     let Some(target) = target else {
         let _killed = child.kill();
         let _waited = child.wait();
         return Err(StartError::Failed(format!("it did not start: {}", dir.tail("log"))));
     };
-    let gateway = Gateway { name: "weir".into(), target, pids: vec![child.id()], key: Some(CLIENT_KEY.into()) };
-    Ok(Running { gateway, child, dir })
+    let addr = target.split_once("://").map_or(target.as_str(), |(_, addr)| addr);
+    let gateway = setup.gateway("weir", addr, vec![child.id()], Some(CLIENT_KEY));
+    Ok(Running { gateway, ready_after, child, dir })
 }
 
 /// Where clients go, by the ready line.
@@ -46,16 +62,19 @@ fn ready(out: &str) -> Option<String> {
     line.split_whitespace().next().map(str::to_owned)
 }
 
-fn config(setup: &Setup, dir: &Dir) -> String {
+fn config(setup: &Setup, dir: &Dir, tls: &str) -> String {
     let models: String = MODELS
         .iter()
         .map(|model| format!("[[model]]\nid = \"{model}\"\ntargets = [{{ upstream = \"provider\" }}]\n"))
+        .collect();
+    let more_keys: String = (0..setup.more_keys)
+        .map(|n| format!("[[key]]\nid = \"more-{n}\"\nsha256 = \"{n:064x}\"\nuser = \"user-{n}@example.com\"\nteam = \"team-{}\"\n", n % 100))
         .collect();
     format!(
         r#"[listen]
 clients = "127.0.0.1:0"
 admin = "127.0.0.1:0"
-[shards]
+{tls}[shards]
 count = 1
 pin = false
 driver = "{driver}"
@@ -73,7 +92,7 @@ id = "compare"
 secret = "${{COMPARE_CLIENT_KEY}}"
 user = "compare@example.com"
 team = "compare"
-[[budget]]
+{more_keys}[[budget]]
 scope = "team:compare"
 amount = "100000000.00"
 period = "monthly"

@@ -1,18 +1,18 @@
 //! One exchange over one connection.
 
-use std::io::{self, IoSlice};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::live::Live;
 use super::response::Response;
+use super::wire::Wire;
 use super::workload::{Expect, Request};
 
 /// How an exchange ended, if not in failure.
 pub(super) enum Ended {
     /// With a whole and right answer.
-    Answered { stream: TcpStream, response: Box<Response>, first_byte: Instant, whole: Instant },
+    Answered { wire: Wire, response: Box<Response>, first_byte: Instant, whole: Instant },
     /// The client left on purpose; the connection is closed.
     Left { events: u64 },
     /// A bad request was refused; the connection is closed.
@@ -22,30 +22,40 @@ pub(super) enum Ended {
 /// How long a gateway may think about a bad request. Its deadlines for slow clients are longer.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(30);
 
+/// What is looked at besides.
+pub(super) struct Watch<'a> {
+    /// Counts for others to see.
+    pub(super) live: &'a Live,
+    /// Events say when they were sent.
+    pub(super) stamped: bool,
+    /// Bodies are hashed.
+    pub(super) digests: bool,
+}
+
 /// Sends `request` and reads its answer, or leaves once `leave_after` frames have come.
 ///
 /// Failures are named by kind: `write`, `reset`, `closed_before_head`, `truncated`, `framing: …`, `status_NNN`,
 /// `events: …`, `unasked bytes`. The connection is not used again after one.
 pub(super) async fn exchange(
-    stream: TcpStream,
+    mut wire: Wire,
     request: &Request,
     session: u64,
     buffer: &mut [u8],
     leave_after: Option<u64>,
-    digests: bool,
+    watch: &Watch<'_>,
 ) -> Result<Ended, String> {
-    let sent = send(&stream, &request.head_of(session), &request.body).await;
+    let sent = wire.send(&request.head_of(session), &request.body).await;
     if request.expect == Expect::Refusal {
-        return refused(&stream, buffer).await;
+        return refused(wire, buffer).await;
     }
     sent?;
-    let mut response = Box::new(Response::new(digests));
+    let mut response = Box::new(Response::new(watch.digests));
     let mut first_byte = None;
     while !response.is_done() {
         if leave_after.is_some_and(|frames| response.frames >= frames) {
             return Ok(Ended::Left { events: response.frames });
         }
-        let read = read(&stream, buffer).await.map_err(|_| "reset".to_owned())?;
+        let read = wire.read(buffer).await.map_err(|_| "reset".to_owned())?;
         if read == 0 {
             match (response.closed(), response.has_head()) {
                 (true, _) => break,
@@ -54,14 +64,22 @@ pub(super) async fn exchange(
             }
         }
         first_byte.get_or_insert_with(Instant::now);
+        let (frames, payload_bytes) = (response.frames, response.payload_bytes);
         let used = response.feed(&buffer[..read]).map_err(|bad| format!("framing: {}", bad.0))?;
         if used < read {
             return Err("unasked bytes".to_owned());
         }
+        watch.live.events(response.frames - frames);
+        if payload_bytes == 0 && response.payload_bytes > 0 && response.status == 200 {
+            watch.live.begun();
+        }
+        if watch.stamped {
+            watch.live.stamps(&buffer[..read]);
+        }
     }
     judge(&response, request)?;
     let whole = Instant::now();
-    Ok(Ended::Answered { stream, response, first_byte: first_byte.unwrap_or(whole), whole })
+    Ok(Ended::Answered { wire, response, first_byte: first_byte.unwrap_or(whole), whole })
 }
 
 fn judge(response: &Response, request: &Request) -> Result<(), String> {
@@ -77,8 +95,8 @@ fn judge(response: &Response, request: &Request) -> Result<(), String> {
 }
 
 /// A bad request is to be told so, or to end with its connection; never to be served.
-async fn refused(stream: &TcpStream, buffer: &mut [u8]) -> Result<Ended, String> {
-    let read = match tokio::time::timeout(REFUSAL_DEADLINE, read(stream, buffer)).await {
+async fn refused(mut wire: Wire, buffer: &mut [u8]) -> Result<Ended, String> {
+    let read = match tokio::time::timeout(REFUSAL_DEADLINE, wire.read(buffer)).await {
         Ok(read) => read.unwrap_or(0),
         Err(_) => return Err("hostile: neither refused nor closed".to_owned()),
     };
@@ -88,41 +106,6 @@ async fn refused(stream: &TcpStream, buffer: &mut [u8]) -> Result<Ended, String>
         answer => {
             let line = answer.split(|byte| *byte == b'\r').next().unwrap_or_default();
             Err(format!("hostile: served with {}", String::from_utf8_lossy(line)))
-        }
-    }
-}
-
-/// Sends all of it, or as much as the peer takes before it answers early.
-async fn send(stream: &TcpStream, head: &[u8], body: &[u8]) -> Result<(), String> {
-    let (mut slices, mut left) = ([IoSlice::new(head), IoSlice::new(body)], head.len() + body.len());
-    let mut rest = &mut slices[..];
-    while left > 0 {
-        match stream.try_write_vectored(rest) {
-            Ok(written) => {
-                left -= written;
-                IoSlice::advance_slices(&mut rest, written);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let mut early = [0; 1];
-                tokio::select! {
-                    biased;
-                    ready = stream.writable() => ready.map_err(|_| "write".to_owned())?,
-                    peeked = stream.peek(&mut early) => {
-                        return peeked.map(|_| ()).map_err(|_| "reset".to_owned());
-                    }
-                }
-            }
-            Err(_) => return Err("write".to_owned()),
-        }
-    }
-    Ok(())
-}
-
-async fn read(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match stream.try_read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.readable().await?,
-            result => return result,
         }
     }
 }

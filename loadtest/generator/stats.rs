@@ -60,12 +60,6 @@ impl Stats {
 
     /// The run's figures.
     pub fn report(&self, workload: &str, connections: usize, elapsed: Duration) -> Report {
-        let quantiles = |histogram: &Histogram<u64>| Quantiles {
-            p50: histogram.value_at_quantile(0.5),
-            p90: histogram.value_at_quantile(0.9),
-            p99: histogram.value_at_quantile(0.99),
-            max: histogram.max(),
-        };
         Report {
             workload: workload.to_owned(),
             connections,
@@ -77,8 +71,8 @@ impl Stats {
             received_bytes: self.received_bytes,
             errors: self.errors.clone(),
             requests_per_s: self.requests as f64 / elapsed.as_secs_f64().max(1e-9),
-            latency_us: quantiles(&self.latency_us),
-            first_byte_us: quantiles(&self.first_byte_us),
+            latency_us: Quantiles::of(&self.latency_us),
+            first_byte_us: Quantiles::of(&self.first_byte_us),
             latency_curve: CURVE.iter().map(|share| (*share, self.latency_us.value_at_quantile(*share))).collect(),
         }
     }
@@ -95,6 +89,17 @@ pub struct Quantiles {
     pub p99: u64,
     /// Largest.
     pub max: u64,
+}
+
+impl Quantiles {
+    pub(super) fn of(histogram: &Histogram<u64>) -> Quantiles {
+        Quantiles {
+            p50: histogram.value_at_quantile(0.5),
+            p90: histogram.value_at_quantile(0.9),
+            p99: histogram.value_at_quantile(0.99),
+            max: histogram.max(),
+        }
+    }
 }
 
 /// The figures of one run.

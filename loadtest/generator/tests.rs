@@ -12,6 +12,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 fn options(target: &str, workload: &str, requests: u64) -> RunOptions {
     RunOptions {
         target: target.to_owned(),
+        certificate: None,
         key: "k".to_owned(),
         workload: Workload::named(workload, 1).unwrap(),
         time: None,
@@ -32,7 +33,8 @@ fn provider() -> (ProviderHandle, String) {
 #[test]
 fn right_answer_counts_as_wrong() {
     // What is bad on purpose is for gateways: the provider trusts whoever it talks to.
-    for (name, _) in workload::WORKLOADS.into_iter().filter(|(name, _)| !["abort", "hostile"].contains(name)) {
+    let skipped = |name: &str| ["abort", "hostile"].contains(&name) || name.starts_with("tls-");
+    for (name, _) in workload::WORKLOADS.iter().copied().filter(|(name, _)| !skipped(name)) {
         let (provider, url) = provider();
         let mut options = RunOptions { connections: Some(12), ..options(&url, name, 12) };
         options.workload.aborts = 0.0;
@@ -43,6 +45,32 @@ fn right_answer_counts_as_wrong() {
         assert_eq!((verdict.matched, verdict.is_clean()), (12, true), "{name}: {verdict:?}");
         assert_eq!(verify::fetch(&url, 10).unwrap().0.len(), 2);
     }
+}
+
+#[test]
+fn events_that_say_when_they_were_sent_are_not_read_or_read_wrong() {
+    let (_provider, url) = provider();
+    let stamped = RunOptions { workload: Workload::stamped(3, 2, 40), verify: false, ..options(&url, "paced", 6) };
+    let run = block_on(async {
+        let prepared = prepare(&stamped).await.unwrap();
+        let live = prepared.live();
+        let run = prepared.run().await.unwrap();
+        assert_eq!((run.report.requests, run.report.error_count()), (6, 0), "{:?}", run.report.errors);
+        assert_eq!(live.begun.load(Ordering::Relaxed), 6);
+        assert_eq!(live.events.load(Ordering::Relaxed), run.report.events);
+        live
+    });
+    let (delays, count) = run.delays();
+    // 20 deltas each; a stamp that two reads divide is left out.
+    assert!((60..=120).contains(&count), "{count}");
+    assert!(delays.max < 60_000_000, "{delays:?}");
+}
+
+#[test]
+fn a_workload_for_tls_is_measured_without() {
+    let (_provider, url) = provider();
+    let error = block_on(run(&options(&url, "tls-unary", 1))).unwrap_err();
+    assert!(error.contains("https://"), "{error}");
 }
 
 #[test]
@@ -104,5 +132,7 @@ fn wrong_answer_counts_as_right() {
 fn dead_target_hangs_the_run() {
     let report = block_on(run(&options("http://127.0.0.1:1", "unary", 8))).unwrap().report;
     assert_eq!(report.errors.get("connect"), Some(&8));
-    assert!(block_on(run(&options("https://127.0.0.1:1", "unary", 8))).is_err());
+    let report = block_on(run(&options("https://127.0.0.1:1", "tls-unary", 8))).unwrap().report;
+    assert_eq!(report.errors.get("connect"), Some(&8));
+    assert!(block_on(run(&options("ftp://127.0.0.1:1", "unary", 8))).is_err());
 }

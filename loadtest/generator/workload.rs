@@ -18,7 +18,7 @@ const FLEET_BYTES: (f64, f64, f64) = (20e3, 80e3, 1e6);
 const FLEET_ABORTS: f64 = 0.02;
 
 /// Every workload's name and what it is.
-pub const WORKLOADS: [(&str, &str); 12] = [
+pub const WORKLOADS: &[(&str, &str)] = &[
     ("fleet", "what a fleet of Claude Code sends: sessions that grow to 1 MB, mixed streams, 2 % broken off"),
     ("tiny", "300 bytes up, 200 bytes of JSON down"),
     ("unary", "2 KB up, 2 KB of JSON down"),
@@ -27,6 +27,10 @@ pub const WORKLOADS: [(&str, &str); 12] = [
     ("uploads", "1 MiB up, 2 KB of JSON down"),
     ("sse", "2 KB up, a stream of 50 deltas back to back"),
     ("paced", "2 KB up, a stream of 50 deltas 2 ms apart, 500 connections"),
+    ("connect", "a new connection for each request of 2 KB up, 2 KB of JSON down"),
+    ("tls-unary", "unary over TLS, on kept connections"),
+    ("tls-paced", "paced over TLS, on kept connections"),
+    ("tls-connect", "connect over TLS: a full handshake for each request, no session is resumed"),
     ("long", "80 KB up, a stream of 400 deltas 10 ms apart with thinking, 200 connections"),
     ("abort", "paced streams that the client leaves at a random event"),
     ("idle", "streams that are open and say nothing; see --idle-streams for what they cost"),
@@ -45,6 +49,12 @@ pub struct Workload {
     /// Each connection walks through the requests from its own place, as the turns of a session, instead of taking whichever
     /// is next.
     pub sessions: bool,
+    /// Each request has a connection of its own.
+    pub reconnects: bool,
+    /// It is meant for targets with TLS.
+    pub tls: bool,
+    /// Events say when they were sent, so that their delay can be measured.
+    pub stamped: bool,
     shapes: Vec<Shape>,
     hostile: bool,
 }
@@ -108,12 +118,13 @@ impl Workload {
         let (connections, aborts, shapes) = match name {
             "fleet" => (200, FLEET_ABORTS, fleet(seed)),
             "tiny" => (64, 0.0, vec![shape(MODEL, 300, None, "body_bytes=200")]),
-            "unary" => (64, 0.0, vec![unary(2048)]),
+            "unary" | "tls-unary" => (64, 0.0, vec![unary(2048)]),
+            "connect" | "tls-connect" => (16, 0.0, vec![unary(2048)]),
             "upload64k" => (32, 0.0, vec![unary(64 << 10)]),
             "upload256k" => (16, 0.0, vec![unary(256 << 10)]),
             "uploads" => (8, 0.0, vec![unary(1 << 20)]),
             "sse" => (64, 0.0, vec![stream(50, "")]),
-            "paced" => (500, 0.0, vec![stream(50, "gap_ms=2")]),
+            "paced" | "tls-paced" => (500, 0.0, vec![stream(50, "gap_ms=2")]),
             "long" => (200, 0.0, vec![shape(MODEL, 80_000, Some(400), "gap_ms=10 thinking=1")]),
             "abort" => (100, 0.7, vec![stream(100, "gap_ms=2")]),
             "idle" => (1000, 0.0, vec![stream(2, "gap_ms=3000")]),
@@ -124,13 +135,49 @@ impl Workload {
             }
         };
         let name = WORKLOADS.iter().find(|(known, _)| *known == name).map_or("", |(known, _)| known);
-        Ok(Workload { name, connections, aborts, sessions: name == "fleet", shapes, hostile: name == "hostile" })
+        Ok(Workload {
+            connections,
+            aborts,
+            sessions: name == "fleet",
+            reconnects: name.ends_with("connect"),
+            tls: name.starts_with("tls-"),
+            hostile: name == "hostile",
+            ..Workload::of(name, shapes)
+        })
+    }
+
+    fn of(name: &'static str, shapes: Vec<Shape>) -> Workload {
+        Workload {
+            name,
+            connections: 1,
+            aborts: 0.0,
+            sessions: false,
+            reconnects: false,
+            tls: false,
+            stamped: false,
+            shapes,
+            hostile: false,
+        }
     }
 
     /// Streams of which each stays open for so long: to count what an open stream costs.
     pub fn held_open(streams: usize, millis: u64) -> Workload {
         let shapes = vec![shape(MODEL, 2048, Some(2), &format!("gap_ms={millis}"))];
-        Workload { name: "idle", connections: streams, aborts: 0.0, sessions: false, shapes, hostile: false }
+        Workload { connections: streams, ..Workload::of("idle", shapes) }
+    }
+
+    /// Streams of events so far apart; each stream lasts about so long.
+    pub fn spread(streams: usize, gap_millis: u64, life_millis: u64) -> Workload {
+        let deltas = (life_millis / gap_millis.max(1)).clamp(1, 1_000_000) as u32;
+        let shapes = vec![shape(MODEL, 2048, Some(deltas), &format!("gap_ms={gap_millis}"))];
+        Workload { connections: streams, ..Workload::of("paced", shapes) }
+    }
+
+    /// The same, of events that say when they were sent.
+    pub fn stamped(streams: usize, gap_millis: u64, life_millis: u64) -> Workload {
+        let mut workload = Workload::spread(streams, gap_millis, life_millis);
+        workload.shapes.iter_mut().for_each(|shape| shape.script.push_str(" stamp=1"));
+        Workload { stamped: true, ..workload }
     }
 
     /// The requests to send in turn. Lean ones spare the provider all that only `verify` needs.
@@ -227,7 +274,7 @@ mod tests {
 
     #[test]
     fn body_is_malformed_or_of_another_size() {
-        for (name, _) in WORKLOADS {
+        for (name, _) in WORKLOADS.iter().copied() {
             let workload = Workload::named(name, 1).unwrap();
             for (request, shape) in workload.requests("h", "k", false).iter().zip(&workload.shapes) {
                 assert_eq!(request.body.len(), shape.body_bytes);
@@ -252,6 +299,14 @@ mod tests {
         assert!(sizes.is_sorted() && *sizes.last().unwrap() > 800_000);
         let median = sizes[sizes.len() / 2];
         assert!((60_000..120_000).contains(&median), "{median}");
+    }
+
+    #[test]
+    fn a_workload_stands_in_no_document() {
+        let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+        for (name, _) in WORKLOADS {
+            assert!(readme.contains(&format!("`{name}`")), "README.md does not tell of {name}");
+        }
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl Exchange<'_> {
             (_, "/v1/messages" | "/v1/messages/count_tokens" | "/v1/models") => {
                 self.refuse(conn, 405, "Method Not Allowed").await
             }
-            _ => self.refuse(conn, 404, "Not found").await,
+            _ => self.kept(conn, &script, path, body).await,
         }
     }
 

@@ -24,6 +24,7 @@ mod conn;
 mod exchange;
 mod http;
 mod issuer;
+mod kept;
 mod message;
 mod plan;
 mod proof;
@@ -95,6 +96,7 @@ struct State {
     corpus: text::Corpus,
     rings: plan::Rings,
     standing: standing::Standing,
+    kept: kept::Kept,
     requests: AtomicU64,
     proof: proof::Proof,
 }
@@ -105,6 +107,7 @@ impl State {
         standing.set(&options.script);
         State {
             standing,
+            kept: kept::Kept::default(),
             ledger: books::Ledger::new(options.keep_entries),
             corpus: text::Corpus::new(options.seed),
             rings: plan::Rings::default(),

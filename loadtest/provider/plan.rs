@@ -9,6 +9,7 @@ use super::cloud;
 use super::message::{Message, THOUGHT, TOOL_INPUT, quoted};
 use super::script::ContentScript;
 use super::text::{Corpus, SPICE};
+use crate::loadtest::generator::live::STAMP_DIGITS;
 
 /// Deltas in a ring; longer streams go around.
 const RING_DELTAS: usize = 64;
@@ -144,6 +145,15 @@ impl Plan {
         }
         let piece = &self.after[delta - self.deltas as usize];
         (&piece.bytes, listed(piece), false)
+    }
+
+    /// A text delta that begins with the time `nanos`, in place of the one it has.
+    pub(super) fn stamped(&self, content: &ContentScript, nanos: u64) -> Vec<u8> {
+        let text = format!("{nanos:016x}{:x<1$}", "", content.event_bytes.saturating_sub(STAMP_DIGITS));
+        let mut bytes = Vec::with_capacity(text.len() + 160);
+        let index = u32::from(content.thinking);
+        append_event(&mut bytes, "content_block_delta", &text_delta(index, text.as_bytes()), content.crlf);
+        bytes
     }
 
     /// Bytes of all pieces as frames.

@@ -19,7 +19,7 @@ pub const BODY_BYTES_MAX: usize = 64 << 20;
 
 /// Every key, for error messages and help.
 pub const KEYS: &str = "events event_bytes gap_ms first_ms pings first_ping thinking tool body_bytes model stop_reason \
-    comments unknown_events crlf lean stream caches input_tokens cache_read cache_5m cache_1h output_tokens web_search speed geo tier \
+    comments unknown_events crlf lean stream caches stamp input_tokens cache_read cache_5m cache_1h output_tokens web_search speed geo tier \
     status retry_after should_retry error_code message exception google wrapped code early early_close hundred error_at reset_at close_at stall_at \
     ping_at reset_before silent p_fail fail after chunk flush trickle gzip length until_close trailers";
 
@@ -85,6 +85,8 @@ pub struct ContentScript {
     pub lean: bool,
     /// Prompt caches by session and model: what the session's turn before had is read, the rest written.
     pub caches: bool,
+    /// Each text delta says when it was sent: the host's clock in nanoseconds, 16 hexadecimal digits at the start of its text.
+    pub stamp: bool,
     /// With `early=1 status=200`: answers with a stream, as the body is not known yet.
     pub stream: bool,
 }
@@ -108,6 +110,7 @@ impl Default for ContentScript {
             crlf: false,
             lean: false,
             caches: false,
+            stamp: false,
             stream: false,
         }
     }
@@ -269,8 +272,8 @@ impl Script {
         if framing.length && (framing.gzip || framing.trailers || framing.until_close || framing.chunk.is_some()) {
             return Err(fault("length=1 does not go with gzip, trailers, until_close or chunk"));
         }
-        if framing.length && self.content.pings.is_some() {
-            return Err(fault("length=1 does not go with pings: their number is not known beforehand"));
+        if framing.length && (self.content.pings.is_some() || self.content.stamp) {
+            return Err(fault("length=1 does not go with pings or stamp: what they add is not known beforehand"));
         }
         if framing.length && matches!(self.fault.cut, Some((Cut::Error | Cut::PingOnly, _))) {
             return Err(fault("length=1 does not go with error_at or ping_at: the length is promised beforehand"));
@@ -326,6 +329,7 @@ impl ContentScript {
             "crlf" => self.crlf = flag(key, value)?,
             "lean" => self.lean = flag(key, value)?,
             "caches" => self.caches = flag(key, value)?,
+            "stamp" => self.stamp = flag(key, value)?,
             "stream" => self.stream = flag(key, value)?,
             _ => return Ok(false),
         }

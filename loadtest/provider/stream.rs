@@ -12,6 +12,7 @@ use super::refusal;
 use super::reply::error_json;
 use super::script::{Cut, Script};
 use super::writer::Writer;
+use crate::loadtest::generator::live::unix_nanos;
 
 /// Pieces sent back to back before other tasks get a turn.
 const PIECES_PER_TURN: usize = 32;
@@ -72,6 +73,9 @@ impl Stream<'_, '_> {
                 tokio::task::yield_now().await;
                 self.writer.conn().look()?;
             }
+            let stamped = is_delta && self.script.content.stamp;
+            let stamped = stamped.then(|| self.plan.stamped(&self.script.content, unix_nanos()));
+            let bytes = stamped.as_deref().unwrap_or(bytes);
             match self.frames_of {
                 Some(message) => self.writer.payload(&cloud::frames(bytes, message)).await?,
                 None => self.writer.payload(bytes).await?,

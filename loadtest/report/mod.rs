@@ -4,12 +4,42 @@ use std::{fs, io::Write as _, path::Path, process::Command};
 
 use serde::Serialize;
 
-use super::{compare::Row, idle::IdleRow};
+use super::{
+    compare::Row,
+    delay::DelayRow,
+    idle::IdleRow,
+    numbers::Governance,
+    soak::Soak,
+    start::Start,
+    streams::StreamsRow,
+    targets::{self, Line},
+};
 
 mod page;
 mod plot;
 
-/// One comparison, whole.
+pub use plot::escape;
+
+/// What was measured; a measurement of one thing leaves the others empty.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Parts {
+    /// CPU and latency.
+    pub rows: Vec<Row>,
+    /// Memory of open streams.
+    pub idle: Vec<IdleRow>,
+    /// What an event costs with few streams and with many.
+    pub streams: Vec<StreamsRow>,
+    /// How late events come.
+    pub delays: Vec<DelayRow>,
+    /// Memory over time.
+    pub soak: Option<Soak>,
+    /// Time to be ready.
+    pub start: Option<Start>,
+    /// What governance costs by itself.
+    pub governance: Vec<Governance>,
+}
+
+/// One measurement, whole.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
     /// When it was made, RFC 3339.
@@ -20,22 +50,23 @@ pub struct Comparison {
     pub machine: String,
     /// The command line.
     pub command: String,
-    /// CPU and latency.
-    pub rows: Vec<Row>,
-    /// Memory of open streams.
-    pub idle: Vec<IdleRow>,
+    /// The promises that it says something about.
+    pub targets: Vec<Line>,
+    /// The figures.
+    #[serde(flatten)]
+    pub parts: Parts,
 }
 
 impl Comparison {
-    /// A comparison made just now, here.
-    pub fn new(rows: Vec<Row>, idle: Vec<IdleRow>) -> Self {
+    /// A measurement made just now, here.
+    pub fn new(parts: Parts) -> Self {
         Self {
             at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             weir: format!("{} {}", env!("CARGO_PKG_VERSION"), commit()).trim().to_owned(),
             machine: machine(),
-            command: std::env::args().collect::<Vec<_>>().join(" "),
-            rows,
-            idle,
+            command: command(),
+            targets: targets::lines(&parts),
+            parts,
         }
     }
 
@@ -58,6 +89,14 @@ impl Comparison {
     pub fn write_page(&self, path: &Path) -> Result<(), String> {
         fs::write(path, page::html(self)).map_err(|error| format!("cannot write {}: {error}", path.display()))
     }
+}
+
+/// The command line, without where the program lies.
+fn command() -> String {
+    let mut words = std::env::args();
+    let program = words.next().unwrap_or_default();
+    let program = Path::new(&program).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    std::iter::once(program).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 fn commit() -> String {

@@ -109,8 +109,9 @@ impl Plane {
             let mend = "repair or remove the file; without it, budgets have the amounts of this configuration";
             vec![ConfigError::new("store.path", format!("one-off raises cannot be read: {error}"), mend)]
         })?;
-        let accounts =
-            AccountBook::new(Arc::new(Registry::new(names.clone(), ledger.read().sessions(), shards)), raises);
+        let (sessions, objects) = (ledger.read().sessions(), ledger.read().objects());
+        let registry = Registry::new(names.clone(), sessions, shards).with_objects(objects);
+        let accounts = AccountBook::new(Arc::new(registry), raises);
         let mut issuers = IssuerBook::default();
         let outside = Outside { ledger: &ledger, issuers: issuers.table(&config), new_rules: true };
         let first = outside.build(&config, surroundings, SnapshotVersion(1), &keys, &accounts);

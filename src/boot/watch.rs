@@ -39,6 +39,14 @@ impl Files {
         Self(seen.collect())
     }
 
+    /// Does this file have that SHA-256, hexadecimal?
+    fn is(&self, hexadecimal: &str, file: Option<&PathBuf>) -> bool {
+        let seen = file.and_then(|file| self.0.get(file));
+        seen.is_some_and(|seen| {
+            seen.content.iter().map(|byte| format!("{byte:02x}")).collect::<String>() == hexadecimal
+        })
+    }
+
     fn says_the_same(&self, other: &Self) -> bool {
         let same = |(path, seen): (&PathBuf, &Seen)| other.0.get(path).is_some_and(|o| o.content == seen.content);
         self.0.len() == other.0.len() && self.0.iter().all(same)
@@ -71,7 +79,9 @@ pub(super) async fn watch(plane: Arc<Plane>, reload: ReloadSender) {
         let (still, settled) = (now.says_the_same(&last), now.clone());
         last = now;
         let Some(known) = &taken else {
-            taken = Some(settled);
+            // The first look may come after a change: the file must be the one that was read.
+            let same = settled.is(plane.config().outline.digest(), plane.watched().unwrap_or_default().first());
+            taken = Some(if same { settled } else { Files::default() });
             continue;
         };
         if still && !settled.says_the_same(known) {

@@ -5,7 +5,7 @@ use super::{
         answer::{self, Framing},
         incoming::{Exchange, Incoming},
     },
-    gate::{self, identify::identify, local},
+    gate::{self, Admitted, Identified, identify::identify, local},
     pool,
     relay::{self, Relayed},
     settle::{self, Metered, OpenRecord},
@@ -90,9 +90,45 @@ async fn rooms(cx: &Exchange<'_>, client: &mut Writer, open: &mut OpenRecord) ->
     if cx.head.expect_continue && cx.pipe.received() == 0 {
         relay::interim::say_continue(cx, client).await;
     }
+    if identified.incoming.route.operation.is_of_objects() {
+        return Box::pin(objects(cx, client, identified, open)).await;
+    }
     let routed = gate::route::route(cx, identified).await?;
     open.record.model_requested = inline(routed.model.as_bytes());
-    let mut admitted = gate::admit::admit(cx, routed, open).await?;
+    let admitted = gate::admit::admit(cx, routed, open).await?;
+    ask(cx, client, admitted, open).await
+}
+
+/// Batches and files: they stay with the account that made them, and a batch is booked over several requests.
+async fn objects<'c>(
+    cx: &Exchange<'c>,
+    client: &mut Writer,
+    identified: Identified<'c>,
+    open: &mut OpenRecord,
+) -> Result<End, Fault> {
+    let operation = identified.incoming.route.operation;
+    if operation == Operation::FileUpload {
+        // It goes through as it comes, for as long as an exchange may take, and is asked of one account.
+        cx.pipe.keep_no_longer();
+        if !cx.pipe.is_ended() {
+            cx.link.deadlines.arm(Awaited::Read, cx.shard.sweeper.in_(cx.serving.limits.stream_max_timeout));
+        }
+    }
+    let routed = gate::objects::route(cx, identified, open).await?;
+    let admitted = gate::admit::admit(cx, routed, open).await?;
+    match ask(cx, client, admitted, open).await? {
+        End::Relayed(outcome, _) => Ok(End::Relayed(outcome, relay::objects::booked(cx, open))),
+        end => Ok(end),
+    }
+}
+
+/// Asks the upstreams until one has answered.
+async fn ask<'c>(
+    cx: &Exchange<'c>,
+    client: &mut Writer,
+    mut admitted: Admitted<'c>,
+    open: &mut OpenRecord,
+) -> Result<End, Fault> {
     let mut tries = pool::Tries::new(cx, &admitted);
     loop {
         let lease = match pool::lease(cx, admitted, &mut tries, open).await {

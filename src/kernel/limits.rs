@@ -107,6 +107,20 @@ pub const FIRST_SIGHT_MAX: usize = 250_000;
 pub const FIRST_SIGHT_SESSIONS_MAX: usize = 150_000;
 /// Sessions whose spending is remembered, most of them without an account; some 100 bytes each.
 pub const SESSIONS_KEPT_MAX: usize = 400_000;
+/// Batches, files, containers and threads whose account and maker are remembered; some 100 bytes each.
+pub const OBJECTS_KEPT_MAX: usize = 200_000;
+/// The body that makes a batch: it is read whole before it is admitted. Bytes (the provider takes 256 MB, contract.md §1.5).
+pub const BATCH_BODY_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Different models in one batch.
+pub const BATCH_MODELS_MAX: usize = 32;
+/// A file that is uploaded, with what surrounds it. Bytes (contract.md §1.5: 500 MB).
+pub const FILE_BODY_BYTES_MAX: u64 = 501 * 1024 * 1024;
+/// The description of a batch, of a file, or a page of them. Bytes; a longer answer is refused.
+pub const OBJECT_ANSWER_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// One line of a batch's results. Bytes; a batch with a longer one stays booked as it was admitted.
+pub const RESULT_LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How long the answer to a batch or file that was made is awaited after its client has left: it may have been made.
+pub const MADE_ANSWER_WAIT: Duration = Duration::from_secs(60);
 /// How long the account of a session is kept unused, before its sum alone is.
 pub const SESSION_IDLE: Duration = Duration::from_secs(3600);
 /// Callers and sessions whose accounts and limits a shard has at hand.
@@ -158,6 +172,8 @@ const _: () = assert!(
     BODY_LANE_BYTES_MAX / BODY_CHUNK_BYTES <= BODY_LANE_ENTRIES - BODY_LANE_SPARE,
     "bytes run out before entries"
 );
+const _: () =
+    assert!(BATCH_BODY_BYTES_MAX * 2 <= REPLAY_BYTES_MAX as u64, "a batch is kept whole until it is admitted");
 const _: () = assert!(SIGNED_BODY_BYTES_MAX * 4 <= REPLAY_BYTES_MAX as u64, "some signed bodies fit at once");
 const _: () = assert!(JOURNAL_RING_SPARE * 4 <= JOURNAL_RING_ENTRIES);
 const _: () = assert!(USAGE_RAW_BYTES_MAX <= USAGE_CAPTURE_BYTES_MAX, "only what was captured can be kept");
@@ -244,6 +260,8 @@ pub fn shard_bytes_max(limits: &Limits) -> u64 {
     // Per running request between two formats: an event that is not whole yet, and once more in the other format. Nearly all
     // events are some hundred bytes; a sixteenth of the requests may have one as large as they come.
     sum += running_max as u64 / 16 * (3 * BRIDGED_EVENT_BYTES_MAX) as u64;
+    // Batches: a page of them, or the line of results that is being read. Few requests are of that kind.
+    sum += running_max as u64 / 64 * RESULT_LINE_BYTES_MAX.max(2 * OBJECT_ANSWER_BYTES_MAX) as u64;
     // Per running request: the first and the last usage object as they came, and both together for the record.
     sum += running_max as u64 * (4 * USAGE_RAW_BYTES_MAX) as u64;
     // Records on their way to the journal, each with its usage as it came.

@@ -19,6 +19,7 @@ pub mod models;
 pub mod money;
 pub mod names;
 pub mod numbers;
+pub mod objects;
 pub mod overload;
 pub mod platform;
 pub mod policy;

@@ -72,6 +72,7 @@ pub struct ModelTable {
     /// By the name that a price table knows, for ids in another platform's spelling. `None`: two models would fit.
     by_name: HashMap<Box<str>, Option<u32>>,
     passthrough: Vec<Target>,
+    accounts: Vec<Target>,
     target_count: usize,
 }
 
@@ -96,7 +97,22 @@ impl ModelTable {
                 *found = None;
             }
         }
-        Self { models, index, by_name, passthrough, target_count }
+        Self { models, index, by_name, passthrough, accounts: Vec::new(), target_count }
+    }
+
+    /// The same, with the accounts that keep batches and files, in the order of the configuration.
+    #[must_use]
+    pub fn with_accounts(mut self, mut accounts: Vec<Target>) -> Self {
+        for target in &mut accounts {
+            target.place = TargetIx(self.target_count as u32);
+            self.target_count += 1;
+        }
+        Self { accounts, ..self }
+    }
+
+    /// The accounts that keep batches and files, one target each.
+    pub fn accounts(&self) -> &[Target] {
+        &self.accounts
     }
 
     /// The targets of a model id, in the order of the configuration; of an id that is not listed, one for each format. `None` if
@@ -115,7 +131,7 @@ impl ModelTable {
 
     /// Every target, in the order of their places.
     pub fn all_targets(&self) -> impl Iterator<Item = &Target> {
-        self.models.iter().flat_map(|model| &model.targets).chain(&self.passthrough)
+        self.models.iter().flat_map(|model| &model.targets).chain(&self.passthrough).chain(&self.accounts)
     }
 
     /// The listed model that an id or alias means; an id that nobody listed may be another platform's spelling of one.

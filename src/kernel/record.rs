@@ -8,6 +8,7 @@ use super::{
     ids::{PrincipalId, RequestId},
     money::Nanos,
     names::NameId,
+    objects::ObjectNote,
     time::UnixMs,
     usage::{Usage, UsageSource},
 };
@@ -67,6 +68,28 @@ pub enum Operation {
     Usage,
     /// A probe (`HEAD /`, `HEAD /api/hello`).
     Probe,
+    /// A batch of messages is made.
+    BatchCreate,
+    /// The caller's batches.
+    BatchList,
+    /// How a batch is doing.
+    BatchGet,
+    /// A batch is to end early.
+    BatchCancel,
+    /// A batch is removed.
+    BatchDelete,
+    /// What came of a batch.
+    BatchResults,
+    /// A file is stored.
+    FileUpload,
+    /// The caller's files.
+    FileList,
+    /// What is known of a file.
+    FileGet,
+    /// A file's bytes.
+    FileContent,
+    /// A file is removed.
+    FileDelete,
     /// Nothing weir knows.
     #[default]
     Unknown,
@@ -81,7 +104,81 @@ impl Operation {
             Self::Models => "models",
             Self::Usage => "usage",
             Self::Probe => "probe",
+            Self::BatchCreate => "batch_create",
+            Self::BatchList => "batch_list",
+            Self::BatchGet => "batch_get",
+            Self::BatchCancel => "batch_cancel",
+            Self::BatchDelete => "batch_delete",
+            Self::BatchResults => "batch_results",
+            Self::FileUpload => "file_upload",
+            Self::FileList => "file_list",
+            Self::FileGet => "file_get",
+            Self::FileContent => "file_content",
+            Self::FileDelete => "file_delete",
             Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Operation {
+    /// Is it about batches or files: things that stay with the account that made them?
+    pub fn is_of_objects(self) -> bool {
+        self.makes() || self.lists() || self.names_object()
+    }
+
+    /// Does it make one? Then it must not be asked twice.
+    pub fn makes(self) -> bool {
+        matches!(self, Self::BatchCreate | Self::FileUpload)
+    }
+
+    /// Does it ask for all of them?
+    pub fn lists(self) -> bool {
+        matches!(self, Self::BatchList | Self::FileList)
+    }
+
+    /// Does it name one?
+    pub fn names_object(self) -> bool {
+        matches!(
+            self,
+            Self::BatchGet
+                | Self::BatchCancel
+                | Self::BatchDelete
+                | Self::BatchResults
+                | Self::FileGet
+                | Self::FileContent
+                | Self::FileDelete
+        )
+    }
+
+    /// Does it remove one?
+    pub fn removes(self) -> bool {
+        matches!(self, Self::BatchDelete | Self::FileDelete)
+    }
+
+    /// Is a successful answer read, since an id must be learnt from it or an address in it changed?
+    pub fn reads_answer(self) -> bool {
+        self.makes() || self.lists() || matches!(self, Self::BatchGet | Self::BatchCancel)
+    }
+}
+
+/// What became of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectEvent {
+    /// The answer made it, or showed it for the first time.
+    Made,
+    /// The results of a batch were read to their end, and are booked instead of what was held for them.
+    Settled,
+    /// It was removed.
+    Gone,
+}
+
+impl ObjectEvent {
+    /// The name in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Made => "made",
+            Self::Settled => "settled",
+            Self::Gone => "gone",
         }
     }
 }
@@ -255,6 +352,16 @@ pub struct Record {
     pub response_sha256: Option<[u8; 32]>,
     /// What the audit keeps of both.
     pub body: BodyMark,
+    /// The batches, files, containers and threads that it made, settled or removed.
+    pub objects: Option<Box<ObjectNote>>,
+}
+
+impl Record {
+    /// Whom its cost is booked on, and when: the caller and the moment it began, but for the results of a batch.
+    pub fn booked(&self) -> (Option<PrincipalId>, UnixMs) {
+        let elsewhere = self.objects.as_ref().and_then(|note| note.booked);
+        elsewhere.map_or((self.principal, self.started_at), |(principal, at)| (Some(principal), at))
+    }
 }
 
 /// What the audit keeps of the bodies of one request.

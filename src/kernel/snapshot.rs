@@ -12,6 +12,7 @@ use super::{
     limits::Limits,
     models::ModelTable,
     names::NameId,
+    objects::Unknown,
     pricing::PriceBook,
     record::Format,
     rules::{BudgetRule, Rules},
@@ -224,6 +225,8 @@ pub struct Snapshot {
     pub registry: Arc<Registry>,
     /// How much an admission holds back.
     pub reserve: Reserve,
+    /// What is done with names of batches and files that nobody here made.
+    pub unknown_objects: Unknown,
     /// The operator's limits.
     pub limits: Limits,
 }
@@ -264,6 +267,7 @@ impl Snapshot {
             registry,
             bodies: BodyRules::default(),
             reserve: Reserve::Expected,
+            unknown_objects: Unknown::Refuse,
             limits: Limits::default(),
         }
     }

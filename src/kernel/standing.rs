@@ -10,6 +10,7 @@ use super::{
     money::Nanos,
     names::Names,
     numbers::Number,
+    objects::Objects,
     sessions::SessionSpend,
     snapshot::{Budget, RateLimit, Snapshot},
     table::SharedTable,
@@ -47,6 +48,8 @@ pub struct Registry {
     pub names: Arc<Names>,
     /// What sessions have spent, as far as the ledger knows.
     pub sessions: Arc<SessionSpend>,
+    /// Which account has which batch or file.
+    pub objects: Arc<Objects>,
     /// All budget accounts.
     pub accounts: SharedTable<AccountKey, Account>,
     /// All rate limiters.
@@ -67,14 +70,22 @@ impl Default for Registry {
 impl Registry {
     /// An empty one for so many shards.
     pub fn new(names: Arc<Names>, sessions: Arc<SessionSpend>, shards: usize) -> Self {
+        let (accounts, limiters) = (SharedTable::default(), SharedTable::default());
         Self {
             names,
             sessions,
-            accounts: SharedTable::default(),
-            limiters: SharedTable::default(),
+            objects: Arc::default(),
+            accounts,
+            limiters,
             shards,
             handed_over: AtomicBool::new(false),
         }
+    }
+
+    /// The same, with what is known of batches and files.
+    #[must_use]
+    pub fn with_objects(self, objects: Arc<Objects>) -> Self {
+        Self { objects, ..self }
     }
 
     /// Makes an account, for `SharedTable::open`.

@@ -7,6 +7,7 @@ use super::{
     scrape::Scrape,
 };
 use crate::kernel::{
+    money::Nanos,
     names::Names,
     record::{AttemptResult, Format, Operation, Outcome, Record},
 };
@@ -193,9 +194,15 @@ impl Metrics {
                 self.tokens.get_or_create(&TokenLabels { kind, model: model.clone() }).inc_by(n);
             }
         }
-        if record.cost.0 > 0 {
+        // What a batch is booked with until its results are read is no money spent yet; a counter could not take it back.
+        let cost = match record.operation {
+            Operation::BatchCreate => Nanos::ZERO,
+            Operation::BatchResults => record.cost.plus(record.reserved),
+            _ => record.cost,
+        };
+        if cost.0 > 0 {
             let team = record.principal.map_or_else(String::new, |id| self.teams.value(&names.principal_of(id).team));
-            self.cost.get_or_create(&TeamLabels { team }).inc_by(super::scrape::dollars(record.cost));
+            self.cost.get_or_create(&TeamLabels { team }).inc_by(super::scrape::dollars(cost));
         }
     }
 

@@ -87,6 +87,7 @@ fn read(root: &Reader<'_>) -> Config {
         on_store_error: budgets.1,
         pricing: pricing::pricing(root),
         audit: audit::audit(root),
+        unknown_objects: service::unknown_objects(root),
         export: export::export(root),
         watch: service::watch(root),
         named: BTreeSet::new(),

@@ -1,4 +1,4 @@
-//! `[store]`, `[admin]`, `[reload]` and `[budgets]`.
+//! `[store]`, `[admin]`, `[reload]`, `[budgets]` and `[objects]`.
 
 use super::{
     reader::Reader,
@@ -6,7 +6,7 @@ use super::{
     types::{Admin, OnStoreError, Store},
     units::MIB,
 };
-use crate::kernel::{secret::Secret, snapshot::Reserve};
+use crate::kernel::{objects::Unknown, secret::Secret, snapshot::Reserve};
 use std::time::Duration;
 
 /// Reads `[store]`.
@@ -48,6 +48,14 @@ pub(super) fn watch(root: &Reader<'_>) -> bool {
     let watch = reader.boolean("watch", false);
     reader.finish();
     watch
+}
+
+/// Reads `[objects]`: batches and files.
+pub(super) fn unknown_objects(root: &Reader<'_>) -> Unknown {
+    let Some(reader) = root.table("objects") else { return Unknown::default() };
+    let unknown = reader.choice("unknown", &[("refuse", Unknown::Refuse), ("ask", Unknown::Ask)]);
+    reader.finish();
+    unknown.unwrap_or_default()
 }
 
 /// Reads `[budgets]`.

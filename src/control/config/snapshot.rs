@@ -16,6 +16,7 @@ use crate::{
         identity::{CertificateRule, IssuerTable},
         ids::{SnapshotVersion, UpstreamIx},
         keys::{Key, KeyDigest, KeyTable, Principal},
+        limits::TARGETS_MAX,
         models::{Model, ModelTable, Target},
         money::Nanos,
         names::Names,
@@ -122,6 +123,7 @@ pub fn build_snapshot(
         rules,
         registry: accounts.registry().clone(),
         reserve: config.reserve,
+        unknown_objects: config.unknown_objects,
         limits: config.limits.clone(),
     }
 }
@@ -214,7 +216,14 @@ fn models(config: &Config) -> ModelTable {
         targets: targets(config, model),
         strategy: model.strategy,
     });
-    ModelTable::new(models.collect(), passthrough(config))
+    ModelTable::new(models.collect(), passthrough(config)).with_accounts(accounts(config))
+}
+
+/// Accounts that keep batches and files: those of the first party, directly and on AWS.
+fn accounts(config: &Config) -> Vec<Target> {
+    let keeps = |u: &UpstreamConfig| matches!(u.provider, Provider::Anthropic | Provider::AnthropicAws);
+    let all = config.upstreams.iter().enumerate().filter(|(_, u)| keeps(u)).take(TARGETS_MAX);
+    all.filter_map(|(at, u)| Some(Target::new(UpstreamIx(u16::try_from(at).ok()?), &u.name, "", None, 0))).collect()
 }
 
 /// Who serves ids that nobody listed: of each format the first upstream, since a client's own format comes before any other.

@@ -14,6 +14,7 @@ use crate::kernel::{
     limits::Limits,
     models::Strategy,
     money::Nanos,
+    objects::Unknown,
     policy::Pattern,
     pricing::{Multiplier, PriceOverride, UnknownPrice},
     secret::Secret,
@@ -61,6 +62,8 @@ pub struct Config {
     pub pricing: Pricing,
     /// What is kept of requests.
     pub audit: Audit,
+    /// What is done with names of batches and files that nobody here made.
+    pub unknown_objects: Unknown,
     /// Where records are exported to, if anywhere.
     pub export: Option<ExportJob>,
     /// Reload when the file changes, or one that it names.

@@ -61,6 +61,8 @@ pub(super) const SCHEMA: &str = "message weir_request {
     required binary body (STRING);
     required boolean request_cut;
     required boolean response_cut;
+    optional binary objects (STRING);
+    optional binary object_event (STRING);
 }";
 
 /// Columns without a dictionary: nearly every value is a new one.
@@ -105,7 +107,7 @@ pub(super) enum Read {
 }
 
 /// One for each leaf of `SCHEMA`, in its order.
-pub(super) const COLUMNS: [(&str, Read); 45] = {
+pub(super) const COLUMNS: [(&str, Read); 47] = {
     use Read::{AttemptLong, AttemptShort, AttemptText, Flag, Long, MaybeText, Money, Short, Text};
     [
         ("request_id", Text(|r| &r.view.request_id)),
@@ -154,5 +156,7 @@ pub(super) const COLUMNS: [(&str, Read); 45] = {
         ("body", Text(|r| r.view.body)),
         ("request_cut", Flag(|r| r.view.request_cut)),
         ("response_cut", Flag(|r| r.view.response_cut)),
+        ("objects", MaybeText(|r| r.view.objects.as_deref())),
+        ("object_event", MaybeText(|r| r.view.object_event)),
     ]
 };

@@ -2,7 +2,7 @@
 
 use super::{
     CRASH,
-    entry::{AttemptV1, ChangeV1, CloseV1, EntryV1, KindV1, OpenV1, PrincipalV1, UsageV1},
+    entry::{AttemptV1, ChangeV1, CloseV1, EntryV1, KindV1, ObjectsV1, OpenV1, PrincipalV1, UsageV1},
     side::Joined,
 };
 use crate::{
@@ -12,7 +12,11 @@ use crate::{
         keys::Principal,
         money::Nanos,
         names::{NameId, Names},
-        record::{Attempt, AttemptResult, BodyMark, Entry, Format, Kept, Open, Operation, Outcome, Record, inline},
+        objects::{OBJECTS_PER_ANSWER_MAX, ObjectNote},
+        record::{
+            Attempt, AttemptResult, BodyMark, Entry, Format, Kept, ObjectEvent, Open, Operation, Outcome, Record,
+            inline,
+        },
         time::UnixMs,
         usage::{Usage, UsageSource},
     },
@@ -22,13 +26,24 @@ use std::{collections::HashMap, sync::Arc};
 
 // A value's number on disk is its place here, from 1; 0 is an absent field. New values go to the end.
 const FORMATS: [Format; 3] = [Format::Anthropic, Format::Bedrock, Format::Vertex];
-const OPERATIONS: [Operation; 6] = [
+const OPERATIONS: [Operation; 17] = [
     Operation::Messages,
     Operation::CountTokens,
     Operation::Models,
     Operation::Probe,
     Operation::Unknown,
     Operation::Usage,
+    Operation::BatchCreate,
+    Operation::BatchList,
+    Operation::BatchGet,
+    Operation::BatchCancel,
+    Operation::BatchDelete,
+    Operation::BatchResults,
+    Operation::FileUpload,
+    Operation::FileList,
+    Operation::FileGet,
+    Operation::FileContent,
+    Operation::FileDelete,
 ];
 const OUTCOMES: [Outcome; 5] =
     [Outcome::Completed, Outcome::ClientAborted, Outcome::UpstreamFailed, Outcome::Refused, Outcome::GatewayFailed];
@@ -40,6 +55,7 @@ const RESULTS: [AttemptResult; 5] = [
     AttemptResult::Cancelled,
 ];
 const SOURCES: [UsageSource; 3] = [UsageSource::Reported, UsageSource::Estimated, UsageSource::None];
+const EVENTS: [ObjectEvent; 3] = [ObjectEvent::Made, ObjectEvent::Settled, ObjectEvent::Gone];
 const KEPT: [Kept; 3] = [Kept::Hashed, Kept::Stored, Kept::Dropped];
 /// What an unknown reason reads as: a label of a later weir.
 const OTHER_REASON: &str = "other";
@@ -178,6 +194,16 @@ pub(super) fn encode_close(record: &Record, names: &Names) -> CloseV1 {
         body_kept: if record.body.kept == Kept::None { 0 } else { number(&KEPT, record.body.kept) },
         request_cut: record.body.request_cut,
         response_cut: record.body.response_cut,
+        objects: record.objects.as_deref().map(|note| encode_objects(note, names)),
+    }
+}
+
+fn encode_objects(note: &ObjectNote, names: &Names) -> ObjectsV1 {
+    ObjectsV1 {
+        ids: note.ids.iter().map(|id| id.as_str().into()).collect(),
+        event: number(&EVENTS, note.event),
+        booked_on: note.booked.map(|(principal, _)| encode_principal(principal, names)),
+        booked_at_ms: note.booked.map_or(0, |(_, at)| at.0),
     }
 }
 
@@ -295,7 +321,9 @@ impl Decoder {
     }
 
     fn close(&mut self, close: CloseV1) -> Result<Record, DecodeError> {
+        let objects = close.objects.map(|objects| self.objects(objects)).transpose()?;
         Ok(Record {
+            objects,
             request_id: whole(close.request_id_high, close.request_id_low),
             upstream_request_id: inline(close.upstream_request_id.as_bytes()),
             started_at: UnixMs(close.started_at_ms),
@@ -334,6 +362,14 @@ impl Decoder {
                 response_cut: close.response_cut,
             },
         })
+    }
+
+    fn objects(&mut self, objects: ObjectsV1) -> Result<Box<ObjectNote>, DecodeError> {
+        Ok(Box::new(ObjectNote {
+            ids: objects.ids.iter().take(OBJECTS_PER_ANSWER_MAX).map(|id| inline(id.as_bytes())).collect(),
+            event: value(&EVENTS, objects.event, "object event")?,
+            booked: objects.booked_on.map(|who| (self.principal(who), UnixMs(objects.booked_at_ms))),
+        }))
     }
 
     fn attempts(

@@ -172,6 +172,23 @@ pub(super) struct CloseV1 {
     pub request_cut: bool,
     #[prost(bool, tag = "43")]
     pub response_cut: bool,
+    #[prost(message, optional, tag = "60")]
+    pub objects: Option<ObjectsV1>,
+}
+
+/// Batches, files, containers and threads that a request made, settled or removed.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct ObjectsV1 {
+    #[prost(string, repeated, tag = "1")]
+    pub ids: Vec<String>,
+    #[prost(uint32, tag = "2")]
+    pub event: u32,
+    /// Whom the cost is booked on, if not the caller.
+    #[prost(message, optional, tag = "3")]
+    pub booked_on: Option<PrincipalV1>,
+    /// When it is booked, if not at the moment the request began.
+    #[prost(uint64, tag = "4")]
+    pub booked_at_ms: u64,
 }
 
 /// Who called. Reserved: 5 for an organisation.

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     control::changes::{ChangeFilter, ChangeLog, ChangeView},
-    kernel::{names::Names, time::UnixMs},
+    kernel::{names::Names, objects::Objects, time::UnixMs},
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub struct LedgerImage {
     pub(super) minutes: Minutes,
     pub(super) newest: Newest,
     pub(super) changes: Arc<ChangeLog>,
+    /// Not as it was but as it is: the journal may say again of an object what is known already.
+    pub(super) objects: Arc<Objects>,
     pub(super) refused: u64,
     pub(super) as_of: UnixMs,
 }
@@ -53,6 +55,7 @@ impl LedgerImage {
             minutes: Minutes::default(),
             newest: Newest::new(NEWEST_RECORDS_MAX),
             changes: Arc::default(),
+            objects: Arc::default(),
             refused: 0,
             as_of: UnixMs(0),
         }

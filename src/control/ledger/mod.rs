@@ -6,7 +6,8 @@
 //! Answers come from these alone, never from the journal.
 //! What counts: every record whose outcome is not `refused` is a request in a cell. Refused ones are only counted, unless they used
 //! something before they were (a revoked key's stream).
-//! Everything is booked at the moment a request began, since that is when its budget window was chosen.
+//! Everything is booked at the moment a request began, since that is when its budget window was chosen; the results of a batch
+//! at the moment the batch was made, on whoever made it.
 //! `snapshot` writes all of it to a file from time to time, so that a start needs only the journal's tail.
 
 mod cells;
@@ -41,6 +42,7 @@ use crate::kernel::{
     keys::Principal,
     money::Nanos,
     names::Names,
+    objects::Objects,
     record::{Outcome, Record},
     sessions::SessionSpend,
     time::UnixMs,
@@ -110,21 +112,24 @@ impl Ledger {
     pub fn apply(&mut self, record: &Record) {
         let now = &mut self.now;
         now.newest.push(record);
+        now.objects.apply(record);
         // A request that a revocation ended is refused, but what it used is booked like anything else.
         if record.outcome == Outcome::Refused && record.usage == Usage::default() && record.cost == Nanos::ZERO {
             now.refused += 1;
             return;
         }
         let model = if record.model_served.is_empty() { &record.model_requested } else { &record.model_served };
+        let (principal, began) = record.booked();
+        // What a batch came to belongs to who made it, not to the session that asked for it.
+        let session = if began == record.started_at { record.session.as_str() } else { "" };
         let key = CellKey {
-            principal: record.principal,
+            principal,
             model: now.models.place(model),
             upstream: record.upstream,
             class: Class::of(&record.usage),
-            session: record.session.as_str().into(),
+            session: session.into(),
         };
-        let (began, sums) = (record.started_at.seconds(), Sums::of(record));
-        let (principal, session, cost) = (record.principal, record.session.as_str(), record.cost);
+        let (began, sums, cost) = (began.seconds(), Sums::of(record), record.cost);
         self.spend.add(&Spent { principal, session, began_seconds: began, cost }, &now.names);
         now.minutes.add(began, key.clone(), &sums);
         now.rollup.add(began, key, &sums);
@@ -169,6 +174,11 @@ impl Ledger {
     /// What sessions have spent, kept up to date with everything that is booked.
     pub fn sessions(&self) -> Arc<SessionSpend> {
         self.spend.sessions.clone()
+    }
+
+    /// Which account has which batch or file, kept up to date with everything that is booked.
+    pub fn objects(&self) -> Arc<Objects> {
+        self.now.objects.clone()
     }
 
     /// Sums by the dimensions asked for.

@@ -157,7 +157,7 @@ fn a_record_keeps_the_field_names_that_others_rely_on() {
     let expected = "request_id, upstream_request_id, started_at, ended_at, key, user, team, project, session, agent, \
         request_class, format, operation, model_requested, model_served, upstream, status, outcome, refused_by, stream, \
         request_bytes, response_bytes, usage, usage_source, usage_raw, cost_usd, reserved_usd, price_version, attempts, \
-        ttfb_us, duration_us, gateway_us, request_sha256, response_sha256, body, request_cut, response_cut";
+        ttfb_us, duration_us, gateway_us, request_sha256, response_sha256, body, request_cut, response_cut, objects, object_event";
     let mut from = 0;
     for name in expected.split(", ") {
         let at = json[from..].find(&format!("\"{name}\":")).unwrap_or_else(|| panic!("{name} in {json}"));

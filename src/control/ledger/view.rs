@@ -96,6 +96,10 @@ pub struct RecordView {
     pub request_cut: bool,
     /// The answer's body broke off.
     pub response_cut: bool,
+    /// Ids of batches, files, containers and threads that it made, settled or removed, with commas between.
+    pub objects: Option<String>,
+    /// What became of them: made, settled, gone.
+    pub object_event: Option<&'static str>,
 }
 
 impl RecordView {
@@ -147,6 +151,8 @@ impl RecordView {
             body: record.body.kept.as_str(),
             request_cut: record.body.request_cut,
             response_cut: record.body.response_cut,
+            objects: record.objects.as_ref().map(|note| note.ids.join(",")),
+            object_event: record.objects.as_ref().map(|note| note.event.as_str()),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     data::{
+        gate::objects::body_bytes_max,
         shard::{
             Shard,
             deadlines::{Awaited, Deadlines},
@@ -194,7 +195,7 @@ impl Connection {
         let source = Source {
             framing: head.body,
             first: Part::new(buf.clone(), if bad { buf.len() } else { head.head_len }..buf.len()),
-            bytes_max: serving.limits.body_bytes_max,
+            bytes_max: body_bytes_max(head.path.of(buf.filled()), &serving.limits),
         };
         let walked = pin!(async {
             walk::walk(&cx, writer, fault).await;

@@ -3,7 +3,7 @@
 use super::pipe::BodyPipe;
 use crate::{
     data::{
-        gate::identify::Shown,
+        gate::{identify::Shown, objects::body_bytes_max},
         shard::{
             Shard,
             deadlines::{Awaited, Deadlines},
@@ -220,7 +220,7 @@ impl Incoming {
             let text = "this address may not use the gateway (listen.allow_from)";
             return Err(Fault::new(Room::Edge, FaultKind::Denied, text).closing());
         }
-        let most = cx.serving.limits.body_bytes_max;
+        let most = body_bytes_max(cx.path(), &cx.serving.limits);
         if let RequestBody::Length(bytes) = cx.head.body
             && bytes > most
         {

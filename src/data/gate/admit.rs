@@ -70,7 +70,8 @@ async fn book(cx: &Exchange<'_>, routed: &Routed<'_>, open: &mut OpenRecord) -> 
         request_bytes: announced_bytes(cx),
         reserved: open.reserved(),
         estimate,
-        estimate_cost: prices.dearest.cost(&estimate),
+        // Of a batch nothing is known but the bound, which is held.
+        estimate_cost: if free { open.reserved() } else { prices.dearest.cost(&estimate) },
     };
     if !open.announce(note) {
         return Err(Fault::new(Room::Gate, FaultKind::Overloaded, "the journal is behind; try again"));

@@ -5,6 +5,7 @@
 //! limiters when a lease or a slice runs dry. Deliberately absent: sockets, and any edit of the body other than the splice of the model id.
 
 pub mod admit;
+pub mod batches;
 pub mod bodies;
 pub mod caller;
 mod credential;
@@ -13,6 +14,7 @@ pub mod identify;
 pub mod leases;
 pub mod limit;
 pub mod local;
+pub mod objects;
 pub mod prices;
 pub mod queue;
 pub mod rates;

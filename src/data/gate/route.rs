@@ -1,6 +1,6 @@
 //! Model → targets. The model is read off the path, or off the first bytes of the body; the walk goes on as soon as it is known.
 
-use super::Identified;
+use super::{Identified, objects::Sought};
 use crate::{
     data::{
         edge::{
@@ -40,6 +40,8 @@ pub struct Routed<'c> {
     pub native: u64,
     /// How one of them is chosen.
     pub strategy: Strategy,
+    /// Of batches and files: which.
+    pub sought: Option<Box<Sought>>,
 }
 
 impl<'c> Routed<'c> {
@@ -90,7 +92,7 @@ pub async fn route<'c>(cx: &Exchange<'c>, identified: Identified<'c>) -> Result<
         let text = format!("model: {model} is not served by this gateway in the {} format", route.format.as_str());
         return Err(Fault::new(Room::Gate, FaultKind::NotFound, text));
     }
-    Ok(Routed { identified, model, suffixed, model_at, targets, able, native, strategy })
+    Ok(Routed { identified, model, suffixed, model_at, targets, able, native, strategy, sought: None })
 }
 
 fn lowest(bits: u64) -> u64 {

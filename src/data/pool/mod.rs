@@ -98,7 +98,10 @@ pub async fn lease<'c>(
             admitted,
             slot,
         };
+        // What makes something is not risked on a connection that may be stale: it would be made twice.
+        let makes = admitted.routed.identified.incoming.route.operation.makes();
         if !tries.wants_fresh()
+            && !makes
             && let Some(connection) = cx.shard.idle.borrow_mut().take(upstream, now)
         {
             cx.shard.gauges.upstream_reuses.add(1);

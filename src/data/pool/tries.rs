@@ -126,6 +126,10 @@ impl Tries {
 
     /// The target being asked has failed. Would another be asked in its place?
     pub fn goes_on(&self, cx: &Exchange<'_>, routed: &Routed<'_>, failure: Failure) -> bool {
+        if failure.may_be_billed() && routed.identified.incoming.route.operation.makes() {
+            // It may have been made; a second one would be made, too.
+            return false;
+        }
         if self.holds_better(failure) {
             return true;
         }
@@ -256,6 +260,8 @@ impl Second<'_> {
     pub fn heard(&self, status: u16, wait: Option<Duration>) {
         let now = self.cx.shard.sweeper.now();
         match Failure::of_status(status) {
+            // An object that is not there says nothing about the account.
+            Some(Failure::NoModel) if self.routed.sought.is_some() => self.visit.answered(now),
             Some(failure) => self.visit.failed(self.cx.shard, self.upstream, failure, status),
             None => self.visit.answered(now),
         }

@@ -28,14 +28,30 @@ pub enum Carry {
 }
 
 /// A short answer.
-#[derive(Default)]
 pub struct Whole {
+    /// The most that is kept of it. Bytes.
+    pub bytes_max: usize,
+    /// Its lines say what kind of content it has.
+    pub typed: bool,
     /// Header lines that go on.
     pub lines: Vec<u8>,
     /// `x-amzn-errortype`, where there is one.
     pub error_type: Vec<u8>,
     /// The body so far; cut where it is longer than an error can be.
     pub body: Vec<u8>,
+}
+
+impl Default for Whole {
+    fn default() -> Self {
+        Self::of(BRIDGED_ANSWER_BYTES_MAX, false)
+    }
+}
+
+impl Whole {
+    /// An answer of which so many bytes are kept.
+    pub fn of(bytes_max: usize, typed: bool) -> Self {
+        Self { bytes_max, typed, lines: Vec::new(), error_type: Vec::new(), body: Vec::new() }
+    }
 }
 
 /// From which format, to which.
@@ -55,7 +71,7 @@ impl Carry {
             Self::Frames(frames) => return frames.feed(payload, out),
             Self::Events(events) => return events.feed(payload, || meter.tally().usage(), out),
             Self::Whole(whole) => {
-                let room = BRIDGED_ANSWER_BYTES_MAX - whole.body.len();
+                let room = whole.bytes_max - whole.body.len();
                 whole.body.extend_from_slice(payload.get(..room).unwrap_or(payload));
             }
         }
@@ -90,7 +106,10 @@ impl Whole {
         let Said { status, body, lines } = said;
         let mut out = Vec::with_capacity(512 + self.lines.len() + body.len());
         // Writing to memory does not fail.
-        let _ok = write!(out, "HTTP/1.1 {status} {}\r\ncontent-type: application/json\r\n", reason_phrase(*status));
+        let _ok = write!(out, "HTTP/1.1 {status} {}\r\n", reason_phrase(*status));
+        if !self.typed {
+            out.extend_from_slice(b"content-type: application/json\r\n");
+        }
         out.extend_from_slice(&self.lines);
         out.extend_from_slice(lines.as_bytes());
         let _ok = write!(out, "content-length: {}\r\nx-weir-request-id: {id}\r\n", body.len());

@@ -14,6 +14,7 @@ use crate::{
         fault::{Fault, FaultKind, Room},
         limits::SMALL_BUFFER_BYTES,
         record::Format,
+        routing::Failure,
     },
     sys::{
         buf::Buf,
@@ -58,6 +59,9 @@ impl Download<'_> {
                 return ended;
             }
             if self.draining() && (ends || self.meter.stream_ended()) {
+                if let (Some(objects), Carry::Whole(whole)) = (&mut self.objects, &body.carry) {
+                    let _nobody_reads = objects.said(whole, self.status);
+                }
                 return Ended::Drained;
             }
             match turned.done {
@@ -155,7 +159,16 @@ impl Download<'_> {
 
     /// A short answer, said anew.
     async fn answer(&mut self, client: &mut Writer, whole: &Whole, way: Way, reusable: bool) -> Ended {
-        let Some(said) = whole.said(way, self.operation, self.status, self.cx.id) else { return Ended::NoAnswer };
+        let said = match &mut self.objects {
+            Some(objects) => match objects.said(whole, self.status) {
+                Ok(said) if objects.looks_on(&said) && self.second.hides(Failure::NoModel) => {
+                    return Ended::Hidden { failure: Failure::NoModel, reusable };
+                }
+                said => said.map(|page| page.said).ok(),
+            },
+            None => whole.said(way, self.operation, self.status, self.cx.id),
+        };
+        let Some(said) = said else { return Ended::NoAnswer };
         self.told = said.status;
         let bytes = whole.rendered(&said, self.cx.id, self.cx.link.closing.get());
         match self.write(client, Buf::copy_of(&bytes)).await {

@@ -10,6 +10,7 @@ use super::{
     interim,
     kept::{Anew, Keeping, KeptAnswer},
     meter::{Look, Meter},
+    objects::Objects,
 };
 use crate::{
     data::{
@@ -67,14 +68,14 @@ pub struct Download<'a> {
     pub(super) deadlines: &'a Rc<Deadlines>,
     flags: &'a Flags,
     shows: &'a Shows<'a>,
-    second: &'a Second<'a>,
+    pub(super) second: &'a Second<'a>,
     upstream: NameId,
     /// An informational answer has gone to the client.
     spoke: bool,
     /// The error answer that the client has not seen.
     pub kept: Option<KeptAnswer>,
     /// The answer is worth reading even if nobody takes it any more.
-    drains: bool,
+    pub drains: bool,
     /// What becomes of a stream whose client goes away.
     pub on_abort: OnAbort,
     /// Status of the upstream's answer; 0 before it.
@@ -95,6 +96,8 @@ pub struct Download<'a> {
     pub meter: Meter,
     /// The audit's, where it wants to know the answer.
     pub tap: Option<Box<Tap>>,
+    /// Where the answer is about batches or files.
+    pub objects: Option<Box<Objects<'a>>>,
 }
 
 /// The body still to come, with what came behind the head.
@@ -146,6 +149,7 @@ impl<'a> Download<'a> {
             upstream_request_id: Label::default(),
             meter: Meter::new(identified.incoming.route.operation == Operation::Messages),
             tap: None,
+            objects: None,
         }
     }
 
@@ -324,6 +328,9 @@ impl<'a> Download<'a> {
             encoded,
         });
         self.upstream_request_id = upstream_request_id(head, bytes);
+        if let Some(objects) = &mut self.objects {
+            objects.begins(head.status, encoded);
+        }
         let framing = head.body(self.cx.head.method);
         let mut carry = self.carry(head, encoded);
         let way = Way { from: self.bridged.map_or(self.format, |(format, _)| format), to: self.format };
@@ -357,6 +364,9 @@ impl<'a> Download<'a> {
 
     /// How the answer is carried to a client of another format.
     fn carry(&self, head: &ResponseHead, encoded: bool) -> Carry {
+        if let Some(objects) = &self.objects {
+            return objects.carry(head.status, encoded);
+        }
         let Some((from, _)) = self.bridged else { return Carry::AsIs };
         let whole = || Carry::Whole(Box::default());
         match (from, self.format) {

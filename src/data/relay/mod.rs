@@ -18,6 +18,7 @@ pub mod interim;
 pub mod kept;
 pub mod meter;
 mod metered;
+pub mod objects;
 mod pass;
 pub mod quiet;
 pub mod target;
@@ -103,6 +104,7 @@ pub async fn exchange<'c>(
     let mut down = Download::new(cx, on, &deadlines, &flags, upstream.name_id);
     down.on_abort = upstream.on_abort;
     down.tap = open.tap_answer();
+    objects::attend(cx, routed, upstream, open.reserved(), &mut down);
     down.bridged = asked.bridged.as_ref().map(|bridging| (upstream.provider.format(), &*bridging.dropped));
     let began = clock::mono();
     let (uploaded, ended) = {
@@ -182,6 +184,9 @@ fn may_ask_again(cx: &Exchange<'_>) -> bool {
 
 fn fill(cx: &Exchange<'_>, open: &mut OpenRecord, down: &mut Download<'_>) {
     open.answered(down.tap.take(), down.head_sent);
+    if let Some(objects) = &mut down.objects {
+        objects.hand_over(open, down.status);
+    }
     let record = &mut open.record;
     record.request_bytes = cx.pipe.received();
     record.response_bytes = down.client_bytes;
@@ -192,6 +197,7 @@ fn fill(cx: &Exchange<'_>, open: &mut OpenRecord, down: &mut Download<'_>) {
     record.ttfb_us = down.first_byte_at.map_or(0, |at| at.since(cx.started));
     record.model_served = match down.meter.model() {
         Some(model) => inline(model.as_bytes()),
+        None if open.results.is_some() => record.model_served,
         None => record.model_requested,
     };
 }

@@ -33,11 +33,11 @@ impl Download<'_> {
         loop {
             match self.pass_on(client, &mut body, buf, &mut head).await {
                 Ok(Passed { done, .. }) if self.draining() && (done.is_some() || self.meter.stream_ended()) => {
-                    self.meter.finish();
+                    self.finish();
                     return Ended::Drained;
                 }
                 Ok(Passed { done: Some(clean), .. }) => {
-                    self.meter.finish();
+                    self.finish();
                     return Ended::Whole { reusable: clean && body.keep_alive };
                 }
                 Ok(Passed { buf: back, .. }) => buf = back,
@@ -62,12 +62,20 @@ impl Download<'_> {
                         && !self.cx.link.gone.get()
                         && !self.cx.link.revoked.get() =>
                 {
-                    self.meter.finish();
+                    self.finish();
                     return Ended::Whole { reusable: false };
                 }
                 Ok(bytes) if bytes > 0 => bulk = buf.room() == 0 || (bulk && bytes * 4 > BULK_BUFFER_BYTES),
                 _ => return self.break_off(client, &body).await,
             }
+        }
+    }
+
+    /// The answer is whole.
+    fn finish(&mut self) {
+        self.meter.finish();
+        if let Some(objects) = &mut self.objects {
+            objects.finish();
         }
     }
 
@@ -81,9 +89,13 @@ impl Download<'_> {
     ) -> Result<Passed, Stop> {
         let came = buf.len();
         let mut payload_len = 0;
-        let (meter, tap, unchunk) = (&mut self.meter, &mut self.tap, body.unchunk);
+        let (meter, tap, objects) = (&mut self.meter, &mut self.tap, &mut self.objects);
+        let unchunk = body.unchunk;
         let mut look = |bytes: &[u8]| {
             meter.feed(bytes);
+            if let Some(objects) = objects.as_mut() {
+                objects.feed(bytes);
+            }
             if let Some(tap) = tap.as_mut() {
                 tap.feed(bytes);
             }

@@ -59,7 +59,8 @@ pub fn write_target(out: &mut Vec<u8>, cx: &Exchange<'_>, routed: &Routed<'_>, u
             }
         }
     }
-    let query = cx.head.query.of(cx.bytes);
+    let own = routed.sought.as_ref().and_then(|sought| sought.paging.as_ref());
+    let query = own.map_or_else(|| cx.head.query.of(cx.bytes), |paging| &paging.query);
     // A query means nothing to the others, and would have to be signed.
     if !query.is_empty() && route.format == Format::Anthropic && upstream.provider.format() == Format::Anthropic {
         out.push(b'?');

@@ -9,11 +9,12 @@ use super::{
     shard::{RunningRequest, Shard},
 };
 use crate::{
+    dialect::anthropic::results::ResultsTally,
     kernel::{
         fault::{Blame, Fault, FaultKind},
         money::Nanos,
         pricing::{Ceiling, Rates},
-        record::{Open, Outcome, Record},
+        record::{Open, Operation, Outcome, Record},
         time::MonoUs,
         usage::{Usage, UsageSource},
     },
@@ -56,6 +57,8 @@ pub struct OpenRecord {
     slot: Option<Slot>,
     fallback: Metered,
     capture: Option<Box<Capture>>,
+    /// What the results of a batch came to, where they were read to their end.
+    pub results: Option<Box<ResultsTally>>,
     started: MonoUs,
     waited_us: u64,
     _running: RunningRequest,
@@ -78,6 +81,7 @@ impl OpenRecord {
             slot: None,
             fallback: Metered::default(),
             capture: None,
+            results: None,
             started,
             waited_us: 0,
             _running: shard.begin_request(),
@@ -132,7 +136,8 @@ impl OpenRecord {
 
     /// Puts the opening note on its way. From here on the request is booked even if nothing more is heard of it.
     pub fn announce(&mut self, note: Open) -> bool {
-        self.fallback = Metered { usage: note.estimate, source: UsageSource::Estimated, cost: None };
+        let cost = (note.operation == Operation::BatchCreate).then_some(note.estimate_cost);
+        self.fallback = Metered { usage: note.estimate, source: UsageSource::Estimated, cost };
         self.record.reserved = note.reserved;
         self.ticket.as_mut().is_some_and(|ticket| self.shard.up.borrow_mut().open(ticket, note))
     }

@@ -173,6 +173,15 @@ impl Rates {
         }
     }
 
+    /// The same for requests of a batch: the batch tier has no fast mode.
+    pub fn batch_bound(&self, input_tokens_max: u64, output_tokens_max: u64) -> Nanos {
+        let input = self.row.dearest_input().max(self.long.dearest_input());
+        let output = self.row.output.max(self.long.output);
+        let picos = u128::from(input_tokens_max) * u128::from(input.0);
+        let picos = picos.saturating_add(u128::from(output_tokens_max) * u128::from(output.0));
+        nanos(picos.saturating_mul(self.factor(false, true, true)).div_ceil(UNDER))
+    }
+
     /// The most output tokens the model gives in one answer.
     pub fn output_tokens_max(&self) -> u64 {
         self.output_tokens_max

@@ -35,6 +35,7 @@ fn record(names: &Names, texts: &[String; 8], n: &[u64; 12], usage: Usage, attem
     let [key, user, team, project, session, agent, model, version] = texts;
     let principal = Principal { key: key.clone(), user: user.clone(), team: team.clone(), project: project.clone() };
     Record {
+        objects: None,
         request_id: RequestId((u128::from(n[0]) << 64) | u128::from(n[1])),
         upstream_request_id: inline(agent.as_bytes()),
         started_at: UnixMs(n[2]),

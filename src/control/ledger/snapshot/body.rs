@@ -16,7 +16,9 @@ use crate::{
     kernel::{
         ids::PrincipalId,
         keys::Principal,
+        money::Nanos,
         names::{NameId, Names},
+        objects::Owned,
         time::UnixMs,
     },
 };
@@ -29,6 +31,9 @@ const HOUR: u32 = 3;
 const MINUTE: u32 = 4;
 const RECORD: u32 = 5;
 const CHANGE: u32 = 6;
+const OBJECTS: u32 = 7;
+/// Objects in a section.
+const OBJECTS_IN_SECTION: usize = 4096;
 
 /// What is there once. Numbers in cells are places in these lists, from 1; 0 is none.
 #[derive(Clone, PartialEq, Message)]
@@ -51,6 +56,31 @@ struct TablesV1 {
     hours_before: i64,
     #[prost(sint64, tag = "9")]
     minutes_gone_before: i64,
+}
+
+/// Batches and files, and who made them.
+#[derive(Clone, PartialEq, Message)]
+struct ObjectsV1 {
+    #[prost(message, repeated, tag = "1")]
+    objects: Vec<ObjectV1>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ObjectV1 {
+    #[prost(fixed64, tag = "1")]
+    place_high: u64,
+    #[prost(fixed64, tag = "2")]
+    place_low: u64,
+    #[prost(uint32, tag = "3")]
+    upstream: u32,
+    #[prost(uint32, tag = "4")]
+    principal: u32,
+    #[prost(uint64, tag = "5")]
+    made_at_ms: u64,
+    #[prost(sint64, tag = "6")]
+    held_nanos: i64,
+    #[prost(bool, tag = "7")]
+    settled: bool,
 }
 
 /// Reserved: 5 for an organisation.
@@ -101,6 +131,9 @@ pub(super) fn encode(image: &LedgerImage, state: &JournalState, out: &mut Hashin
             upstreams.of(key.upstream);
         }
     }
+    let objects = image.objects.on_disk();
+    let objects: Vec<ObjectV1> =
+        objects.iter().map(|(place, owned)| object(*place, owned, &mut principals, &mut upstreams)).collect();
     out.section(STATE, &state.encode(&image.names))?;
     out.section(TABLES, &tables(image, &principals.list, &upstreams.list).encode_to_vec())?;
     for (tag, slots) in [(HOUR, &image.rollup.slots), (MINUTE, &image.minutes.slots)] {
@@ -115,6 +148,50 @@ pub(super) fn encode(image: &LedgerImage, state: &JournalState, out: &mut Hashin
     }
     for change in image.change_log().iter() {
         out.section(CHANGE, &change_bytes(change))?;
+    }
+    for objects in objects.chunks(OBJECTS_IN_SECTION) {
+        out.section(OBJECTS, &ObjectsV1 { objects: objects.to_vec() }.encode_to_vec())?;
+    }
+    Ok(())
+}
+
+fn object(
+    place: u128,
+    owned: &Owned,
+    principals: &mut Places<PrincipalId>,
+    upstreams: &mut Places<NameId>,
+) -> ObjectV1 {
+    ObjectV1 {
+        place_high: (place >> 64) as u64,
+        place_low: place as u64,
+        upstream: upstreams.of(Some(owned.upstream)),
+        principal: principals.of(Some(owned.principal)),
+        made_at_ms: owned.made_at.0,
+        held_nanos: owned.held.0,
+        settled: owned.settled,
+    }
+}
+
+fn restore(bytes: &[u8], numbers: &Numbers, image: &LedgerImage) -> Result<(), String> {
+    let objects = ObjectsV1::decode(bytes).map_err(|error| error.to_string())?.objects;
+    for object in objects {
+        let place = (u128::from(object.place_high) << 64) | u128::from(object.place_low);
+        let at = |number: u32| (number as usize).wrapping_sub(1);
+        let upstream = numbers.upstreams.get(at(object.upstream)).copied();
+        let principal = numbers.principals.get(at(object.principal)).copied();
+        let (Some(upstream), Some(principal)) = (upstream, principal) else {
+            return Err("an object belongs to nobody that it lists".into());
+        };
+        let owned = Owned {
+            upstream,
+            principal,
+            made_at: UnixMs(object.made_at_ms),
+            held: Nanos(object.held_nanos),
+            on_disk: true,
+            claimed: object.settled,
+            settled: object.settled,
+        };
+        image.objects.restore(place, owned);
     }
     Ok(())
 }
@@ -155,6 +232,7 @@ pub(super) fn decode(
             MINUTE => slots::add(slot_of(bytes)?, &numbers, &mut minutes)?,
             RECORD => Vec::push(&mut records, bytes),
             CHANGE => Arc::make_mut(&mut image.changes).push(change_of(bytes, names)?),
+            OBJECTS => restore(bytes, &numbers, &image)?,
             other => return Err(format!("it has a section of kind {other}, which this version does not know")),
         }
     }

@@ -1,0 +1,115 @@
+//! A whole gateway in this process, one shard on io_uring with everything on, before the simulated provider.
+
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use weir::boot::{self, Source};
+use weir::loadtest::generator::workload::Workload;
+use weir::loadtest::generator::{RunOptions, run};
+use weir::loadtest::provider::{self, ProviderOptions};
+use weir::sys::counting::{shard_allocations, shard_ring_entries};
+
+/// What a shard may allocate for a whole request of 2 KB up and 2 KB down, on kept connections: 25 when this was written.
+const UNARY_ALLOCATIONS: f64 = 27.0;
+/// How often it may enter its ring for one, where nothing else waits to share the entry: 4, for two reads and two writes.
+const UNARY_RING_ENTRIES: f64 = 5.0;
+/// How often it may enter its ring for an event that comes alone: 2, for a read and a write.
+const EVENT_RING_ENTRIES: f64 = 2.5;
+/// What ticks may add to a count while it is taken, however long that takes on a busy machine.
+const TICKS: u64 = 40;
+
+const KEY: &str = "sk-count";
+
+fn gateway(provider: SocketAddr) -> String {
+    let dir = tempfile::tempdir().expect("a store");
+    let text = format!(
+        r#"[listen]
+clients = "127.0.0.1:0"
+admin = "127.0.0.1:0"
+[shards]
+count = 1
+pin = false
+driver = "io_uring"
+[store]
+path = "{}"
+[admin]
+token = "${{TOKEN}}"
+[[upstream]]
+name = "provider"
+provider = "anthropic"
+base_url = "http://{provider}"
+auth = {{ api_key = "${{KEY}}" }}
+[models]
+passthrough = true
+[[key]]
+id = "count"
+secret = "${{KEY}}"
+user = "count@example.com"
+team = "count"
+[[budget]]
+scope = "team:count"
+amount = "1000000.00"
+period = "monthly"
+[[rate_limit]]
+scope = "team:count"
+requests_per_minute = 100_000_000
+input_tokens_per_minute = 100_000_000_000
+"#,
+        dir.path().display()
+    );
+    let environment = vec![("TOKEN".to_owned(), "admin".to_owned()), ("KEY".to_owned(), KEY.to_owned())];
+    let (send, ready) = mpsc::channel();
+    // It serves until this process ends.
+    std::thread::spawn(move || {
+        let _store = dir;
+        boot::serve(Source::Text { text, environment }, false, |at| send.send(at.clients).expect("somebody waits"))
+    });
+    let clients = ready.recv_timeout(Duration::from_secs(60)).expect("the gateway is ready");
+    format!("http://{clients}")
+}
+
+/// What shards allocate, and how often they enter their rings, for so many requests after one another.
+fn count(target: &str, workload: &Workload, requests: u64) -> (u64, u64) {
+    let options = RunOptions {
+        target: target.to_owned(),
+        certificate: None,
+        key: KEY.to_owned(),
+        workload: workload.clone(),
+        time: None,
+        requests: Some(requests),
+        connections: Some(1),
+        rate: None,
+        verify: false,
+        seed: 0,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let before = (shard_allocations(), shard_ring_entries());
+    let report = runtime.block_on(run(&options)).expect("a run").report;
+    assert_eq!((report.requests, report.error_count()), (requests, 0), "{:?}", report.errors);
+    (shard_allocations() - before.0, shard_ring_entries() - before.1)
+}
+
+#[test]
+fn a_request_or_an_event_costs_more_allocations_or_ring_entries_than_said() {
+    let provider = provider::start(ProviderOptions::default()).expect("a provider");
+    let target = gateway(provider.addr());
+    let unary = Workload::named("unary", 0).expect("a workload");
+    count(&target, &unary, 100);
+    let (allocations, entries) = count(&target, &unary, 400);
+    assert!(allocations > 0 && entries > 0, "nothing is counted");
+    let each = |total: u64, count: u64| total as f64 / count as f64;
+    println!("a unary request: {:.2} allocations, {:.2} ring entries", each(allocations, 400), each(entries, 400));
+    assert!(each(allocations, 400) <= UNARY_ALLOCATIONS, "{allocations} allocations in 400 requests");
+    assert!(each(entries, 400) <= UNARY_RING_ENTRIES, "{entries} ring entries in 400 requests");
+
+    // Two streams that differ by a thousand events and by nothing else.
+    let stream = |events: u64| Workload::spread(1, 1, events);
+    count(&target, &stream(500), 1);
+    let (short, short_entries) = count(&target, &stream(500), 1);
+    let (long, long_entries) = count(&target, &stream(1500), 1);
+    let entries = each(long_entries.saturating_sub(short_entries), 1000);
+    println!("a thousand events more: {} allocations more, {entries:.2} ring entries each", long.saturating_sub(short));
+    assert!(long <= short + TICKS, "{short} allocations for 500 events, {long} for 1,500: some event allocates");
+    assert!(entries <= EVENT_RING_ENTRIES, "{entries} ring entries an event");
+}
