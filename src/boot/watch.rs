@@ -86,17 +86,21 @@ pub(super) async fn watch(plane: Arc<Plane>, reload: ReloadSender) {
         };
         if still && !settled.says_the_same(known) {
             tracing::info!("a file of the configuration has changed");
-            taken = Some(settled);
             // It says itself what came of it.
             let _told = reload.reload(Actor::WATCH).await;
             // Another configuration may name other files.
             if let Some(paths) = plane.watched() {
                 let before = last.clone();
                 if let Ok(now) = tokio::task::spawn_blocking(move || Files::look(&paths, &before)).await {
-                    taken = Some(now.clone());
+                    // What has changed again while it was read is a change.
+                    let as_read =
+                        |(path, seen): (&PathBuf, &Seen)| (path.clone(), settled.0.get(path).unwrap_or(seen).clone());
+                    taken = Some(Files(now.0.iter().map(as_read).collect()));
                     last = now;
+                    continue;
                 }
             }
+            taken = Some(settled);
         }
     }
 }

@@ -44,7 +44,7 @@ fn an_open_stream_is_cut_by_a_reload_or_a_replacement() {
     let mut fleet = fleet::start(BUDGET);
     let clients = fleet.weir.clients();
     // Long enough to be open through all of it; what is left is read when it is over.
-    let sim = "events=80 gap_ms=200 input_tokens=300 output_tokens=80";
+    let sim = "events=150 gap_ms=200 input_tokens=300 output_tokens=80";
     let asks = vec![(Ask { sim, stream: true, ..Ask::default() }, Leave::AtTheEnd); STREAMS];
     thread::scope(|scope| {
         let streams = scope.spawn(|| swarm::all_at_once(clients, &asks));
@@ -214,7 +214,7 @@ fn both_processes_spend_the_same_room() {
         "[[budget]]\nscope = \"org\"\namount = \"0.068\"\nperiod = \"monthly\"\n[budgets]\nreserve = \"strict\"\n";
     let mut fleet = fleet::start(budget);
     let clients = fleet.weir.clients();
-    let sim = "events=40 gap_ms=100 input_tokens=20 output_tokens=1000";
+    let sim = "events=600 gap_ms=100 input_tokens=20 output_tokens=1000";
     let dear = Ask { sim, stream: true, ..Ask::default() };
     let open = |count: usize| {
         let open = |_| {
@@ -269,7 +269,7 @@ fn a_rate_limit_begins_anew_with_another_process() {
 fn a_successor_that_dies_takes_records_with_it() {
     let mut fleet = fleet::start(BUDGET);
     let clients = fleet.weir.clients();
-    let sim = "events=30 gap_ms=100 input_tokens=300 output_tokens=80";
+    let sim = "events=150 gap_ms=100 input_tokens=300 output_tokens=80";
     let asks = vec![(Ask { sim, stream: true, ..Ask::default() }, Leave::AtTheEnd); 20];
     thread::scope(|scope| {
         let streams = scope.spawn(|| swarm::all_at_once(clients, &asks));
