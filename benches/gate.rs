@@ -11,15 +11,19 @@ use weir::{
     },
     kernel::{
         account::{Account, AccountId, Mode, Scope},
+        ids::RequestId,
         keys::{Key, KeyDigest, KeyTable},
         limiter::{Limiter, LimiterId, Measure},
         money::Nanos,
+        names::NameId,
         policy::AllowList,
+        record::{Format, Open, Operation, Record, inline},
         snapshot::{RateLimit, Reserve},
         time::{MonoUs, UnixMs},
         usage::Usage,
         window::{Period, Window},
     },
+    link::up::door,
 };
 
 const NOW: UnixMs = UnixMs(1_000_000);
@@ -97,5 +101,35 @@ fn find_a_key(c: &mut Criterion) {
     });
 }
 
-criterion_group!(gate, admit_and_settle, limit_and_settle, find_a_key);
+/// The two entries that a request leaves, there and back: what handing them to the journal costs a shard and the journal's thread.
+fn emit_a_record(c: &mut Criterion) {
+    let (mut sender, mut receiver) = door();
+    let note = Open {
+        request_id: RequestId(1),
+        started_at: NOW,
+        principal: weir::kernel::ids::PrincipalId(1),
+        session: inline(b"0f3c9d5a-1111-4222-8333-444455556666"),
+        format: Format::Anthropic,
+        operation: Operation::Messages,
+        model_requested: inline(b"claude-sonnet-4-6"),
+        upstream: NameId(1),
+        request_bytes: 2048,
+        reserved: Nanos(1000),
+        estimate: Usage::default(),
+        estimate_cost: Nanos(1000),
+    };
+    c.bench_function("note and record through the up door", |b| {
+        b.iter(|| {
+            let Some(mut ticket) = sender.ticket() else { panic!("there is room") };
+            assert!(sender.open(&mut ticket, black_box(note)));
+            let mut record = Box::<Record>::default();
+            (record.request_id, record.session, record.model_requested) =
+                (note.request_id, note.session, note.model_requested);
+            sender.close(ticket, record);
+            assert_eq!(receiver.drain(2, |entry| drop(black_box(entry))), 2);
+        });
+    });
+}
+
+criterion_group!(gate, admit_and_settle, limit_and_settle, find_a_key, emit_a_record);
 criterion_main!(gate);

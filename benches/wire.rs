@@ -8,7 +8,11 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use weir::wire::h1::{ChunkEvent, ChunkLimits, ChunkedScanner, HeadLimits, Progress, RequestHead, RequestParser};
+use weir::dialect::anthropic::usage::UsageTally;
+use weir::wire::h1::{
+    ChunkEvent, ChunkLimits, ChunkedScanner, HeadLimits, Progress, RequestHead, RequestParser, ResponseHead,
+    ResponseParser,
+};
 use weir::wire::json::{TopLevelScanner, Wanted};
 use weir::wire::sse::{EventClass, SseScanner, SseVisitor};
 
@@ -118,6 +122,52 @@ fn request_head(c: &mut Criterion) {
     group.finish();
 }
 
+fn response_head(c: &mut Criterion) {
+    let limits = HeadLimits { head_bytes_max: 64 * 1024, target_bytes_max: 64 * 1024, headers_max: 100 };
+    let head_bytes = [
+        "HTTP/1.1 200 OK",
+        "Date: Sat, 21 Nov 2026 16:00:00 GMT",
+        "Content-Type: application/json",
+        "Content-Length: 2048",
+        "Connection: keep-alive",
+        "anthropic-ratelimit-requests-limit: 4000",
+        "anthropic-ratelimit-requests-remaining: 3999",
+        "anthropic-ratelimit-requests-reset: 2026-11-21T16:00:00Z",
+        "anthropic-ratelimit-input-tokens-limit: 2000000",
+        "anthropic-ratelimit-input-tokens-remaining: 1998000",
+        "request-id: req_011CSHoEeqs5C35K2UUqR7Fy",
+        "strict-transport-security: max-age=31536000; includeSubDomains; preload",
+        "anthropic-organization-id: 0f3c9d5a-1111-4222-8333-444455556666",
+        "server: cloudflare",
+        "via: 1.1 google",
+        "\r\n",
+    ]
+    .join("\r\n");
+    let mut parser = ResponseParser::new(limits);
+    let mut head = ResponseHead::default();
+    assert_eq!(parser.parse(head_bytes.as_bytes(), &mut head), Ok(Progress::Complete));
+    assert_eq!((head.headers.len(), head.head_len), (14, head_bytes.len()));
+    let mut group = c.benchmark_group("h1_response_head");
+    group.throughput(Throughput::Bytes(head_bytes.len() as u64));
+    group.bench_function("provider_answer", |b| {
+        b.iter(|| parser.parse(black_box(head_bytes.as_bytes()), &mut head).is_ok());
+    });
+    group.finish();
+}
+
+/// The usage object of an answer.
+fn usage(c: &mut Criterion) {
+    let usual = br#"{"input_tokens":3,"cache_creation_input_tokens":0,"cache_read_input_tokens":2048,"cache_creation":{"ephemeral_5m_input_tokens":0,"ephemeral_1h_input_tokens":0},"output_tokens":503,"service_tier":"standard","inference_geo":"not_available"}"#;
+    let listed = br#"{"input_tokens":3,"output_tokens":503,"iterations":[{"type":"message","input_tokens":3,"output_tokens":503}]}"#;
+    let mut group = c.benchmark_group("usage");
+    for (name, raw) in [("usual", &usual[..]), ("with_iterations", &listed[..])] {
+        let mut tally = UsageTally::default();
+        assert!(tally.whole(raw) && tally.usage().output == 503);
+        group.bench_function(name, |b| b.iter(|| tally.whole(black_box(raw))));
+    }
+    group.finish();
+}
+
 /// Walks a chunked body; how many bytes of data it held, once it is complete.
 fn scan_chunks(limits: ChunkLimits, body: &[u8]) -> Option<usize> {
     let mut scanner = ChunkedScanner::new(limits);
@@ -189,5 +239,5 @@ fn deltas(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, json, request_head, chunks, deltas);
+criterion_group!(benches, json, request_head, response_head, usage, chunks, deltas);
 criterion_main!(benches);

@@ -126,8 +126,11 @@ async fn sample(way: &Gateway, streams: usize, time: Duration) -> Result<[DelayR
         tokio::time::sleep(REST / 20).await;
     }
     let missing = (streams as u64).saturating_sub(live.begun.load(Relaxed));
-    let row =
-        |uploads, (delay_us, events), errors| DelayRow { through: way.name.clone(), uploads, delay_us, events, errors };
+    let row = |uploads, (delay_us, events): (Quantiles, u64), errors| {
+        // Streams of which no event comes make no figure.
+        let errors = errors + u64::from(events == 0);
+        DelayRow { through: way.name.clone(), uploads, delay_us, events, errors }
+    };
     tokio::time::sleep(REST).await;
     live.forget_delays();
     tokio::time::sleep(time).await;

@@ -1,6 +1,7 @@
 //! The load kit: simulated provider, load generator, gateways to compare, reports. Shared by `weir demo`, the tests and the
 //! measurements.
 
+pub mod affinity;
 pub mod awake;
 pub mod cli;
 pub mod compare;

@@ -34,7 +34,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 struct Silent;
 
 impl Sink for Silent {
-    fn flushed(&mut self, _closes: &[Record], _as_of: UnixMs) {}
+    fn flushed(&mut self, _closes: &[Arc<Record>], _as_of: UnixMs) {}
 }
 
 fn record(n: u64, names: &Names) -> Record {
@@ -74,7 +74,7 @@ fn fill(store: &Path, numbers: std::ops::Range<u64>) {
                 None => assert!(Instant::now() < deadline, "the journal never took what was sent"),
             }
         };
-        sender.close(ticket, record(n, &names));
+        sender.close(ticket, record(n, &names).into());
     }
     journal.stop().expect("everything is written");
 }

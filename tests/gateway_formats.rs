@@ -18,6 +18,8 @@ mod dialects;
 mod failover;
 #[path = "gateway_formats/fixture.rs"]
 mod fixture;
+#[path = "gateway_formats/fuzz.rs"]
+mod fuzz;
 #[path = "gateway_formats/golden.rs"]
 mod golden;
 #[path = "gateway_formats/kept.rs"]
@@ -29,3 +31,5 @@ mod raw_upstream;
 mod refusals;
 #[path = "gateway_formats/same_format.rs"]
 mod same_format;
+#[path = "gateway_formats/sticky.rs"]
+mod sticky;

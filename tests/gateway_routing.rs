@@ -7,8 +7,12 @@ mod support;
 
 #[path = "gateway_routing/affinity.rs"]
 mod affinity;
+#[path = "gateway_routing/caches.rs"]
+mod caches;
 #[path = "gateway_routing/cap.rs"]
 mod cap;
+#[path = "gateway_routing/duplicates.rs"]
+mod duplicates;
 #[path = "gateway_routing/failover.rs"]
 mod failover;
 #[path = "gateway_routing/fixture.rs"]

@@ -7,6 +7,8 @@
 #[allow(unused_imports, reason = "each test binary uses a part of it")]
 mod support;
 
+#[path = "gateway_upstreams/federated.rs"]
+mod federated;
 #[path = "gateway_upstreams/fixed.rs"]
 mod fixed;
 #[path = "gateway_upstreams/fixture.rs"]

@@ -11,6 +11,8 @@ mod bytes_down;
 mod bytes_up;
 #[path = "gateway_wire/deadlines.rs"]
 mod deadlines;
+#[path = "gateway_wire/dns.rs"]
+mod dns;
 #[path = "gateway_wire/driver.rs"]
 mod driver;
 #[path = "gateway_wire/faults.rs"]
@@ -25,6 +27,10 @@ mod kept_connections;
 mod memory;
 #[path = "gateway_wire/odd_upstreams.rs"]
 mod odd_upstreams;
+#[path = "gateway_wire/proxies.rs"]
+mod proxies;
+#[path = "gateway_wire/proxy_kit.rs"]
+mod proxy_kit;
 #[path = "gateway_wire/raw_upstream.rs"]
 mod raw_upstream;
 #[path = "gateway_wire/strict_edge.rs"]

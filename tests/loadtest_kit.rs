@@ -48,6 +48,24 @@ fn a_storm_of_reloads_fails_a_stream() {
 }
 
 #[test]
+fn a_session_that_stays_is_no_cheaper_or_an_account_that_goes_moves_everybody() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let json = dir.path().join("affinity.json");
+    let path = json.display().to_string();
+    let output = kit(&["affinity", "--sessions", "60", "--turns", "9", "--accounts", "5", "--json", &path]);
+    assert!(output.status.success(), "{}", text(&output));
+    let outcomes: serde_json::Value = serde_json::from_str(&fs::read_to_string(&json).expect("figures")).expect("JSON");
+    let dollars = |place: usize| outcomes[place]["dollars"].as_f64().expect("a figure");
+    let count = |place: usize, what: &str| outcomes[place][what].as_u64().expect("a count");
+    assert!(dollars(0) * 1.5 < dollars(1), "affinity costs {}, chance {}", dollars(0), dollars(1));
+    assert!(count(0, "moves") == 0 && count(1, "moves") > 60 * 3, "{outcomes}");
+    // Of 60 sessions 12 live at each account, more or less. Those of the one that goes move once, and nobody moves back.
+    assert!((1..=30).contains(&count(2, "had_to_move")), "{outcomes}");
+    assert_eq!(count(2, "moves"), count(2, "had_to_move"), "{outcomes}");
+    assert!(dollars(2) < dollars(1), "{outcomes}");
+}
+
+#[test]
 fn a_comparison_leaves_no_page_and_no_history() {
     let dir = tempfile::tempdir().expect("a directory");
     let (history, html) = (dir.path().join("history.jsonl"), dir.path().join("report.html"));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
+use super::affinity::{self, AffinityArgs};
 use super::awake;
 use super::delay::DelayArgs;
 use super::fleet::{self, FleetArgs};
@@ -51,6 +52,8 @@ enum Command {
     /// Measures the CPU time that gateways take for the same workloads, in alternating rounds.
     #[command(after_help = compare_help())]
     Compare(CompareArgs),
+    /// What sessions cost over several accounts with prompt caches: kept at one, spread at random, with an account taken away.
+    Affinity(AffinityArgs),
     /// Counts the instructions that weir spends on a request, by thread and function, under callgrind.
     Instructions(InstructionsArgs),
     /// Measures what an event costs with few open streams and with many.
@@ -137,6 +140,7 @@ pub fn main() -> ExitCode {
         Some(Command::Provider(args)) => run_provider(args),
         Some(Command::Run(args)) => block_on(run_workload(args)),
         Some(Command::Compare(args)) => block_on(run_compare(args)),
+        Some(Command::Affinity(args)) => affinity::run(&args),
         Some(Command::Instructions(args)) => block_on(instructions::run(args)),
         Some(Command::Streams(args)) => block_on(streams::run(args)),
         Some(Command::Delay(args)) => block_on(delay::run(args)),
@@ -184,7 +188,8 @@ pub(super) fn seconds(value: f64) -> Result<Duration, String> {
     Duration::try_from_secs_f64(value).map_err(|_| format!("--seconds {value}: not a length of time"))
 }
 
-fn write_json(path: Option<&Path>, value: &impl Serialize) -> Result<(), String> {
+/// Writes figures to a file, if there is one.
+pub fn write_json(path: Option<&Path>, value: &impl Serialize) -> Result<(), String> {
     let Some(path) = path else { return Ok(()) };
     let text = serde_json::to_string_pretty(value).map_err(|e| format!("cannot write JSON: {e}"))?;
     std::fs::write(path, text + "\n").map_err(|e| format!("cannot write {}: {e}", path.display()))

@@ -25,21 +25,22 @@ pub(super) fn start(setup: &Setup, mode: Mode) -> Result<Running, StartError> {
         }
         None => String::new(),
     };
+    let most = connections_max();
     let config = format!(
         "global
-    maxconn 16384
+    maxconn {most}
     nbthread 1
 defaults
     mode {word}
     timeout connect 5s
     timeout client 300s
     timeout server 300s
-    maxconn 16384
+    maxconn {most}
 frontend clients
     bind {addr} backlog 4096{tls}
     default_backend provider
 backend provider
-{options}    server provider {provider} maxconn 16384
+{options}    server provider {provider} maxconn {most}
 "
     );
     let config = dir.write("haproxy.cfg", &config)?;
@@ -47,4 +48,12 @@ backend provider
     wait_for_port(&mut child, &dir, addr, READY_WITHIN)?;
     let gateway = setup.gateway(name, addr, vec![child.id()], None);
     Ok(Running { gateway, ready_after: began.elapsed(), child, dir })
+}
+
+/// As many connections as descriptors allow, two each and some for itself: asked for more, it does not start.
+fn connections_max() -> u64 {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let soft = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap_or_default();
+    let files = soft.split_whitespace().next().and_then(|files| files.parse::<u64>().ok()).unwrap_or(u64::MAX);
+    (files.saturating_sub(200) / 2).clamp(100, 16_384)
 }

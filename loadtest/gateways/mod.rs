@@ -149,6 +149,21 @@ impl Running {
         self.child.id()
     }
 
+    /// Where the admin API of a weir is, by its ready line.
+    pub fn admin(&self) -> Option<String> {
+        let out = fs::read_to_string(self.dir.0.join("out")).ok()?;
+        let after = out.lines().find_map(|line| line.strip_prefix("weir: ready ")?.split_once(" admin="))?.1;
+        after.split_whitespace().next().map(str::to_owned)
+    }
+
+    /// Replaces the configuration of a weir; a reload makes it count.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_config(&self, text: &str) -> Result<(), String> {
+        self.dir.write("weir.toml", text).map(drop).map_err(|error| format!("cannot write weir.toml: {error}"))
+    }
+
     /// Its own directory.
     pub fn dir(&self) -> &Path {
         &self.dir.0
@@ -179,6 +194,14 @@ pub fn start(kind: Kind, setup: &Setup) -> Result<Running, StartError> {
         Kind::HaproxyTcp => haproxy::start(setup, haproxy::Mode::Tcp),
         Kind::Litellm => litellm::start(setup),
     }
+}
+
+/// Starts a weir with a configuration of its own, which names secrets of this environment; `key` is what clients show.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_weir(setup: &Setup, config: &str, environment: &[(&str, &str)], key: &str) -> Result<Running, StartError> {
+    subject::start_with(setup, |_, _| config.to_owned(), environment, key)
 }
 
 /// A directory that goes away with its owner.

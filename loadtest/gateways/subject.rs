@@ -15,6 +15,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 const ADMIN_TOKEN: &str = "admin-compare";
 
 pub(super) fn start(setup: &Setup) -> Result<Running, StartError> {
+    let own = [("COMPARE_ADMIN_TOKEN", ADMIN_TOKEN), ("COMPARE_CLIENT_KEY", CLIENT_KEY)];
+    let environment = [own[0], own[1], ("COMPARE_PROVIDER_KEY", "sk-compare-provider")];
+    start_with(setup, |dir, tls| config(setup, dir, tls), &environment, CLIENT_KEY)
+}
+
+/// Starts weir with a configuration that names secrets of this environment; `key` is what clients show.
+pub(super) fn start_with(
+    setup: &Setup,
+    config: impl Fn(&Dir, &str) -> String,
+    environment: &[(&str, &str)],
+    key: &str,
+) -> Result<Running, StartError> {
     if !setup.weir.is_file() {
         return Err(StartError::Failed(format!(
             "there is no {}; build it (cargo build --release) or say where it is with --weir",
@@ -29,15 +41,14 @@ pub(super) fn start(setup: &Setup) -> Result<Running, StartError> {
         }
         None => String::new(),
     };
-    let config = dir.write("weir.toml", &config(setup, &dir, &tls))?;
+    let config = dir.write("weir.toml", &config(&dir, &tls))?;
     let program = setup.under.first().map_or(setup.weir.as_path(), Path::new);
     let mut command = command(program, setup, &dir)?;
     if let Some((_, arguments)) = setup.under.split_first() {
         command.args(arguments).arg(&setup.weir);
     }
     command.arg("serve").arg("--config").arg(config);
-    command.env("COMPARE_ADMIN_TOKEN", ADMIN_TOKEN);
-    command.env("COMPARE_PROVIDER_KEY", "sk-compare-provider").env("COMPARE_CLIENT_KEY", CLIENT_KEY);
+    command.envs(environment.iter().copied());
     let began = Instant::now();
     let mut child = command.spawn()?;
     let mut target = None;
@@ -52,7 +63,7 @@ pub(super) fn start(setup: &Setup) -> Result<Running, StartError> {
         return Err(StartError::Failed(format!("it did not start: {}", dir.tail("log"))));
     };
     let addr = target.split_once("://").map_or(target.as_str(), |(_, addr)| addr);
-    let gateway = setup.gateway("weir", addr, vec![child.id()], Some(CLIENT_KEY));
+    let gateway = setup.gateway("weir", addr, vec![child.id()], Some(key));
     Ok(Running { gateway, ready_after, child, dir })
 }
 

@@ -99,7 +99,7 @@ impl Exchange<'_> {
         self.json(conn, &Script::default(), reply).await
     }
 
-    fn ask(&mut self, script: &Script, body: &[u8], counting: bool) -> Result<Ask, String> {
+    pub(super) fn ask(&mut self, script: &Script, body: &[u8], counting: bool) -> Result<Ask, String> {
         if script.content.lean {
             let ask = Ask::glance(body);
             self.report.model.clone_from(&ask.model);
@@ -130,14 +130,6 @@ impl Exchange<'_> {
         match MODELS.iter().find(|(known, _)| *known == id) {
             Some(model) => self.json(conn, script, JsonReply::ok(model_json(model).into_bytes())).await,
             None => self.refuse(conn, 404, &format!("model: {id}")).await,
-        }
-    }
-
-    async fn messages(&mut self, conn: &mut Conn, script: Script, body: &[u8]) -> After {
-        self.report.billable = true;
-        match self.ask(&script, body, false) {
-            Ok(ask) => self.asked(conn, script, ask).await,
-            Err(message) => self.refuse(conn, 400, &message).await,
         }
     }
 
@@ -230,15 +222,16 @@ impl Exchange<'_> {
             self.state.standing.cached(self.head, &ask.model, prompt, &mut usage);
         }
         let (id, tool_id) = (self.id("msg_01", 1), self.id("toolu_01", 2));
-        let message = Message::new(ask, &script.content, &usage, id, tool_id);
+        let mut message = Message::new(ask, &script.content, &usage, id, tool_id);
+        message.container = self.keeps_running(ask, &message.id);
         if ask.stream {
             return self.sse(conn, script, &message).await;
         }
         self.report.usage = message.usage;
         let body = message.json(&self.state.corpus, &script.content);
         let close = script.status.early_close;
-        let reply = JsonReply { status: 200, body, extra: String::new(), ratelimits: true, close };
-        self.json(conn, script, reply).await
+        let extra = if self.format == Format::Bedrock { cloud::count_lines(&message) } else { String::new() };
+        self.json(conn, script, JsonReply { status: 200, body, extra, ratelimits: true, close }).await
     }
 
     async fn sse(&mut self, conn: &mut Conn, script: &Script, message: &Message) -> After {

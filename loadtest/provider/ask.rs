@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use aws_lc_rs::digest;
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 /// What a request asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,6 +15,10 @@ pub(super) struct Ask {
     /// Name of the first tool offered.
     pub(super) first_tool: Option<String>,
     pub(super) body_bytes: u64,
+    /// The container to go on in; empty for a new one.
+    pub(super) container: Option<String>,
+    /// The message whose thread goes on; empty for a new thread.
+    pub(super) thread: Option<String>,
     /// Identifies the body: the first half of its SHA-256, or of its length for a lean request.
     pub(super) mark: u64,
 }
@@ -30,6 +34,8 @@ struct Body<'a> {
     messages: Option<&'a RawValue>,
     #[serde(borrow)]
     tools: Option<Vec<Tool<'a>>>,
+    container: Option<Value>,
+    thread: Option<Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -54,7 +60,11 @@ impl Ask {
         if parsed.max_tokens.is_none_or(|max| max == 0) && !counting {
             return Err("max_tokens: Field required".to_owned());
         }
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let container = |value: Value| if value.is_string() { text(&value) } else { text(&value["id"]) };
         Ok(Ask {
+            container: parsed.container.map(container),
+            thread: parsed.thread.map(|thread| text(&thread["previous_message_id"])),
             model: model.into_owned(),
             stream: parsed.stream.unwrap_or(false) && !counting,
             max_tokens: parsed.max_tokens,
@@ -78,6 +88,8 @@ impl Ask {
             model: at.and_then(|at| quoted(&front[at + br#""model":""#.len()..])).unwrap_or_default(),
             stream: streams(front) || streams(back),
             max_tokens: None,
+            container: None,
+            thread: None,
             first_tool: None,
             body_bytes: body.len() as u64,
             mark: body.len() as u64,

@@ -93,6 +93,8 @@ impl Cloud {
         Ok(ask)
     }
 
+    /// A `metadata.user_id` in JSON, which Bedrock's native Messages endpoint refuses, is let through: Claude Code's own Bedrock mode
+    /// sends one to InvokeModel.
     fn check(&self, body: &Value) -> Result<(), String> {
         let forbidden: &[&str] = match self.format {
             Format::Bedrock => &[
@@ -135,10 +137,6 @@ impl Cloud {
         }
         if self.format != Format::Bedrock {
             return Ok(());
-        }
-        let user = body.pointer("/metadata/user_id").and_then(Value::as_str).unwrap_or_default();
-        if !user.chars().all(|c| c.is_ascii_alphanumeric() || "_.@ -".contains(c)) {
-            return Err("Request metadata contains a value that violates the regular expression".to_owned());
         }
         if body.pointer("/output_config/format").is_some() {
             return Err("output_config.format: Extra inputs are not permitted".to_owned());
@@ -225,13 +223,26 @@ pub(super) fn frames(events: &[u8], message: &Message) -> Vec<u8> {
     out
 }
 
-fn stop(message: &Message) -> String {
+/// What Bedrock counts besides: input, output, read from the cache, written to it.
+fn counts(message: &Message) -> [u64; 4] {
     let usage = &message.usage;
+    let output = usage.output + u64::from(message.miscounts);
+    [usage.input, output, usage.cache_read, usage.cache_write_5m + usage.cache_write_1h]
+}
+
+fn stop(message: &Message) -> String {
+    let [input, output, read, written] = counts(message);
     format!(
-        r#"{{"type":"message_stop","amazon-bedrock-invocationMetrics":{{"inputTokenCount":{},"outputTokenCount":{},"invocationLatency":812,"firstByteLatency":301,"cacheReadInputTokenCount":{},"cacheWriteInputTokenCount":{}}}}}"#,
-        usage.input,
-        usage.output,
-        usage.cache_read,
-        usage.cache_write_5m + usage.cache_write_1h
+        r#"{{"type":"message_stop","amazon-bedrock-invocationMetrics":{{"inputTokenCount":{input},"outputTokenCount":{output},"invocationLatency":812,"firstByteLatency":301,"cacheReadInputTokenCount":{read},"cacheWriteInputTokenCount":{written}}}}}"#
+    )
+}
+
+/// The header lines of an answer that is not streamed.
+pub(super) fn count_lines(message: &Message) -> String {
+    let [input, output, read, written] = counts(message);
+    format!(
+        "X-Amzn-Bedrock-Invocation-Latency: 812\r\nX-Amzn-Bedrock-Input-Token-Count: {input}\r\n\
+         X-Amzn-Bedrock-Output-Token-Count: {output}\r\nX-Amzn-Bedrock-Cache-Read-Input-Token-Count: {read}\r\n\
+         X-Amzn-Bedrock-Cache-Write-Input-Token-Count: {written}\r\n"
     )
 }

@@ -137,7 +137,7 @@ impl<'a> Exchange<'a> {
         if let Err(error) = self.receive(conn, body).await {
             return self.refuse_unread(conn, error).await;
         }
-        let scripted = scripted.unwrap_or_else(|| Script::find_in_body(body));
+        let scripted = scripted.unwrap_or_else(|| self.state.standing.script_in_body(body));
         self.digest(body, scripted.as_ref());
         self.respond(conn, scripted, body).await
     }

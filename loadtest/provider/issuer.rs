@@ -1,14 +1,15 @@
 //! Where gateways get their credentials: Google's token endpoint and metadata server, Entra's token endpoint, AWS's instance
 //! metadata and container endpoint, played by the same process so that it knows what it issued.
 //!
-//! Besides: `GET /sim/issuer` tells how many were issued, `PUT /sim/issuer?fail=1` makes the endpoints fail and `fail=0` mends
-//! them, `POST /sim/issuer/revoke` ends all that was issued.
+//! Besides: `GET /sim/issuer` tells how many were issued and what proof was shown last, `PUT /sim/issuer?fail=1` makes the endpoints
+//! fail and `fail=0` mends them, `fail_next=2` makes the next two attempts fail, `POST /sim/issuer/revoke` ends all that was issued.
 
 use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::State;
 use super::clock;
+use super::federation;
 use super::http::Head;
 use super::proof::Issued;
 
@@ -20,22 +21,17 @@ pub(super) fn answer(head: &Head, body: &[u8], state: &State) -> Option<(u16, Ve
     let (path, query) = head.target().split_once('?').unwrap_or((head.target(), ""));
     let mut issued = state.proof.issued.lock().unwrap_or_else(PoisonError::into_inner);
     let json = |text: String| Some((200, text.into_bytes(), ""));
-    match (head.method(), path) {
-        ("GET", "/sim/issuer") => return json(format!(r#"{{"issued":{}}}"#, issued.count)),
-        ("PUT", "/sim/issuer") => {
-            issued.failing = query == "fail=1";
-            return json("{}".to_owned());
-        }
-        ("POST", "/sim/issuer/revoke") => {
-            issued.tokens.clear();
-            issued.aws.clear();
-            return json("{}".to_owned());
-        }
-        _ => {}
+    if let Some(told) = control(head.method(), path, query, &mut issued) {
+        return json(told);
     }
     let plays = is_endpoint(head.method(), path);
-    if plays && issued.failing {
+    let fails = plays && (issued.failing || issued.fail_next > 0);
+    if fails {
+        issued.fail_next = issued.fail_next.saturating_sub(1);
         return Some((500, br#"{"error":"server_error","error_description":"simulated"}"#.to_vec(), ""));
+    }
+    if federation::is_endpoint(head.method(), path) {
+        return Some(federation::answer(head, path, body, &mut issued, life));
     }
     let refuse = |what: &str| {
         Some((400, format!(r#"{{"error":"invalid_request","error_description":"{what}"}}"#).into_bytes(), ""))
@@ -56,6 +52,7 @@ pub(super) fn answer(head: &Head, body: &[u8], state: &State) -> Option<(u16, Ve
         ("POST", path) if path.ends_with("/oauth2/v2.0/token") => {
             let scope = form("scope").as_deref() == Some("https://ai.azure.com/.default");
             let proof = form("client_secret").or_else(|| form("client_assertion"));
+            issued.shown = form("client_assertion").unwrap_or_default();
             match scope && form("client_id").is_some() && proof.is_some_and(|proof| proof != "wrong") {
                 true => json(issued.token("eyJ0.", life)),
                 false => refuse("AADSTS7000215: Invalid client secret provided."),
@@ -80,6 +77,28 @@ pub(super) fn answer(head: &Head, body: &[u8], state: &State) -> Option<(u16, Ve
     }
 }
 
+/// The test's own endpoints: what was issued, what fails, what ends.
+fn control(method: &str, path: &str, query: &str, issued: &mut Issued) -> Option<String> {
+    let done = Some("{}".to_owned());
+    match (method, path) {
+        ("GET", "/sim/issuer") => {
+            let Issued { count, shown, fail_next, .. } = issued;
+            Some(format!(r#"{{"issued":{count},"shown":"{shown}","fail_next":{fail_next}}}"#))
+        }
+        ("PUT", "/sim/issuer") => {
+            issued.failing = query == "fail=1";
+            issued.fail_next = query.strip_prefix("fail_next=").and_then(|count| count.parse().ok()).unwrap_or(0);
+            done
+        }
+        ("POST", "/sim/issuer/revoke") => {
+            issued.tokens.clear();
+            issued.aws.clear();
+            done
+        }
+        _ => None,
+    }
+}
+
 /// Does a request stay out of the books?
 pub(super) fn is_apart(head: &Head) -> bool {
     let path = head.target().split('?').next().unwrap_or_default();
@@ -88,6 +107,7 @@ pub(super) fn is_apart(head: &Head) -> bool {
 
 fn is_endpoint(method: &str, path: &str) -> bool {
     match method {
+        _ if federation::is_endpoint(method, path) => true,
         "POST" => path == "/sim/google/token" || path.ends_with("/oauth2/v2.0/token"),
         "PUT" => path == "/latest/api/token",
         "GET" => {
@@ -105,31 +125,41 @@ impl Issued {
         (self.count, clock::unix_ms() + life.as_millis() as u64)
     }
 
-    fn token(&mut self, prefix: &str, life: Duration) -> String {
+    /// A bearer token, and its end in Unix milliseconds.
+    pub(super) fn bearer(&mut self, prefix: &str, life: Duration) -> (String, u64) {
         let (number, end) = self.until(life);
         let token = format!("{prefix}issued-token-{number}-{:016x}", fastrand::u64(..));
-        let answer =
-            format!(r#"{{"access_token":"{token}","expires_in":{},"token_type":"Bearer"}}"#, life.as_secs().max(1));
-        self.tokens.insert(token, end);
-        answer
+        self.tokens.insert(token.clone(), end);
+        (token, end)
     }
 
-    fn aws_keys(&mut self, life: Duration, more: &str) -> String {
+    pub(super) fn token(&mut self, prefix: &str, life: Duration) -> String {
+        let (token, _) = self.bearer(prefix, life);
+        format!(r#"{{"access_token":"{token}","expires_in":{},"token_type":"Bearer"}}"#, life.as_secs().max(1))
+    }
+
+    /// Temporary keys: id, secret, session token, and their end in Unix milliseconds, a whole second.
+    pub(super) fn aws_role(&mut self, life: Duration) -> (String, String, String, u64) {
         let (number, end) = self.until(life);
         let id = format!("ASIAISSUED{number:010}");
         let (secret, session) =
             (format!("issued-secret-{:016x}", fastrand::u64(..)), format!("issued-session-{number}"));
-        let expiration = clock::rfc3339(end.div_ceil(1000));
-        let answer = format!(
+        let end = end.div_ceil(1000) * 1000;
+        self.aws.insert(id.clone(), (secret.clone(), session.clone(), end));
+        (id, secret, session, end)
+    }
+
+    fn aws_keys(&mut self, life: Duration, more: &str) -> String {
+        let (id, secret, session, end) = self.aws_role(life);
+        let expiration = clock::rfc3339(end / 1000);
+        format!(
             r#"{{{more}"AccessKeyId":"{id}","SecretAccessKey":"{secret}","Token":"{session}","Expiration":"{expiration}"}}"#
-        );
-        self.aws.insert(id, (secret, session, end.div_ceil(1000) * 1000));
-        answer
+        )
     }
 }
 
 /// A value of a form, decoded.
-fn parameter(body: &[u8], name: &str) -> Option<String> {
+pub(super) fn parameter(body: &[u8], name: &str) -> Option<String> {
     let text = std::str::from_utf8(body).ok()?;
     let value = text.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
     let mut out = Vec::new();

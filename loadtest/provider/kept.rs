@@ -27,6 +27,8 @@ pub(super) struct Kept(Mutex<Things>);
 struct Things {
     batches: HashMap<String, Batch>,
     files: HashMap<String, File>,
+    /// Containers, and messages that threads go on from, with whose they are.
+    running: HashMap<String, String>,
     /// Ids in the order they were made.
     order: Vec<String>,
 }
@@ -70,6 +72,36 @@ impl Exchange<'_> {
             Ok(told) => self.tell(conn, script, told).await,
             Err((status, message)) => self.refuse(conn, status, message).await,
         }
+    }
+
+    pub(super) async fn messages(&mut self, conn: &mut Conn, script: Script, body: &[u8]) -> After {
+        self.report.billable = true;
+        let ask = match self.ask(&script, body, false) {
+            Ok(ask) => ask,
+            Err(message) => return self.refuse(conn, 400, &message).await,
+        };
+        let lost = |id: &&String| !id.is_empty() && self.things().running.get(*id) != Some(&self.owner());
+        if let Some(id) = ask.container.as_ref().filter(lost) {
+            return self.refuse(conn, 404, &format!("Container {id} not found")).await;
+        }
+        if let Some(id) = ask.thread.as_ref().filter(lost) {
+            let text = format!("No message {id} with a thread to go on");
+            let body = self.error_body(404, &text, Some("thread_not_found"));
+            return self.json(conn, &script, JsonReply { status: 404, ..JsonReply::ok(body) }).await;
+        }
+        self.asked(conn, script, ask).await
+    }
+
+    /// The container that an answer runs in, where one is asked for; the answer itself, where a thread goes on from it.
+    pub(super) fn keeps_running(&self, ask: &Ask, message: &str) -> Option<String> {
+        let owner = self.owner();
+        if ask.thread.is_some() {
+            self.things().running.insert(message.to_owned(), owner.clone());
+        }
+        let asked = ask.container.as_ref()?;
+        let id = if asked.is_empty() { self.id("container_01", 5) } else { asked.clone() };
+        self.things().running.insert(id.clone(), owner);
+        Some(id)
     }
 
     async fn tell(&mut self, conn: &mut Conn, script: &Script, Told(status, kind, body): Told) -> After {

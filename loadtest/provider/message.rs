@@ -1,5 +1,6 @@
 //! The message of one answer: identity, usage, and its JSON and SSE forms (contract.md §4.1, §4.2).
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::ask::Ask;
@@ -21,7 +22,13 @@ pub(super) struct Message {
     pub(super) thinking: bool,
     /// Id and name of the tool to be called.
     pub(super) tool: Option<(String, String)>,
+    /// What it is called with.
+    pub(super) tool_input: Cow<'static, str>,
     pub(super) mark: u64,
+    /// What Bedrock counts a second time comes to more.
+    pub(super) miscounts: bool,
+    /// The container it ran in.
+    pub(super) container: Option<String>,
     service: String,
 }
 
@@ -55,7 +62,10 @@ impl Message {
             stop_reason: content.stop_reason.clone().unwrap_or_else(|| natural_stop.to_owned()),
             thinking: content.thinking,
             tool,
+            tool_input: content.tool_command.as_deref().map_or(Cow::Borrowed(TOOL_INPUT), command_input),
             mark: ask.mark,
+            miscounts: usage.miscounts,
+            container: None,
             service: service_fields(usage),
         }
     }
@@ -93,6 +103,12 @@ impl Message {
         }
     }
 
+    fn container_field(&self) -> String {
+        let expires = "2026-12-21T00:00:00Z";
+        let shown = |id: &String| format!(r#","container":{{"id":"{id}","expires_at":"{expires}"}}"#);
+        self.container.as_ref().map(shown).unwrap_or_default()
+    }
+
     /// Data of the `message_start` event.
     pub(super) fn start_json(&self) -> String {
         let mut out = String::with_capacity(512);
@@ -113,8 +129,9 @@ impl Message {
         let mut out = String::with_capacity(256);
         let _ = write!(
             out,
-            r#"{{"type":"message_delta","delta":{{"stop_reason":"{}","stop_sequence":null}},"usage":{{"input_tokens":{},"cache_creation_input_tokens":{},"cache_read_input_tokens":{},"output_tokens":{}"#,
+            r#"{{"type":"message_delta","delta":{{"stop_reason":"{}","stop_sequence":null{}}},"usage":{{"input_tokens":{},"cache_creation_input_tokens":{},"cache_read_input_tokens":{},"output_tokens":{}"#,
             self.stop_reason,
+            self.container_field(),
             usage.input,
             usage.cache_write_5m + usage.cache_write_1h,
             usage.cache_read,
@@ -139,9 +156,15 @@ impl Message {
         front.push_str(r#"{"type":"text","text":""#);
         let mut back = String::from("\"}");
         if let Some((id, name)) = &self.tool {
-            let _ = write!(back, r#",{{"type":"tool_use","id":"{id}","name":{},"input":{TOOL_INPUT}}}"#, quoted(name));
+            let _ = write!(
+                back,
+                r#",{{"type":"tool_use","id":"{id}","name":{},"input":{}}}"#,
+                quoted(name),
+                self.tool_input
+            );
         }
-        let _ = write!(back, r#"],"stop_reason":"{}","stop_sequence":null,"usage":"#, self.stop_reason);
+        let (stop, container) = (&self.stop_reason, self.container_field());
+        let _ = write!(back, r#"],"stop_reason":"{stop}","stop_sequence":null{container},"usage":"#);
         self.write_usage(&mut back, self.usage.output, true);
         back.push('}');
         let text_bytes = match content.body_bytes {
@@ -165,8 +188,12 @@ impl Message {
 /// What the thinking block says.
 pub(super) const THOUGHT: &str = "Let me think about where the water goes. It goes over the weir.";
 
-/// What the tool is called with.
-pub(super) const TOOL_INPUT: &str = r#"{"command":"ls -la","path":"/srv/app","note":"caf\u00e9 \"x\""}"#;
+/// What the tool is called with, if the script does not say.
+const TOOL_INPUT: &str = r#"{"command":"ls -la","path":"/srv/app","note":"caf\u00e9 \"x\""}"#;
+
+fn command_input(command: &str) -> Cow<'static, str> {
+    Cow::Owned(format!(r#"{{"command":{}}}"#, quoted(command)))
+}
 
 /// Input tokens of a body, unless the script says: its bytes / 4, rounded up.
 pub(super) fn input_tokens(body_bytes: u64) -> u64 {

@@ -22,6 +22,7 @@ mod clock;
 mod cloud;
 mod conn;
 mod exchange;
+mod federation;
 mod http;
 mod issuer;
 mod kept;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::cloud;
-use super::message::{Message, THOUGHT, TOOL_INPUT, quoted};
+use super::message::{Message, THOUGHT, quoted};
 use super::script::ContentScript;
 use super::text::{Corpus, SPICE};
 use crate::loadtest::generator::live::STAMP_DIGITS;
@@ -110,7 +110,7 @@ impl Plan {
         let before = std::mem::take(&mut pieces.list);
         pieces.event("content_block_stop", &block_stop(index));
         if let Some((id, name)) = &message.tool {
-            pieces.tool(index + 1, id, name);
+            pieces.tool(index + 1, id, name, &message.tool_input);
         }
         pieces.event("message_delta", &message.delta_json());
         if content.unknown_events {
@@ -221,13 +221,13 @@ impl Pieces {
         self.event("content_block_stop", &block_stop(0));
     }
 
-    fn tool(&mut self, index: u32, id: &str, name: &str) {
+    fn tool(&mut self, index: u32, id: &str, name: &str, input: &str) {
         let name = quoted(name);
         let start = format!(
             r#"{{"type":"content_block_start","index":{index},"content_block":{{"type":"tool_use","id":"{id}","name":{name},"input":{{}}}}}}"#
         );
         self.event("content_block_start", &start);
-        let (first, second) = TOOL_INPUT.split_at(TOOL_INPUT.len() / 2);
+        let (first, second) = input.split_at(input.floor_char_boundary(input.len() / 2));
         for part in ["", first, second] {
             let part = quoted(part);
             let delta = format!(

@@ -52,6 +52,10 @@ pub(super) struct Issued {
     pub(super) count: u64,
     /// The endpoints answer 500.
     pub(super) failing: bool,
+    /// So many further attempts are answered with 500.
+    pub(super) fail_next: u32,
+    /// What the last caller showed as another platform's word for it.
+    pub(super) shown: String,
 }
 
 /// What a provider knows of credentials.

@@ -2,13 +2,15 @@
 //!
 //! It is read from the request header `anthropic-sim`, else from the first `[[sim …]]` in the body bytes, else all
 //! defaults hold. Words are separated by spaces or commas; a flag takes `1` or `0`. "N events" counts whole SSE events
-//! from `message_start` on, pings, comments and unknown events left out.
+//! from `message_start` on, pings, comments and unknown events left out. `then` between words begins the behaviour of the next
+//! request with this very script: `status=529 then tool=auto then events=3`; the last one holds from there on.
 
 use std::fmt;
 use std::str::FromStr;
 
 #[cfg(test)]
 mod tests;
+mod turns;
 
 /// Largest accepted `events`.
 pub const EVENTS_MAX: u32 = 1_000_000;
@@ -18,9 +20,9 @@ pub const EVENT_BYTES_MAX: usize = 1 << 20;
 pub const BODY_BYTES_MAX: usize = 64 << 20;
 
 /// Every key, for error messages and help.
-pub const KEYS: &str = "events event_bytes gap_ms first_ms pings first_ping thinking tool body_bytes model stop_reason \
+pub const KEYS: &str = "events event_bytes gap_ms first_ms pings first_ping thinking tool tool_command body_bytes model stop_reason \
     comments unknown_events crlf lean stream caches stamp input_tokens cache_read cache_5m cache_1h output_tokens web_search speed geo tier \
-    status retry_after should_retry error_code message exception google wrapped code early early_close hundred error_at reset_at close_at stall_at \
+    miscounts status retry_after should_retry error_code message exception google wrapped code early early_close hundred error_at reset_at close_at stall_at \
     ping_at reset_before silent p_fail fail after chunk flush trickle gzip length until_close trailers";
 
 /// What is wrong with a script, in words for its author.
@@ -69,6 +71,8 @@ pub struct ContentScript {
     pub thinking: bool,
     /// A `tool_use` block of this name after the text, if the request offers tools; `auto` takes the first one offered.
     pub tool: Option<String>,
+    /// The one argument `command` of that tool, with `_` for spaces.
+    pub tool_command: Option<String>,
     /// Exact size of a JSON answer, where the text can be that long.
     pub body_bytes: Option<usize>,
     /// Served model, if it is not the one asked for.
@@ -102,6 +106,7 @@ impl Default for ContentScript {
             first_ping: true,
             thinking: false,
             tool: None,
+            tool_command: None,
             body_bytes: None,
             model: None,
             stop_reason: None,
@@ -137,6 +142,8 @@ pub struct UsageScript {
     pub geo: Option<String>,
     /// `usage.service_tier`.
     pub tier: Option<String>,
+    /// Bedrock's second count says one output token more than `usage`.
+    pub miscounts: bool,
 }
 
 /// An error instead of an answer.
@@ -256,17 +263,6 @@ pub struct FramingScript {
 }
 
 impl Script {
-    /// The script between `[[sim` and `]]` in a body.
-    ///
-    /// # Errors
-    /// As [`Script::from_str`]; also when the closing brackets are missing.
-    pub fn find_in_body(body: &[u8]) -> Result<Script, ScriptError> {
-        let Some(start) = memchr::memmem::find(body, b"[[sim ") else { return Ok(Script::default()) };
-        let rest = &body[start + b"[[sim ".len()..];
-        let end = memchr::memmem::find(rest, b"]]").ok_or_else(|| fault("script `[[sim …` has no closing `]]`"))?;
-        std::str::from_utf8(&rest[..end]).map_err(|_| fault("script is not UTF-8"))?.parse()
-    }
-
     fn check(&self) -> Result<(), ScriptError> {
         let framing = &self.framing;
         if framing.length && (framing.gzip || framing.trailers || framing.until_close || framing.chunk.is_some()) {
@@ -321,6 +317,7 @@ impl ContentScript {
             "first_ping" => self.first_ping = flag(key, value)?,
             "thinking" => self.thinking = flag(key, value)?,
             "tool" => self.tool = Some(word(key, value)?),
+            "tool_command" => self.tool_command = Some(value.replace('_', " ")),
             "body_bytes" => self.body_bytes = Some(at_most(key, value, BODY_BYTES_MAX)?),
             "model" => self.model = Some(word(key, value)?),
             "stop_reason" => self.stop_reason = Some(word(key, value)?),
@@ -348,6 +345,7 @@ impl UsageScript {
             "web_search" => self.web_search = tokens(key, value)?,
             "speed" => self.speed = Some(word(key, value)?),
             "geo" => self.geo = Some(word(key, value)?),
+            "miscounts" => self.miscounts = flag(key, value)?,
             "tier" => self.tier = Some(word(key, value)?),
             _ => return Ok(false),
         }
@@ -479,12 +477,9 @@ fn flag(key: &str, value: &str) -> Result<bool, ScriptError> {
 }
 
 fn status(key: &str, value: &str, range: std::ops::RangeInclusive<u16>) -> Result<u16, ScriptError> {
-    let parsed = number(key, value)?;
-    if range.contains(&parsed) {
-        Ok(parsed)
-    } else {
-        Err(fault(format!("{key}={value}: use {} to {}", range.start(), range.end())))
-    }
+    let (parsed, known) = (number(key, value)?, &range);
+    let wrong = || fault(format!("{key}={value}: use {} to {}", known.start(), known.end()));
+    Some(parsed).filter(|status| known.contains(status)).ok_or_else(wrong)
 }
 
 /// Values reach JSON strings and header lines as they are, so only harmless bytes are taken.

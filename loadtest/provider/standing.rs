@@ -1,4 +1,5 @@
-//! What a provider is like by itself, whatever a request's own script says: its bad days, and its prompt caches.
+//! What a provider is like by itself, whatever a request's own script says: its bad days, and its prompt caches; and how far it
+//! is in scripts of several turns.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError, RwLock};
@@ -8,6 +9,8 @@ use super::script::{Script, ScriptError, UsageScript};
 
 /// Sessions whose prompts are cached, at most.
 const SESSIONS_MAX: usize = 1 << 16;
+/// Scripts of several turns whose place is kept, at most.
+const SCRIPTS_MAX: usize = 1 << 10;
 /// Tokens behind the last cache mark of a turn: what is new in every turn and never cached.
 const UNCACHED_TOKENS: u64 = 4;
 
@@ -20,6 +23,8 @@ pub(super) struct Standing {
     words: RwLock<String>,
     /// Cached prompt tokens by session and model. Nothing expires: a run is shorter than a cache lives.
     caches: Mutex<HashMap<(String, String), u64>>,
+    /// Requests so far with each script that has several turns.
+    turns: Mutex<HashMap<String, usize>>,
 }
 
 impl Standing {
@@ -31,10 +36,29 @@ impl Standing {
     /// The script of a request: the standing words, then its own. None where there are neither, so that the body is searched.
     pub(super) fn script(&self, head: &Head) -> Option<Result<Script, ScriptError>> {
         let words = self.words.read().unwrap_or_else(PoisonError::into_inner);
-        match (words.as_str(), head.text("anthropic-sim")) {
+        match (words.as_str(), head.text("anthropic-sim").map(|own| self.turn(own))) {
             ("", own) => own.map(str::parse),
             (words, own) => Some(format!("{words} {}", own.unwrap_or_default()).parse()),
         }
+    }
+
+    /// The script in a body; all defaults where there is none.
+    pub(super) fn script_in_body(&self, body: &[u8]) -> Result<Script, ScriptError> {
+        self.turn(Script::words_in_body(body)?).parse()
+    }
+
+    /// The words that count for this request, of a script that may have several turns.
+    fn turn<'w>(&self, words: &'w str) -> &'w str {
+        if !words.contains(" then ") {
+            return words;
+        }
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if turns.len() >= SCRIPTS_MAX && !turns.contains_key(words) {
+            turns.clear();
+        }
+        let turn = turns.entry(words.to_owned()).or_insert(0);
+        *turn += 1;
+        Script::words_of_turn(words, *turn - 1)
     }
 
     /// What the prompt of a session costs here: what was cached by the turn before is read, the rest is written. A prompt that

@@ -24,6 +24,7 @@ use crate::{
     control::{
         admin,
         bodies::{BodyDesk, BodyStore, directory_of},
+        cache_health::{CacheHealth, SharedCacheHealth},
         config::{Config, ConfigError, Driver},
         export::{self, ExportHealth},
         identity::Refresher,
@@ -106,6 +107,7 @@ struct Started {
     exports: Arc<ExportHealth>,
     metrics: Arc<Metrics>,
     ledger: SharedLedger,
+    caches: SharedCacheHealth,
     gauges: Vec<Arc<ShardGauges>>,
     sockets: Sockets,
     addresses: Addresses,
@@ -143,7 +145,10 @@ fn start(source: Source, replace: bool) -> Result<Started, BootError> {
     let exports = Arc::<ExportHealth>::default();
     let metrics = metrics_of(&plane, &gauges, journal.health(), &exports);
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| up::door_while(accepting.clone())).unzip();
-    let sink = LedgerSink::new(ledger.clone(), metrics.clone(), names, Some(keeper)).inheriting(elders.heirs());
+    let door = plane.door();
+    let caches = CacheHealth::new(Arc::new(move || door.latest()), names.clone()).shared();
+    let sink = LedgerSink::new(ledger.clone(), metrics.clone(), names, Some(keeper));
+    let sink = sink.watching(caches.clone()).inheriting(elders.heirs());
     let journal = journal.start(receivers, sink).map_err(|e| other("cannot write the journal", e))?;
     let (lanes, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| link::bodies::lane(bodies.takes())).unzip();
     let store = BodyStore::start(directory_of(&config.store.path), receivers, &bodies, BODIES_STOP_TIMEOUT)
@@ -175,6 +180,7 @@ fn start(source: Source, replace: bool) -> Result<Started, BootError> {
         exports,
         metrics,
         ledger,
+        caches,
         gauges,
         sockets,
         addresses,
@@ -350,6 +356,7 @@ impl Started {
         let state = admin::AdminState {
             token: self.plane.admin_token(),
             ledger: self.ledger,
+            caches: self.caches,
             metrics: self.metrics,
             door: self.plane.door(),
             shards: self.gauges,

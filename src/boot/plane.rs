@@ -3,11 +3,12 @@
 use super::Source;
 use crate::{
     control::{
+        addresses::Resolver,
         admin::{AdminToken, Preview, RaiseAsk, RaiseError, ReloadError, ReloadReply},
         bodies::BodyDesk,
         budget::{AccountBook, Raises},
         changes::{Actor, Change, kinds},
-        config::{Callers, Config, ConfigError, Surroundings, build_snapshot, needs_new_process},
+        config::{Callers, Config, ConfigError, Surroundings, UpstreamConfig, build_snapshot, needs_new_process},
         credentials::{CredentialKeeper, CredentialState},
         identity::{IssuerBook, Source as KeySetSource},
         journal::ChangeDesk,
@@ -33,8 +34,8 @@ use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use serde_json::json;
 use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 
-/// How often upstream names are resolved again.
-const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
+/// How often files are read again, at least; addresses have times of their own.
+const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 
 /// What must outlive a reload.
 pub(super) struct Plane {
@@ -44,6 +45,7 @@ pub(super) struct Plane {
     fixed: Fixed,
     door: Arc<DownDoor>,
     credentials: Arc<CredentialKeeper>,
+    resolver: Resolver,
     desks: Desks,
     raising: Mutex<()>,
     /// Changes are another process's business. Read while one is made.
@@ -104,7 +106,14 @@ impl Plane {
         let config = Arc::new(source.load()?);
         check_keys(&config, &keys)?;
         let credentials = Arc::new(CredentialKeeper::default());
-        let surroundings = Surroundings::look_up(&config, &names, &credentials)?;
+        let resolver = Resolver::start().map_err(|error| {
+            vec![ConfigError::new(
+                "dns",
+                format!("the resolver's thread cannot be started: {error}"),
+                "free memory and threads",
+            )]
+        })?;
+        let surroundings = look_up(&config, &names, &credentials, &resolver, true)?;
         let raises = Raises::open(&checked.store.path).map_err(|error| {
             let mend = "repair or remove the file; without it, budgets have the amounts of this configuration";
             vec![ConfigError::new("store.path", format!("one-off raises cannot be read: {error}"), mend)]
@@ -124,6 +133,7 @@ impl Plane {
             keys: Mutex::new(keys),
             current: Mutex::new(Current { config, issuers, accounts, replaced: Vec::new() }),
             credentials,
+            resolver,
             source,
             names,
             ledger,
@@ -303,7 +313,7 @@ impl Plane {
 
     /// Publishes a new configuration.
     fn take(&self, config: Config) -> Result<u64, Vec<ConfigError>> {
-        let surroundings = Surroundings::look_up(&config, &self.names, &self.credentials)?;
+        let surroundings = look_up(&config, &self.names, &self.credentials, &self.resolver, true)?;
         let keys = self.keys();
         check_keys(&config, &keys)?;
         // Before a shard hears that bodies are wanted.
@@ -317,7 +327,7 @@ impl Plane {
     /// Publishes the current configuration as the world is now.
     fn refresh(&self) -> Result<(), Vec<ConfigError>> {
         let config = self.config();
-        let surroundings = Surroundings::look_up(&config, &self.names, &self.credentials)?;
+        let surroundings = look_up(&config, &self.names, &self.credentials, &self.resolver, false)?;
         let keys = self.keys();
         let mut current = self.current.lock();
         // A reload that came in between has looked for itself.
@@ -423,11 +433,29 @@ impl Outside<'_> {
     }
 }
 
-/// Keeps the snapshot true to the world: addresses that move, windows that end.
+/// What the world looks like. A configuration that is new tells the resolver which hosts there are, and waits for it.
+fn look_up(
+    config: &Config,
+    names: &Names,
+    credentials: &CredentialKeeper,
+    resolver: &Resolver,
+    is_new: bool,
+) -> Result<Surroundings, Vec<ConfigError>> {
+    if is_new {
+        let hosts: Vec<&str> = config.upstreams.iter().map(UpstreamConfig::dialled_host).collect();
+        resolver.follow(&hosts, &config.dns);
+    }
+    Surroundings::look_up(config, names, credentials, &|host| resolver.addresses(host))
+}
+
+/// Keeps the snapshot true to the world: addresses that move, windows that end, files that change.
 pub(super) async fn keep_fresh(plane: Arc<Plane>) {
     loop {
-        let rollover = plane.rollover_in().map_or(RESOLVE_INTERVAL, |seconds| Duration::from_secs(seconds + 1));
-        tokio::time::sleep(rollover.min(RESOLVE_INTERVAL)).await;
+        let rollover = plane.rollover_in().map_or(LOOK_INTERVAL, |seconds| Duration::from_secs(seconds + 1));
+        tokio::select! {
+            () = tokio::time::sleep(rollover.min(LOOK_INTERVAL)) => {}
+            () = plane.resolver.changed() => {}
+        }
         let worker = plane.clone();
         let published = tokio::task::spawn_blocking(move || worker.refresh()).await;
         if let Ok(Err(errors)) = published {

@@ -47,17 +47,18 @@ pub async fn walk(cx: &Exchange<'_>, client: &mut Writer, fault: Option<Fault>) 
         Some(fault) => Err(fault),
         None => rooms(cx, client, &mut open).await,
     };
+    open.end_turn(cx.link.take_turn());
     match ended {
         Ok(End::Relayed(outcome, metered)) => {
             open.tighten(|ceiling| gate::admit::bound(cx, ceiling));
             open.close(outcome, metered);
         }
         Ok(End::Local(answer)) => {
-            let sent = say(cx, client, &mut open, &answer).await;
+            let sent = Box::pin(say(cx, client, &mut open, &answer)).await;
             open.close(if sent { Outcome::Completed } else { Outcome::ClientAborted }, Metered::default());
         }
-        Ok(End::Cut(fault, metered)) => refuse(cx, client, open, fault, metered).await,
-        Err(fault) => refuse(cx, client, open, fault, Metered::default()).await,
+        Ok(End::Cut(fault, metered)) => Box::pin(refuse(cx, client, open, fault, metered)).await,
+        Err(fault) => Box::pin(refuse(cx, client, open, fault, Metered::default())).await,
     }
 }
 
@@ -88,14 +89,19 @@ async fn rooms(cx: &Exchange<'_>, client: &mut Writer, open: &mut OpenRecord) ->
     open.occupy(gate::queue::slot(cx, &cx.shard.slots, identified.caller.principal, class, FULL).await?);
     gate::bodies::keep(cx, identified.caller.principal, open)?;
     if cx.head.expect_continue && cx.pipe.received() == 0 {
-        relay::interim::say_continue(cx, client).await;
+        Box::pin(relay::interim::say_continue(cx, client)).await;
     }
     if identified.incoming.route.operation.is_of_objects() {
         return Box::pin(objects(cx, client, identified, open)).await;
     }
-    let routed = gate::route::route(cx, identified).await?;
+    let mut routed = gate::route::route(cx, identified).await?;
+    if cx.serving.registry.objects.any_sticky() {
+        Box::pin(gate::sticky::stick(cx, &mut routed)).await?;
+    }
     open.record.model_requested = inline(routed.model.as_bytes());
+    gate::turns::watch(cx, &routed, open);
     let admitted = gate::admit::admit(cx, routed, open).await?;
+    cx.link.admitted();
     ask(cx, client, admitted, open).await
 }
 
@@ -133,12 +139,13 @@ async fn ask<'c>(
     loop {
         let lease = match pool::lease(cx, admitted, &mut tries, open).await {
             Ok(lease) => lease,
-            Err(fault) => match relay::last_word(cx, client, tries, fault, open).await? {
+            Err(fault) => match Box::pin(relay::last_word(cx, client, tries, fault, open)).await? {
                 Relayed::Done(outcome, metered) => return Ok(End::Relayed(outcome, metered)),
                 _ => return Err(Fault::new(Room::Pool, FaultKind::Internal, "nobody is left to ask")),
             },
         };
-        match relay::exchange(cx, lease, &tries, client, open).await? {
+        // In a place of its own: within the walk it would be moved along with it, several times.
+        match Box::pin(relay::exchange(cx, lease, &tries, client, open)).await? {
             Relayed::Done(outcome, metered) => return Ok(End::Relayed(outcome, metered)),
             Relayed::Cut(fault, metered) => return Ok(End::Cut(fault, metered)),
             Relayed::Again(back) => {
@@ -153,17 +160,17 @@ async fn ask<'c>(
     }
 }
 
-fn draft(cx: &Exchange<'_>) -> Record {
+fn draft(cx: &Exchange<'_>) -> Box<Record> {
     let label = |known| cx.header(known).map(inline).unwrap_or_default();
-    Record {
-        request_id: cx.id,
-        started_at: UnixMs((cx.id.0 >> 80) as u64),
-        session: label(Known::ClaudeCodeSessionId),
-        agent: label(Known::ClaudeCodeAgentId),
-        request_class: label(Known::ClaudeCodeRequestClass),
-        price_version: inline(cx.serving.prices.version().as_bytes()),
-        ..Record::default()
-    }
+    let mut record = Box::<Record>::default();
+    record.request_id = cx.id;
+    record.started_at = UnixMs((cx.id.0 >> 80) as u64);
+    record.session = label(Known::ClaudeCodeSessionId);
+    record.agent = label(Known::ClaudeCodeAgentId);
+    record.request_class = label(Known::ClaudeCodeRequestClass);
+    record.config_version = cx.serving.version;
+    record.price_version = inline(cx.serving.prices.version().as_bytes());
+    record
 }
 
 async fn refuse(cx: &Exchange<'_>, client: &mut Writer, mut open: OpenRecord, fault: Fault, used: Metered) {

@@ -59,6 +59,8 @@ pub enum FaultKind {
     ClientTimeout,
     /// The client went away.
     ClientGone,
+    /// The client has asked for the same again, and the operator wants only the newer of the two to run.
+    Superseded,
     /// A budget is spent.
     BudgetSpent(Box<SpentBudget>),
     /// A budget is nearly spent and another request has its last room.
@@ -113,6 +115,7 @@ impl FaultKind {
             Self::BodyTooLarge => "body_too_large",
             Self::ClientTimeout => "client_timeout",
             Self::ClientGone => "client_gone",
+            Self::Superseded => "superseded",
             Self::BudgetSpent(_) => "budget_spent",
             Self::BudgetBusy => "budget_busy",
             Self::RateLimited { .. } => "rate_limited",

@@ -1,6 +1,10 @@
 //! Newtypes for everything that is numbered, so that two numbers cannot be swapped.
 
-use std::fmt;
+use super::routing::hash::mix;
+use std::{
+    fmt,
+    hash::{BuildHasherDefault, Hasher},
+};
 
 /// Number of a shard, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,6 +55,35 @@ impl RequestId {
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "req_{:032x}", self.0)
+    }
+}
+
+/// For tables of numbers that weir itself gives out: no stranger chooses them, so that nothing needs to be keyed.
+pub type Mixing = BuildHasherDefault<MixingHasher>;
+
+/// Mixes numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MixingHasher(u64);
+
+impl Hasher for MixingHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = super::routing::hash::bytes(self.0, bytes);
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(u64::from(number));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = mix(self.0, number);
+    }
+
+    fn write_u128(&mut self, number: u128) {
+        self.0 = mix(mix(self.0, number as u64), (number >> 64) as u64);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Gateway keys: found by a keyed hash of their digest, compared in constant time. The secret itself is not kept.
 
-use super::{ids::KeyIx, ids::PrincipalId, policy::AllowList, snapshot::BudgetIx, snapshot::RateLimitIx};
+use super::{ids::KeyIx, ids::Mixing, ids::PrincipalId, policy::AllowList, snapshot::BudgetIx, snapshot::RateLimitIx};
 use aws_lc_rs::{constant_time, digest};
 use ipnet::IpNet;
 use std::{collections::HashMap, hash::BuildHasher, hash::RandomState};
@@ -99,7 +99,7 @@ pub struct Key {
 /// All keys of a snapshot.
 pub struct KeyTable {
     keys: Vec<Key>,
-    index: HashMap<u64, Vec<KeyIx>>,
+    index: HashMap<u64, Vec<KeyIx>, Mixing>,
     hasher: RandomState,
 }
 
@@ -107,7 +107,8 @@ impl KeyTable {
     /// Builds the table. The hash that places a key is keyed at random, so nobody outside can aim at one bucket.
     pub fn new(keys: Vec<Key>) -> Self {
         let hasher = RandomState::new();
-        let mut index: HashMap<u64, Vec<KeyIx>> = HashMap::with_capacity(keys.len());
+        let mut index: HashMap<u64, Vec<KeyIx>, Mixing> =
+            HashMap::with_capacity_and_hasher(keys.len(), Mixing::default());
         for (place, key) in keys.iter().enumerate() {
             for digest in [Some(key.digest), key.retiring.map(|old| old.digest)].into_iter().flatten() {
                 index.entry(hasher.hash_one(digest.0)).or_default().push(KeyIx(place as u32));

@@ -1,7 +1,7 @@
 //! Every cap has a name and a unit, here. Relations between caps are checked at compile time; what the operator sets is
 //! checked when the configuration is read.
 
-use super::overload::class::Shedding;
+use super::{overload::class::Shedding, turns::Duplicates};
 use std::time::Duration;
 
 /// First read of a client's request, and every read of an upstream's answer until it proves to be bulk. Bytes.
@@ -51,10 +51,14 @@ pub const USAGE_RAW_BYTES_MAX: usize = 4 * 1024;
 pub const ITERATIONS_MAX: usize = 64;
 /// A model id, at most. Bytes (botocore allows 2,048 for ARNs; records keep this much).
 pub const MODEL_BYTES_MAX: usize = 512;
-/// Idle upstream connections a shard keeps per upstream.
+/// Idle upstream connections a shard keeps per upstream, unless the operator says otherwise.
 pub const IDLE_UPSTREAM_CONNECTIONS_MAX: usize = 512;
-/// How long an idle upstream connection is kept.
+/// The same, if the operator sets it.
+pub const IDLE_UPSTREAM_CONNECTIONS_SET_MAX: usize = 4096;
+/// How long an idle upstream connection is kept, unless the operator says otherwise.
 pub const IDLE_UPSTREAM_TIMEOUT: Duration = Duration::from_secs(50);
+/// How old an upstream connection gets, unless the operator says otherwise.
+pub const UPSTREAM_CONNECTION_AGE: Duration = Duration::from_secs(15 * 60);
 /// How many attempts one request may make.
 pub const ATTEMPTS_MAX: usize = 4;
 /// Bytes of bodies on a shard's lane to the store of bodies, and in that thread's hands. Bytes.
@@ -91,12 +95,18 @@ pub const BUDGET_WAIT: Duration = Duration::from_secs(5);
 pub const REFUSED_AT_ONCE: usize = 8;
 /// The few more.
 pub const REFUSED_AT_ONCE_MIN: usize = 64;
+/// Requests with a place on a shard, unless the operator says otherwise.
+pub const STREAMS_MAX: usize = 6 * 1024;
+/// Requests that wait for one, unless the operator says otherwise.
+pub const QUEUE_MAX: usize = 1024;
 /// How long a request waits for other shards to bring back what they do not use of a rate limit.
 pub const RATE_WAIT: Duration = Duration::from_millis(80);
 /// How much request body is read and thrown away after an early answer, so that the connection can be kept. Bytes.
 pub const DISCARD_BYTES_MAX: u64 = 1024 * 1024;
 /// Models with several targets whose prices a shard has at hand, in the spellings of clients; some 500 bytes each.
 pub const PRICES_KEPT_MAX: usize = 256;
+/// Turns under way that can be recognised when they are asked for again, over all shards; some 200 bytes each.
+pub const TURNS_MAX: usize = 128 * 1024;
 /// Pairs of key and model whose usual cost a shard remembers.
 pub const EXPECTATIONS_MAX: usize = 4096;
 /// Principals that have a number, before shards refuse new ones. Each takes some 300 bytes, for the life of the process.
@@ -109,6 +119,8 @@ pub const FIRST_SIGHT_SESSIONS_MAX: usize = 150_000;
 pub const SESSIONS_KEPT_MAX: usize = 400_000;
 /// Batches, files, containers and threads whose account and maker are remembered; some 100 bytes each.
 pub const OBJECTS_KEPT_MAX: usize = 200_000;
+/// What of a `container` or `thread` of a request is looked at. Bytes; a container with many skills is longer, and not stuck to.
+pub const STICKY_BYTES_MAX: usize = 4096;
 /// The body that makes a batch: it is read whole before it is admitted. Bytes (the provider takes 256 MB, contract.md §1.5).
 pub const BATCH_BODY_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Different models in one batch.
@@ -176,6 +188,10 @@ const _: () =
     assert!(BATCH_BODY_BYTES_MAX * 2 <= REPLAY_BYTES_MAX as u64, "a batch is kept whole until it is admitted");
 const _: () = assert!(SIGNED_BODY_BYTES_MAX * 4 <= REPLAY_BYTES_MAX as u64, "some signed bodies fit at once");
 const _: () = assert!(JOURNAL_RING_SPARE * 4 <= JOURNAL_RING_ENTRIES);
+const _: () = assert!(
+    2 * (STREAMS_MAX + QUEUE_MAX) + JOURNAL_RING_SPARE <= JOURNAL_RING_ENTRIES,
+    "whoever waits fairly must not find the journal full instead"
+);
 const _: () = assert!(USAGE_RAW_BYTES_MAX <= USAGE_CAPTURE_BYTES_MAX, "only what was captured can be kept");
 const _: () = assert!(TARGETS_MAX <= 64, "a request remembers the targets it has tried in 64 bits");
 const _: () = assert!(KEPT_ANSWER_BYTES_MAX < BULK_BUFFER_BYTES);
@@ -214,6 +230,8 @@ pub struct Limits {
     pub queue_wait: Duration,
     /// What is turned away before a shard is full.
     pub shedding: Shedding,
+    /// What becomes of a request that is asked again while it runs.
+    pub duplicates: Duplicates,
     /// How long a drain waits for running streams.
     pub drain_timeout: Duration,
 }
@@ -231,10 +249,11 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(300),
             stream_max_timeout: Duration::from_secs(3600),
             connections_max: 16 * 1024,
-            streams_max: 8 * 1024,
-            queue_max: 1024,
+            streams_max: STREAMS_MAX,
+            queue_max: QUEUE_MAX,
             queue_wait: Duration::from_secs(5),
             shedding: Shedding::default(),
+            duplicates: Duplicates::Off,
             drain_timeout: Duration::from_secs(600),
         }
     }

@@ -16,6 +16,7 @@ use super::{
 };
 use arrayvec::ArrayVec;
 use aws_lc_rs::digest;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Objects that one answer can make: a container, and the message that a thread goes on from.
 pub const OBJECTS_PER_ANSWER_MAX: usize = 2;
@@ -41,6 +42,8 @@ pub struct Owned {
     pub made_at: UnixMs,
     /// What was booked for it until it is settled.
     pub held: Nanos,
+    /// A container, or a message of a thread: messages that name it stick to the account.
+    pub sticky: bool,
     /// A record that says so is on disk.
     pub on_disk: bool,
     /// Somebody is booking its results, or has.
@@ -53,6 +56,9 @@ pub struct Owned {
 #[derive(Default)]
 pub struct Objects {
     table: papaya::HashMap<u128, Owned>,
+    /// Who has ever made one that is sticky, and how many such callers there are.
+    sticky: papaya::HashMap<PrincipalId, ()>,
+    sticky_callers: AtomicUsize,
 }
 
 /// Where an object's entry is.
@@ -69,6 +75,24 @@ impl Objects {
         self.table.is_empty()
     }
 
+    /// Has anybody made a container or a thread?
+    pub fn any_sticky(&self) -> bool {
+        self.sticky_callers.load(Relaxed) > 0
+    }
+
+    /// Has this caller?
+    pub fn has_sticky(&self, principal: PrincipalId) -> bool {
+        self.sticky.pin().contains_key(&principal)
+    }
+
+    fn note_sticky(&self, owned: &Owned) {
+        let callers = self.sticky.pin();
+        if owned.sticky && callers.get(&owned.principal).is_none() {
+            callers.insert(owned.principal, ());
+            self.sticky_callers.store(callers.len(), Relaxed);
+        }
+    }
+
     /// What is known of an object. Lock-free.
     pub fn find(&self, id: &str) -> Option<Owned> {
         self.table.pin().get(&place(id)).copied()
@@ -77,6 +101,7 @@ impl Objects {
     /// An answer has shown an object. Whose it is already it stays.
     pub fn learn(&self, id: &str, owned: Owned) {
         self.table.pin().get_or_insert(place(id), owned);
+        self.note_sticky(&owned);
     }
 
     /// The right to book a batch's results: given once. What it was before is what is to be settled.
@@ -104,7 +129,9 @@ impl Objects {
                     let held = if record.operation == Operation::BatchCreate { record.cost } else { Nanos::ZERO };
                     let made_at = record.started_at;
                     let (on_disk, claimed, settled) = (true, false, false);
-                    let new = Owned { upstream, principal, made_at, held, on_disk, claimed, settled };
+                    let sticky = record.operation == Operation::Messages;
+                    let new = Owned { upstream, principal, made_at, held, sticky, on_disk, claimed, settled };
+                    self.note_sticky(&new);
                     table.update_or_insert(place, |owned| Owned { on_disk: true, ..*owned }, new);
                 }
                 ObjectEvent::Settled => {
@@ -126,6 +153,7 @@ impl Objects {
     /// Puts back what was on disk.
     pub fn restore(&self, place: u128, owned: Owned) {
         self.table.pin().insert(place, owned);
+        self.note_sticky(&owned);
     }
 
     /// What is on disk.

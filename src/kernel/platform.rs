@@ -2,6 +2,7 @@
 //! form is never touched; one that no row knows has no translation, and the operator gives one (`targets = [{ model = … }]`).
 
 use super::{pricing::canonical, snapshot::Provider};
+use std::borrow::Cow;
 
 /// One model's ids. Empty where the platform does not have it.
 struct Row {
@@ -61,6 +62,20 @@ pub fn id_at(provider: Provider, region: &str, id: &str) -> Option<String> {
     Some(there).filter(|id| !id.is_empty())
 }
 
+/// What an upstream calls the model that a client wrote, whose format is the upstream's `own` or not. An id that the upstream's platform
+/// would write stays as it is. `None`: nobody has said.
+pub fn name_at<'a>(provider: Provider, region: &str, id: &'a str, own: bool) -> Option<Cow<'a, str>> {
+    let there = || id_at(provider, region, id).map(Cow::Owned);
+    match (provider.speaks_bedrock_ids(), is_bedrock(id)) {
+        (true, true) => Some(Cow::Borrowed(id)),
+        (true, false) => there(),
+        // Clients of Bedrock's native Messages write its ids in the Messages format, and they mean nothing elsewhere.
+        (false, true) if own => there().or(Some(Cow::Borrowed(id))),
+        (false, false) if own => Some(Cow::Borrowed(id)),
+        _ => there(),
+    }
+}
+
 /// What Bedrock calls a model itself, without a geography: there, tokens are counted for it and not for a profile.
 pub fn base_at_bedrock(id: &str) -> Option<&'static str> {
     let plain = canonical(id);
@@ -116,6 +131,23 @@ mod tests {
             (Provider::Vertex, "acme-large", None),
         ] {
             assert_eq!(id_at(provider, "eu-west-1", id).as_deref(), there, "{id}");
+        }
+    }
+
+    #[test]
+    fn an_id_of_bedrocks_reaches_an_upstream_that_does_not_know_it() {
+        for (provider, id, own, there) in [
+            (Provider::Anthropic, "anthropic.claude-sonnet-5", true, Some("claude-sonnet-5")),
+            (Provider::Foundry, "anthropic.claude-haiku-4-5", true, Some("claude-haiku-4-5")),
+            (Provider::Vertex, "us.anthropic.claude-opus-4-6-v1", true, Some("claude-opus-4-6")),
+            (Provider::Anthropic, "anthropic.claude-new-1", true, Some("anthropic.claude-new-1")),
+            (Provider::Anthropic, "claude-new-1", true, Some("claude-new-1")),
+            (Provider::Anthropic, "us.anthropic.claude-new-1", false, None),
+            (Provider::BedrockMantle, "anthropic.claude-haiku-4-5", true, Some("anthropic.claude-haiku-4-5")),
+            (Provider::Bedrock, "eu.anthropic.claude-opus-5", false, Some("eu.anthropic.claude-opus-5")),
+            (Provider::BedrockMessages, "claude-opus-5", true, Some("us.anthropic.claude-opus-5")),
+        ] {
+            assert_eq!(name_at(provider, "us-east-1", id, own).as_deref(), there, "{id}");
         }
     }
 

@@ -1,11 +1,11 @@
 //! The record: what is known of a request when it is over, and the opening note written before it went upstream.
 //!
-//! Both are plain values of fixed size, so that a shard hands them over with one copy; only the usage objects as the provider
-//! sent them are boxed, where there are any. Names are numbers
+//! Both are plain values of fixed size. A note is handed over with one copy; a record is made in a box of its own, which goes up as it
+//! is, with the usage objects as the provider sent them in a further one, where there are any. Names are numbers
 //! here (`NameId`, `PrincipalId`); the control plane resolves them when it writes the journal.
 
 use super::{
-    ids::{PrincipalId, RequestId},
+    ids::{PrincipalId, RequestId, SnapshotVersion},
     money::Nanos,
     names::NameId,
     objects::ObjectNote,
@@ -352,6 +352,10 @@ pub struct Record {
     pub response_sha256: Option<[u8; 32]>,
     /// What the audit keeps of both.
     pub body: BodyMark,
+    /// The configuration it was served by, as numbered by this process; not in the journal.
+    pub config_version: SnapshotVersion,
+    /// It was asked twice, or was the second time; boxed, since hardly any is.
+    pub turn: Option<Box<TurnMark>>,
     /// The batches, files, containers and threads that it made, settled or removed.
     pub objects: Option<Box<ObjectNote>>,
 }
@@ -362,6 +366,15 @@ impl Record {
         let elsewhere = self.objects.as_ref().and_then(|note| note.booked);
         elsewhere.map_or((self.principal, self.started_at), |(principal, at)| (Some(principal), at))
     }
+}
+
+/// The other requests that asked for the same turn while this one ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TurnMark {
+    /// It repeats this one, which ran when it came.
+    pub duplicate_of: Option<RequestId>,
+    /// It was repeated by this one.
+    pub repeated_by: Option<RequestId>,
 }
 
 /// What the audit keeps of the bodies of one request.
@@ -403,10 +416,13 @@ impl Kept {
 
 /// What a shard sends up.
 #[derive(Clone, Debug)]
-#[allow(clippy::large_enum_variant, reason = "a ring slot has one size; boxing would allocate per request")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "most notes are gone with the next flush; a ring slot is a good place for them"
+)]
 pub enum Entry {
     /// A request is about to go upstream.
     Open(Open),
     /// A request is over.
-    Close(Record),
+    Close(Box<Record>),
 }

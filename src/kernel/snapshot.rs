@@ -7,6 +7,7 @@ use super::{
     identity::{CertificateRule, IssuerTable},
     ids::SnapshotVersion,
     ids::UpstreamIx,
+    keep_alive::KeepAlive,
     keys::KeyTable,
     limiter::Limiter,
     limits::Limits,
@@ -17,6 +18,7 @@ use super::{
     record::Format,
     rules::{BudgetRule, Rules},
     standing::Registry,
+    tunnel::Tunnel,
 };
 use ipnet::IpNet;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -164,8 +166,12 @@ pub struct Upstream {
     pub host: Box<str>,
     /// Path in front of ours, without a slash at the end; usually empty.
     pub base_path: Box<str>,
-    /// Where it is; empty while the name does not resolve.
+    /// Where connections to it are made, the proxy's if there is one; empty while the name does not resolve.
     pub addresses: Vec<SocketAddr>,
+    /// Where they were made until lately: kept ones may go on for a while.
+    pub old_addresses: Vec<SocketAddr>,
+    /// The proxy in between.
+    pub tunnel: Option<Arc<Tunnel>>,
     /// Trusted roots if TLS is spoken; `None` for plain HTTP.
     pub tls_roots: Option<Arc<rustls::RootCertStore>>,
     /// What we show it.
@@ -176,6 +182,8 @@ pub struct Upstream {
     pub project: Box<str>,
     /// Instead of the general limit.
     pub connect_timeout: Option<Duration>,
+    /// How long its connections are used again.
+    pub keep_alive: KeepAlive,
     /// Requests it takes at once, over all shards; each has its part (`part()` in `data::gate::queue`).
     pub streams_max: Option<u32>,
     /// What becomes of a stream whose client went away.

@@ -14,6 +14,7 @@ use super::{
     sessions::SessionSpend,
     snapshot::{Budget, RateLimit, Snapshot},
     table::SharedTable,
+    turns::Turns,
     window::{Period, Window},
 };
 use std::sync::{
@@ -54,6 +55,8 @@ pub struct Registry {
     pub accounts: SharedTable<AccountKey, Account>,
     /// All rate limiters.
     pub limiters: SharedTable<LimiterKey, Limiter>,
+    /// Turns under way, where the operator wants to know of those that are asked for twice.
+    pub turns: Turns,
     /// Shards, each with its part of every account.
     pub shards: usize,
     /// Another process decides about budgets: accounts begin without room.
@@ -77,6 +80,7 @@ impl Registry {
             objects: Arc::default(),
             accounts,
             limiters,
+            turns: Turns::default(),
             shards,
             handed_over: AtomicBool::new(false),
         }

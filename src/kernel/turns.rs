@@ -6,7 +6,7 @@
 
 use super::{ids::RequestId, limits::TURNS_MAX, money::Nanos, routing::hash};
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{
         AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize,
         Ordering::{Relaxed, SeqCst},
@@ -51,11 +51,17 @@ pub struct Turn {
     /// Which request asks for it.
     pub id: RequestId,
     life: AtomicU8,
-    follower: [AtomicU64; 2],
+    follower: OnceLock<Arc<Turn>>,
     cut: AtomicBool,
-    over: AtomicBool,
+    ended: AtomicU8,
     cost: AtomicI64,
+    counted: AtomicBool,
 }
+
+/// How a turn has ended.
+const NOT_YET: u8 = 0;
+const COMPLETED: u8 = 1;
+const ENDED: u8 = 2;
 
 impl Turn {
     /// A request's.
@@ -63,28 +69,27 @@ impl Turn {
         Self {
             id,
             life: AtomicU8::new(RUNNING),
-            follower: Default::default(),
+            follower: OnceLock::new(),
             cut: AtomicBool::new(false),
-            over: AtomicBool::new(false),
+            ended: AtomicU8::new(NOT_YET),
             cost: AtomicI64::new(0),
+            counted: AtomicBool::new(false),
         }
     }
 
     /// Another request asks for the same. False if this one is over already.
-    fn follow(&self, other: RequestId) -> bool {
-        // Each is followed by one at most: the table has forgotten it since.
-        self.follower[0].store((other.0 >> 64) as u64, SeqCst);
-        self.follower[1].store(other.0 as u64, SeqCst);
+    fn follow(&self, other: &Arc<Self>) -> bool {
+        // Each is followed by one at most, since the table has forgotten it by now: nobody else sets this.
+        let _first = self.follower.set(other.clone());
         self.life.compare_exchange(RUNNING, FOLLOWED, SeqCst, SeqCst).is_ok()
     }
 
-    /// It is over, and cost this. Returns who has asked for the same meanwhile.
-    fn end(&self, cost: Nanos) -> Option<RequestId> {
+    /// It is over. Returns who has asked for the same meanwhile.
+    fn end(&self, cost: Nanos, completed: bool) -> Option<Arc<Self>> {
         let followed = self.life.swap(OVER, SeqCst) == FOLLOWED;
         self.cost.store(cost.0, SeqCst);
-        self.over.store(true, SeqCst);
-        let [high, low] = [&self.follower[0], &self.follower[1]].map(|half| u128::from(half.load(SeqCst)));
-        followed.then_some(RequestId(high << 64 | low))
+        self.ended.store(if completed { COMPLETED } else { ENDED }, SeqCst);
+        self.follower.get().filter(|_| followed).cloned()
     }
 
     /// Is it to be ended, in favour of the one that follows it?
@@ -92,9 +97,12 @@ impl Turn {
         self.cut.load(SeqCst)
     }
 
-    /// What it came to cost, if it was cut and is over.
-    pub fn cost_if_cut(&self) -> Option<Nanos> {
-        (self.is_cut() && self.over.load(SeqCst)).then(|| Nanos(self.cost.load(SeqCst)))
+    /// What it has saved to cut this turn in favour of another: what it would have cost to its end is what the other did. Known
+    /// once both are over; said once.
+    pub fn saved_for(&self, other: &Self) -> Option<Nanos> {
+        let known = self.is_cut() && self.ended.load(SeqCst) != NOT_YET && other.ended.load(SeqCst) == COMPLETED;
+        let first = known && !self.counted.swap(true, SeqCst);
+        first.then(|| Nanos(other.cost.load(SeqCst).saturating_sub(self.cost.load(SeqCst)).max(0)))
     }
 }
 
@@ -130,14 +138,14 @@ impl Turns {
                 self.count.fetch_add(1, Relaxed);
                 Begun::First
             }
-            Some(before) if before.follow(turn.id) => Begun::Again(before.clone()),
+            Some(before) if before.follow(turn) => Begun::Again(before.clone()),
             Some(_) => Begun::First,
         }
     }
 
     /// A turn is over. Returns who has asked for the same meanwhile.
-    pub fn end(&self, key: TurnKey, turn: &Arc<Turn>, cost: Nanos) -> Option<RequestId> {
-        let follower = turn.end(cost);
+    pub fn end(&self, key: TurnKey, turn: &Arc<Turn>, cost: Nanos, completed: bool) -> Option<Arc<Turn>> {
+        let follower = turn.end(cost, completed);
         if let Ok(Some(_)) = self.running.pin().remove_if(&key, |_, there| Arc::ptr_eq(there, turn)) {
             self.count.fetch_sub(1, Relaxed);
         }
@@ -187,13 +195,16 @@ mod tests {
         let (one, two, three) = (turn(1), turn(2), turn(3));
         assert!(matches!(turns.begin(key, &one), Begun::First));
         assert!(matches!(turns.begin(key, &two), Begun::Again(first) if first.id == one.id));
-        assert_eq!(turns.end(key, &one, Nanos(5)), Some(two.id), "its place is the second's by now");
+        let end = |turn: &Arc<Turn>, cost, completed| turns.end(key, turn, Nanos(cost), completed).map(|by| by.id);
+        assert_eq!(end(&one, 5, true), Some(two.id), "its place is the second's by now");
         assert!(matches!(turns.begin(key, &three), Begun::Again(second) if second.id == two.id));
         turns.cut(&two);
-        assert!(two.is_cut() && two.cost_if_cut().is_none() && !three.is_cut());
-        assert_eq!(turns.end(key, &two, Nanos(6)), Some(three.id));
-        assert_eq!(two.cost_if_cut(), Some(Nanos(6)));
-        assert_eq!((turns.end(key, &three, Nanos(7)), turns.len()), (None, 0));
+        assert!(two.is_cut() && !three.is_cut() && two.saved_for(&three).is_none());
+        assert_eq!((end(&three, 7, true), turns.len()), (None, 0));
+        assert!(two.saved_for(&three).is_none(), "it runs");
+        assert_eq!(end(&two, 3, false), Some(three.id));
+        assert_eq!(two.saved_for(&three), Some(Nanos(4)));
+        assert_eq!((two.saved_for(&three), one.saved_for(&two)), (None, None), "said once, and only of what was cut");
         assert!(matches!(turns.begin(key, &turn(4)), Begun::First));
     }
 
@@ -224,8 +235,8 @@ mod tests {
                         if let Begun::Again(first) = turns.begin(key, &mine) {
                             firsts.lock().unwrap().push((first.id, mine.id));
                         }
-                        if let Some(follower) = turns.end(key, &mine, Nanos(1)) {
-                            followers.lock().unwrap().push((mine.id, follower));
+                        if let Some(follower) = turns.end(key, &mine, Nanos(1), true) {
+                            followers.lock().unwrap().push((mine.id, follower.id));
                         }
                     }
                 });

@@ -1,6 +1,6 @@
 //! What a shard shows of itself: plain atomics that one side writes.
 
-use super::board::UpstreamBoard;
+use super::{board::UpstreamBoard, connections::ConnectionGauges};
 use crate::kernel::{limits::ISSUERS_MAX, overload::class::Class};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -52,6 +52,12 @@ pub struct ShardGauges {
     pub requests_turned_away: Gauge,
     /// Requests turned away before the shard was full, by class, ever.
     pub requests_shed: [Gauge; Class::COUNT],
+    /// Requests that repeat one that still ran, ever.
+    pub duplicates: Gauge,
+    /// What the requests cost that were repeated, ever, nano-dollars.
+    pub duplicates_lost_nanos: Gauge,
+    /// What ending them has saved, ever, nano-dollars.
+    pub duplicates_saved_nanos: Gauge,
     /// Answers streaming, now.
     pub streams: Gauge,
     /// Idle upstream connections, now.
@@ -60,6 +66,8 @@ pub struct ShardGauges {
     pub upstream_dials: Gauge,
     /// Upstream connections used again, ever.
     pub upstream_reuses: Gauge,
+    /// What became of upstream connections.
+    pub connections_up: ConnectionGauges,
     /// Money held in leases, reservations included, nano-dollars.
     pub leased_nanos: Gauge,
     /// Bytes of request bodies kept for a retry, now.
@@ -78,6 +86,8 @@ pub struct ShardGauges {
     pub panics: Gauge,
     /// Metering given up on an odd answer.
     pub meters_gave_up: Gauge,
+    /// Answers whose provider counted tokens twice, and differently.
+    pub counts_differed: Gauge,
     /// Ticks since the start: a shard that hangs stops counting.
     pub ticks: Gauge,
     /// How its upstreams are.

@@ -7,6 +7,7 @@
 
 pub mod board;
 pub mod bodies;
+pub mod connections;
 pub mod down;
 pub mod gauges;
 pub mod up;

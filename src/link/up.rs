@@ -79,7 +79,7 @@ impl UpSender {
     }
 
     /// Sends the record and gives the ticket back.
-    pub fn close(&mut self, ticket: Ticket, record: Record) {
+    pub fn close(&mut self, ticket: Ticket, record: Box<Record>) {
         self.promised -= ticket.slots;
         let sent = self.ring.push(Entry::Close(record));
         debug_assert!(sent.is_ok(), "a ticket guarantees its slot");
@@ -126,7 +126,7 @@ mod tests {
         let refusals: Vec<_> = std::iter::from_fn(|| sender.refusal_ticket()).collect();
         assert_eq!(refusals.len(), JOURNAL_RING_SPARE);
         for ticket in refusals.into_iter().chain(tickets) {
-            sender.close(ticket, Record::default());
+            sender.close(ticket, Box::default());
         }
         assert_eq!(sender.promised(), 0);
         assert_eq!(receiver.drain(usize::MAX, |_| ()), JOURNAL_RING_SPARE + 5);
@@ -144,11 +144,11 @@ mod tests {
         assert!(sender.ticket().is_none());
         let refused = sender.refusal_ticket().unwrap();
         // What was promised before is kept.
-        sender.close(admitted, Record::default());
-        sender.close(refused, Record::default());
+        sender.close(admitted, Box::default());
+        sender.close(refused, Box::default());
         accepting.store(true, Relaxed);
         let again = sender.ticket().unwrap();
-        sender.close(again, Record::default());
+        sender.close(again, Box::default());
         assert_eq!(receiver.drain(usize::MAX, |_| ()), 3);
     }
 }

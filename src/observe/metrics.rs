@@ -2,8 +2,10 @@
 
 use super::{
     Sources,
+    batch::Batch,
+    connections::ConnectionScrape,
     credentials::{CredentialScrape, Credentials},
-    names::{self, LABEL_VALUES_MAX, OTHER, REFUSAL_REASONS, TOKEN_KINDS},
+    names::{self, CACHE_CAUSES, LABEL_VALUES_MAX, OTHER, REFUSAL_REASONS, TOKEN_KINDS},
     scrape::Scrape,
 };
 use crate::kernel::{
@@ -58,6 +60,11 @@ struct ReasonLabels {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CauseLabels {
+    cause: &'static str,
+}
+
 /// All metrics of the process.
 pub struct Metrics {
     registry: Registry,
@@ -66,6 +73,9 @@ pub struct Metrics {
     cost: Family<TeamLabels, Counter<f64, AtomicU64>>,
     attempts: Family<AttemptLabels, Counter>,
     refused: Family<ReasonLabels, Counter>,
+    cache_dropped: Family<CauseLabels, Counter>,
+    cache_lost_tokens: Family<CauseLabels, Counter>,
+    cache_lost: Family<CauseLabels, Counter<f64, AtomicU64>>,
     ttfb: Histogram,
     overhead: Histogram,
     models: OpenLabel,
@@ -99,6 +109,9 @@ impl Metrics {
             cost: Family::default(),
             attempts: Family::default(),
             refused: Family::default(),
+            cache_dropped: Family::default(),
+            cache_lost_tokens: Family::default(),
+            cache_lost: Family::default(),
             ttfb: Histogram::new(TTFB_BUCKETS),
             overhead: Histogram::new(OVERHEAD_BUCKETS),
             models: OpenLabel::default(),
@@ -115,12 +128,19 @@ impl Metrics {
         r.register(names::COST_USD, "Money spent, US dollars", self.cost.clone());
         r.register(names::UPSTREAM_ATTEMPTS, "Attempts at upstreams, by how they ended", self.attempts.clone());
         r.register(names::REFUSED, "Refused requests, by the fault that refused them", self.refused.clone());
+        let help = "Sessions whose prompt cache was lost to a change";
+        r.register(names::CACHE_DROPPED_SESSIONS, help, self.cache_dropped.clone());
+        let help = "Tokens that could not be read from a cache because of a change";
+        r.register(names::CACHE_LOST_TOKENS, help, self.cache_lost_tokens.clone());
+        let help = "What these cost more than reading them would have, US dollars";
+        r.register(names::CACHE_LOST_USD, help, self.cache_lost.clone());
         r.register(
             names::TTFB_SECONDS,
             "From the request's head to the first byte of the answer's body",
             self.ttfb.clone(),
         );
         r.register(names::GATEWAY_OVERHEAD_SECONDS, "Time of a request spent in weir itself", self.overhead.clone());
+        r.register_collector(Box::new(ConnectionScrape(sources.shards.clone())));
         r.register_collector(Box::new(Scrape::new(sources)));
         self
     }
@@ -133,6 +153,11 @@ impl Metrics {
     fn zeros(&self) {
         for reason in REFUSAL_REASONS {
             self.refused.get_or_create(&ReasonLabels { reason }).inc_by(0);
+        }
+        for cause in CACHE_CAUSES {
+            self.cache_dropped.get_or_create(&CauseLabels { cause }).inc_by(0);
+            self.cache_lost_tokens.get_or_create(&CauseLabels { cause }).inc_by(0);
+            self.cache_lost.get_or_create(&CauseLabels { cause }).inc_by(0.0);
         }
         for format in [Format::Anthropic, Format::Bedrock, Format::Vertex] {
             // Statuses are an open set; the one that matters is there from the start.
@@ -157,52 +182,52 @@ impl Metrics {
         }
     }
 
-    /// Counts a closed request.
-    pub fn observe_close(&self, record: &Record, names: &Names) {
-        let labels = RequestLabels {
-            format: record.format.as_str(),
-            operation: record.operation.as_str(),
-            // Three digits or nothing, whatever an upstream says.
-            status: if (100..1000).contains(&record.status) { record.status } else { 0 },
-            outcome: record.outcome.as_str(),
-        };
-        self.requests.get_or_create(&labels).inc();
-        for attempt in &record.attempts {
-            let upstream = names.name_of(attempt.upstream).as_ref().into();
-            self.attempts.get_or_create(&AttemptLabels { upstream, result: attempt.result.as_str() }).inc();
-        }
-        if record.outcome == Outcome::Refused {
-            self.refused.get_or_create(&ReasonLabels { reason: record.refused_by.unwrap_or(OTHER) }).inc();
-            // What a revocation ends has used something all the same.
-            self.observe_usage(record, names);
-            return;
-        }
-        self.overhead.observe(seconds(record.gateway_us));
-        if record.ttfb_us > 0 {
-            self.ttfb.observe(seconds(record.ttfb_us));
-        }
-        self.observe_usage(record, names);
+    /// Counts a session that lost its prompt cache to a change.
+    pub fn observe_cache_loss(&self, cause: &'static str, tokens: u64, cost: Nanos) {
+        self.cache_dropped.get_or_create(&CauseLabels { cause }).inc();
+        self.cache_lost_tokens.get_or_create(&CauseLabels { cause }).inc_by(tokens);
+        self.cache_lost.get_or_create(&CauseLabels { cause }).inc_by(super::scrape::dollars(cost).max(0.0));
     }
 
-    fn observe_usage(&self, record: &Record, names: &Names) {
-        let usage = &record.usage;
-        let counts = [usage.input, usage.output, usage.cache_read, usage.cache_write_5m, usage.cache_write_1h];
-        if counts.iter().any(|n| *n > 0) {
-            let model = if record.model_served.is_empty() { &record.model_requested } else { &record.model_served };
-            let model = self.models.value(model);
-            for (kind, n) in TOKEN_KINDS.into_iter().zip(counts) {
-                self.tokens.get_or_create(&TokenLabels { kind, model: model.clone() }).inc_by(n);
+    /// Counts closed requests.
+    pub fn observe<'a>(&self, records: impl Iterator<Item = &'a Record>, names: &Names) {
+        let mut batch = Batch::default();
+        for record in records {
+            if batch.is_full() {
+                self.take(&std::mem::take(&mut batch), names);
+            }
+            batch.add(record);
+            if record.outcome != Outcome::Refused {
+                self.overhead.observe(seconds(record.gateway_us));
+                if record.ttfb_us > 0 {
+                    self.ttfb.observe(seconds(record.ttfb_us));
+                }
             }
         }
-        // What a batch is booked with until its results are read is no money spent yet; a counter could not take it back.
-        let cost = match record.operation {
-            Operation::BatchCreate => Nanos::ZERO,
-            Operation::BatchResults => record.cost.plus(record.reserved),
-            _ => record.cost,
-        };
-        if cost.0 > 0 {
-            let team = record.principal.map_or_else(String::new, |id| self.teams.value(&names.principal_of(id).team));
-            self.cost.get_or_create(&TeamLabels { team }).inc_by(super::scrape::dollars(cost));
+        self.take(&batch, names);
+    }
+
+    fn take(&self, batch: &Batch, names: &Names) {
+        for ((format, operation, status, outcome), n) in &batch.requests {
+            let (format, operation, outcome) = (format.as_str(), operation.as_str(), outcome.as_str());
+            self.requests.get_or_create(&RequestLabels { format, operation, status: *status, outcome }).inc_by(*n);
+        }
+        for ((upstream, result), n) in &batch.attempts {
+            let upstream = names.name_of(*upstream).as_ref().into();
+            self.attempts.get_or_create(&AttemptLabels { upstream, result: result.as_str() }).inc_by(*n);
+        }
+        for (reason, n) in &batch.refused {
+            self.refused.get_or_create(&ReasonLabels { reason }).inc_by(*n);
+        }
+        for (model, counts) in &batch.tokens {
+            let model = self.models.value(model);
+            for (kind, n) in TOKEN_KINDS.into_iter().zip(counts) {
+                self.tokens.get_or_create(&TokenLabels { kind, model: model.clone() }).inc_by(*n);
+            }
+        }
+        for (principal, cost) in &batch.costs {
+            let team = principal.map_or_else(String::new, |id| self.teams.value(&names.principal_of(id).team));
+            self.cost.get_or_create(&TeamLabels { team }).inc_by(super::scrape::dollars(*cost));
         }
     }
 
@@ -282,6 +307,8 @@ mod tests {
             "weir_records_lost_total 0",
             "weir_shard_connections{shard=\"1\"} 7",
             "weir_upstream_in_flight{upstream=\"main\"} 5",
+            "weir_upstream_connections_retired_total{reason=\"age\"} 0",
+            "weir_upstream_tls_handshakes_total{resumed=\"true\"} 0",
             "weir_upstream_retries_denied_total{upstream=\"main\"} 0",
             "weir_budget_remaining_usd{scope=\"org\"} 4.5",
             "# EOF",
@@ -315,15 +342,15 @@ mod tests {
             duration_us: 1,
             maybe_billed: false,
         });
-        metrics.observe_close(&record, &names);
+        metrics.observe([&record].into_iter(), &names);
         let (usage, cost) = (Usage::default(), Nanos::ZERO);
         let denied = Some("denied");
         let refused =
             Record { outcome: Outcome::Refused, refused_by: denied, status: 65_000, usage, cost, ..record.clone() };
-        metrics.observe_close(&refused, &names);
+        metrics.observe([&refused].into_iter(), &names);
         // What a revocation ended half way is a refusal that cost something.
         let revoked = Record { refused_by: Some("key_revoked"), usage: Usage { output: 4, ..usage }, ..refused };
-        metrics.observe_close(&revoked, &names);
+        metrics.observe([&revoked].into_iter(), &names);
         let text = metrics.text();
         for line in [
             "weir_requests_total{format=\"anthropic\",operation=\"messages\",status=\"200\",outcome=\"completed\"} 1",

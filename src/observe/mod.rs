@@ -1,5 +1,7 @@
 //! Metric names, histograms, logs.
 
+mod batch;
+mod connections;
 mod credentials;
 pub mod log;
 pub mod metrics;

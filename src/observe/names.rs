@@ -32,6 +32,21 @@ pub const REQUESTS_QUEUED: &str = "weir_requests_queued";
 pub const REQUESTS_TURNED_AWAY: &str = "weir_requests_turned_away";
 /// Requests turned away before a shard was full, by class. Printed as `weir_requests_shed_total`.
 pub const REQUESTS_SHED: &str = "weir_requests_shed";
+/// Requests that repeat one that still runs. Printed as `weir_duplicate_turns_total`.
+pub const DUPLICATE_TURNS: &str = "weir_duplicate_turns";
+/// What the first of two such requests cost, US dollars. Printed as `weir_duplicate_turns_lost_usd_total`.
+pub const DUPLICATES_LOST_USD: &str = "weir_duplicate_turns_lost_usd";
+/// What ending the first has saved, US dollars. Printed as `weir_duplicate_turns_saved_usd_total`.
+pub const DUPLICATES_SAVED_USD: &str = "weir_duplicate_turns_saved_usd";
+/// Requests that would not have been recognised if repeated, since too many run. Printed as
+/// `weir_duplicate_turns_untracked_total`.
+pub const DUPLICATES_UNTRACKED: &str = "weir_duplicate_turns_untracked";
+/// Sessions whose prompt cache was lost to a change, by cause. Printed as `weir_cache_dropped_sessions_total`.
+pub const CACHE_DROPPED_SESSIONS: &str = "weir_cache_dropped_sessions";
+/// Tokens that could not be read from a cache because of a change, by cause. Printed as `weir_cache_lost_tokens_total`.
+pub const CACHE_LOST_TOKENS: &str = "weir_cache_lost_tokens";
+/// What these cost more than reading them would have, US dollars, by cause. Printed as `weir_cache_lost_usd_total`.
+pub const CACHE_LOST_USD: &str = "weir_cache_lost_usd";
 /// Refused requests, by reason. Printed as `weir_refused_total`.
 pub const REFUSED: &str = "weir_refused";
 /// Room left in each budget, US dollars, by scope.
@@ -50,6 +65,14 @@ pub const EXPORT_LAG_SECONDS: &str = "weir_export_lag_seconds";
 pub const EXPORT_RECORDS: &str = "weir_export_records";
 /// Runs of the export that failed. Printed as `weir_export_failures_total`.
 pub const EXPORT_FAILURES: &str = "weir_export_failures";
+/// Idle upstream connections now.
+pub const UPSTREAM_IDLE: &str = "weir_upstream_connections_idle";
+/// Connections that requests were sent on, new or kept. Printed as `weir_upstream_connections_total`.
+pub const UPSTREAM_CONNECTIONS: &str = "weir_upstream_connections";
+/// TLS handshakes with upstreams, resumed or not. Printed as `weir_upstream_tls_handshakes_total`.
+pub const UPSTREAM_HANDSHAKES: &str = "weir_upstream_tls_handshakes";
+/// Upstream connections not used again, by reason. Printed as `weir_upstream_connections_retired_total`.
+pub const UPSTREAM_RETIRED: &str = "weir_upstream_connections_retired";
 /// Can an upstream's minted credential be shown now? 1 or 0, by upstream.
 pub const CREDENTIAL_VALID: &str = "weir_upstream_credential_valid";
 /// How long it is still good, seconds, by upstream; absent where it has no end.
@@ -64,6 +87,8 @@ pub const JOURNAL_ACCEPTING: &str = "weir_journal_accepting";
 pub const RECORDS_LOST: &str = "weir_records_lost";
 /// Answers whose metering was given up. Printed as `weir_meters_gave_up_total`.
 pub const METERS_GAVE_UP: &str = "weir_meters_gave_up";
+/// Answers whose provider counted tokens twice, and differently. Printed as `weir_counts_differed_total`.
+pub const COUNTS_DIFFERED: &str = "weir_counts_differed";
 /// Requests refused because their bodies could not be stored. Printed as `weir_bodies_refused_total`.
 pub const BODIES_REFUSED: &str = "weir_bodies_refused";
 /// Requests whose bodies should have been stored, and were dropped. Printed as `weir_bodies_dropped_total`.
@@ -76,7 +101,7 @@ pub const PANICS: &str = "weir_panics";
 pub const CONNECTIONS_REFUSED: &str = "weir_connections_refused";
 
 /// Every `reason` of `weir_refused_total`: the labels of `FaultKind`.
-pub const REFUSAL_REASONS: [&str; 20] = [
+pub const REFUSAL_REASONS: [&str; 21] = [
     "bad_head",
     "bad_body",
     "unauthenticated",
@@ -88,6 +113,7 @@ pub const REFUSAL_REASONS: [&str; 20] = [
     "body_too_large",
     "client_timeout",
     "client_gone",
+    "superseded",
     "budget_spent",
     "budget_busy",
     "rate_limited",
@@ -101,6 +127,9 @@ pub const REFUSAL_REASONS: [&str; 20] = [
 
 /// Every `kind` of `weir_tokens_total`.
 pub const TOKEN_KINDS: [&str; 5] = ["input", "output", "cache_read", "cache_write_5m", "cache_write_1h"];
+
+/// Every `cause` of the `weir_cache_…` metrics.
+pub const CACHE_CAUSES: [&str; 2] = ["reload", "moved"];
 
 /// What stands for all further values of a label whose values others choose, once there are `LABEL_VALUES_MAX`.
 pub const OTHER: &str = "other";
@@ -137,6 +166,7 @@ mod tests {
             FaultKind::BodyTooLarge,
             FaultKind::ClientTimeout,
             FaultKind::ClientGone,
+            FaultKind::Superseded,
             FaultKind::BudgetSpent(Box::new(spent)),
             FaultKind::BudgetBusy,
             FaultKind::RateLimited { retry_after_seconds: 1 },

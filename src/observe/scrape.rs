@@ -126,7 +126,7 @@ impl Scrape {
         rooms
     }
 
-    fn counters(&self) -> [(&'static str, &'static str, u64); 9] {
+    fn counters(&self) -> [(&'static str, &'static str, u64); 12] {
         let sum = |figure: fn(&ShardGauges) -> u64| self.0.shards.iter().map(|s| figure(s)).sum();
         [
             (
@@ -144,7 +144,18 @@ impl Scrape {
                 "Requests refused because no place came free in time, or too many waited",
                 sum(|s| s.requests_turned_away.get()),
             ),
+            (names::DUPLICATE_TURNS, "Requests that repeat one that still runs", sum(|s| s.duplicates.get())),
+            (
+                names::DUPLICATES_UNTRACKED,
+                "Requests that would not be recognised if repeated: too many run",
+                self.0.registry.turns.untracked(),
+            ),
             (names::METERS_GAVE_UP, "Answers whose metering was given up", sum(|s| s.meters_gave_up.get())),
+            (
+                names::COUNTS_DIFFERED,
+                "Answers whose provider counted tokens twice, and differently",
+                sum(|s| s.counts_differed.get()),
+            ),
             (
                 names::BODIES_REFUSED,
                 "Requests refused because their bodies could not be stored",
@@ -220,6 +231,18 @@ impl Collector for Scrape {
             ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         }
         for (name, help, value) in self.counters() {
+            ConstCounter::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+        }
+        for (name, help, figure) in [
+            (
+                names::DUPLICATES_LOST_USD,
+                "What requests cost that were repeated while they ran, US dollars",
+                (|s| s.duplicates_lost_nanos.get()) as fn(&ShardGauges) -> u64,
+            ),
+            (names::DUPLICATES_SAVED_USD, "What ending them has saved, US dollars", |s| s.duplicates_saved_nanos.get()),
+        ] {
+            let nanos: u64 = self.0.shards.iter().map(|s| figure(s)).sum();
+            let value = dollars(Nanos(i64::try_from(nanos).unwrap_or(i64::MAX)));
             ConstCounter::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
         }
         let help = "Requests turned away before a shard was full";

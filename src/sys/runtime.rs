@@ -57,9 +57,9 @@ pub fn spawn(task: impl Future<Output = ()> + 'static) {
     drop(monoio::spawn(task));
 }
 
-/// Waits.
+/// Waits. The timer has a place of its own: it is large, and a task that might sleep would carry that room about all its life.
 pub async fn sleep(duration: Duration) {
-    monoio::time::sleep(duration).await;
+    Box::pin(monoio::time::sleep(duration)).await;
 }
 
 /// Never ends: what a shard awaits when its work is done and others decide about the process.

@@ -73,17 +73,24 @@ pub struct Handshaking {
 /// Begins the handshake of a client that connected to us.
 pub fn accept(socket: Socket, config: Arc<ServerConfig>) -> io::Result<Handshaking> {
     let session = ServerConnection::new(config).map_err(io::Error::other)?;
-    Ok(begin(socket, session.into()))
-}
-
-/// Begins the handshake with an upstream.
-pub fn connect(socket: Socket, config: Arc<ClientConfig>, name: ServerName<'static>) -> io::Result<Handshaking> {
-    let session = ClientConnection::new(config, name).map_err(io::Error::other)?;
-    Ok(begin(socket, session.into()))
-}
-
-fn begin(socket: Socket, session: Connection) -> Handshaking {
     let (read, write) = socket.0.into_split();
+    Ok(begin(read, write, session.into()))
+}
+
+/// Begins the handshake with an upstream, over a connection that has carried nothing, or only what a proxy was told.
+pub fn connect(
+    (reader, writer): (Reader, Writer),
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+) -> io::Result<Handshaking> {
+    let session = ClientConnection::new(config, name).map_err(io::Error::other)?;
+    match (reader.0, writer.0) {
+        (ReadSide::Plain(read), WriteSide::Plain(write)) => Ok(begin(read, write, session.into())),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS within TLS")),
+    }
+}
+
+fn begin(read: RawRead, write: RawWrite, session: Connection) -> Handshaking {
     let kill = Kill(read.0.clone());
     let shared = Rc::new(Shared { session: RefCell::new(session) });
     Handshaking {

@@ -1,15 +1,13 @@
 //! Claude Code in print mode: one prompt, one answer, and what the gateway has written down about it.
 
-use std::env;
 use std::fs;
-use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
 use crate::gateway::{
-    ALICE, ALICE_KEY, BLOCKED_MESSAGE, DEAR_ANSWER, JWT, JWT_SECRET, SONNET, TINY_BUDGET, start, start_with,
+    ALICE, ALICE_KEY, BLOCKED_MESSAGE, DEAR_ANSWER, JWT, JWT_SECRET, SONNET, TINY_BUDGET, home, start, start_with,
 };
 use crate::install::clients_dir;
 use crate::sandbox::{client, isolated, told};
@@ -142,29 +140,31 @@ fn claude_code_with_an_unknown_key_stops_at_the_first_answer() {
     });
 }
 
-/// The JSON document of one run of `claude -p`, whatever its exit code.
+/// One run of `claude -p` on the Messages format.
 fn claude(weir: &Weir, prompt: &str, credentials: &[(&str, &str)]) -> Value {
+    let url = weir.url();
+    claude_code(&[&[("ANTHROPIC_BASE_URL", url.as_str())], credentials].concat(), SONNET, prompt)
+}
+
+/// The JSON document of one run of `claude -p` with these variables, whatever its exit code.
+pub fn claude_code(variables: &[(&str, &str)], model: &str, prompt: &str) -> Value {
     let program = clients_dir().join("node/node_modules/@anthropic-ai/claude-code-linux-x64/claude");
     let mut command = client(&program.to_string_lossy());
-    command.args(["-p", prompt, "--model", SONNET, "--output-format", "json"]);
-    command.env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1").env("ANTHROPIC_BASE_URL", weir.url());
+    command.args(["-p", prompt, "--model", model, "--output-format", "json", "--allowedTools", "Bash"]);
+    command.env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1");
     // Two instead of ten: a gateway that wrongly invites a retry fails the test in seconds, not in minutes.
     command.env("CLAUDE_CODE_MAX_RETRIES", "2");
-    command.envs(credentials.iter().copied()).current_dir(home());
+    command.envs(variables.iter().copied()).current_dir(home());
     let output = command.output().expect("claude starts");
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("claude: {error}: {}", told(&output)))
 }
 
 /// The row of the usage report that `wanted` picks, as soon as there is one with requests in it.
-fn usage_row(weir: &Weir, group_by: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+pub fn usage_row(weir: &Weir, group_by: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     eventually(DEADLINE, "the usage is booked", || {
         let report = weir.admin_get(&format!("/admin/v1/usage?group_by={group_by}"));
         report["data"].as_array()?.iter().find(|row| wanted(row)).cloned()
     })
-}
-
-fn home() -> PathBuf {
-    PathBuf::from(env::var_os("HOME").expect("set for the isolated test"))
 }
 
 fn lower(name: &Value) -> String {

@@ -16,6 +16,8 @@ use crate::support::{Provider, Weir};
 pub enum Sdk {
     Python,
     TypeScript,
+    /// boto3's `bedrock-runtime`.
+    Boto3,
 }
 
 /// What came of a list of calls.
@@ -41,11 +43,17 @@ pub fn with(mut call: Value, field: &str, value: impl Into<Value>) -> Value {
 impl Sdk {
     /// Makes the calls one after the other in one process.
     pub fn drive(self, weir: &Weir, calls: &[Value]) -> Driven {
+        self.drive_at(&weir.url(), None, calls)
+    }
+
+    /// As [`Sdk::drive`], at another URL, with a certificate to trust.
+    pub fn drive_at(self, base_url: &str, trusted: Option<&Path>, calls: &[Value]) -> Driven {
         let folder = TempDir::with_prefix("calls-").expect("a temporary directory");
         let told_to = folder.path().join("calls.json");
-        let text = json!({ "base_url": weir.url(), "calls": calls }).to_string();
+        let text = json!({ "base_url": base_url, "calls": calls }).to_string();
         fs::write(&told_to, text).expect("the calls are written");
         let mut command = self.command();
+        command.envs(trusted.map(|file| ("AWS_CA_BUNDLE", file)));
         command.stdin(Stdio::from(File::open(&told_to).expect("the calls can be read")));
         let output = command.output().expect("the script starts");
         assert!(output.status.success(), "{self:?}: {}", told(&output));
@@ -60,9 +68,10 @@ impl Sdk {
     fn command(self) -> Command {
         let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
         match self {
-            Sdk::Python => {
+            Sdk::Python | Sdk::Boto3 => {
+                let script = if self == Sdk::Python { "python/drive.py" } else { "python/drive_boto3.py" };
                 let mut command = client(&clients_dir().join("python/bin/python").to_string_lossy());
-                command.arg("-I").arg(scripts.join("python/drive.py"));
+                command.arg("-I").arg(scripts.join(script));
                 command
             }
             Sdk::TypeScript => {

@@ -1,8 +1,15 @@
-//! The TypeScript SDK.
+//! The TypeScript SDK, and its clients for the clouds.
 
+use crate::platform_checks;
+use crate::platforms::{Api, Client};
 use crate::sandbox::isolated;
 use crate::sdk::Sdk::TypeScript;
 use crate::sdk_checks;
+
+const BEDROCK: Client = Client { sdk: TypeScript, api: Api::Bedrock };
+const VERTEX: Client = Client { sdk: TypeScript, api: Api::Vertex };
+const FOUNDRY: Client = Client { sdk: TypeScript, api: Api::Foundry };
+const AWS: Client = Client { sdk: TypeScript, api: Api::Aws };
 
 #[test]
 fn answers_and_streams_arrive_whole() {
@@ -42,4 +49,54 @@ fn tools_and_thinking_are_parsed() {
 #[test]
 fn an_empty_budget_is_told_once() {
     isolated(|| sdk_checks::an_empty_budget_is_told_once(TypeScript));
+}
+
+#[test]
+fn bedrock_answers_arrive_whole_from_every_upstream() {
+    isolated(|| platform_checks::answers_arrive_whole_from_every_upstream(BEDROCK));
+}
+
+#[test]
+fn bedrock_errors_keep_their_class_and_words_from_every_upstream() {
+    isolated(|| platform_checks::errors_keep_their_class_and_words_from_every_upstream(BEDROCK));
+}
+
+#[test]
+fn bedrock_a_stream_that_breaks_off_is_raised() {
+    isolated(|| platform_checks::a_stream_that_breaks_off_is_raised(BEDROCK));
+}
+
+#[test]
+fn bedrock_own_refusals_are_in_the_clients_words() {
+    isolated(|| platform_checks::own_refusals_are_in_the_clients_words(BEDROCK));
+}
+
+#[test]
+fn vertex_answers_arrive_whole_from_every_upstream() {
+    isolated(|| platform_checks::answers_arrive_whole_from_every_upstream(VERTEX));
+}
+
+#[test]
+fn vertex_errors_keep_their_class_and_words_from_every_upstream() {
+    isolated(|| platform_checks::errors_keep_their_class_and_words_from_every_upstream(VERTEX));
+}
+
+#[test]
+fn vertex_a_stream_that_breaks_off_is_raised() {
+    isolated(|| platform_checks::a_stream_that_breaks_off_is_raised(VERTEX));
+}
+
+#[test]
+fn vertex_own_refusals_are_in_the_clients_words() {
+    isolated(|| platform_checks::own_refusals_are_in_the_clients_words(VERTEX));
+}
+
+#[test]
+fn foundry_answers_arrive_whole_from_every_upstream() {
+    isolated(|| platform_checks::answers_arrive_whole_from_every_upstream(FOUNDRY));
+}
+
+#[test]
+fn aws_answers_arrive_whole_from_every_upstream() {
+    isolated(|| platform_checks::answers_arrive_whole_from_every_upstream(AWS));
 }

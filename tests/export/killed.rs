@@ -33,7 +33,7 @@ const LATER: u64 = 50;
 struct Silent;
 
 impl Sink for Silent {
-    fn flushed(&mut self, _closes: &[Record], _as_of: UnixMs) {}
+    fn flushed(&mut self, _closes: &[Arc<Record>], _as_of: UnixMs) {}
 }
 
 fn record(n: u64, names: &Names) -> Record {
@@ -73,7 +73,7 @@ fn fill(store: &Path, numbers: Range<u64>) {
                 None => assert!(Instant::now() < deadline, "the journal never took what was sent"),
             }
         };
-        sender.close(ticket, record(n, &names));
+        sender.close(ticket, record(n, &names).into());
         if n % GROUP == GROUP - 1 {
             // A batch ends where a group ends: many small ones leave many places to be killed at.
             let sent_at = clock::unix();

@@ -215,6 +215,29 @@ fn a_silent_cloud_lets_the_client_wait_without_a_ping() {
 }
 
 #[test]
+fn a_provider_that_counts_two_things_is_believed_in_silence() {
+    let gateway = start("");
+    let mut nth = 0;
+    let differed = || gateway.weir.metric("weir_counts_differed_total", &[]);
+    for (miscounts, expected) in [(0, 0.0), (1, 4.0)] {
+        for stream in [false, true] {
+            nth += 2;
+            let sim = format!("{SIM} miscounts={miscounts}");
+            gateway.post("/v1/messages", &[VERSION], &messages("claude-haiku-5-5", &sim, stream));
+            assert_told(&gateway, nth - 1, stream, "anthropic", "bedrock");
+            let verb = if stream { "invoke-with-response-stream" } else { "invoke" };
+            let path = format!("/model/us.anthropic.claude-haiku-5-5/{verb}");
+            let answer = gateway.post(&path, &[], &body("bedrock-2023-05-31", &sim));
+            assert!(stream || answer.header("x-amzn-bedrock-output-token-count").is_some());
+            // The usage in the answer is what is booked.
+            assert_told(&gateway, nth, stream, "bedrock", "bedrock");
+        }
+        assert_eq!(differed(), expected, "miscounts={miscounts}");
+    }
+    assert_eq!(gateway.weir.log().matches("counts differ").count(), 4);
+}
+
+#[test]
 fn tokens_are_not_counted_between_formats() {
     let gateway = start("");
     let count = r#"{"model":"claude-haiku-5-5","messages":[{"role":"user","content":"?"}]}"#;

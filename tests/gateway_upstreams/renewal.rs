@@ -12,7 +12,7 @@ use crate::support::{DEADLINE, PROVIDER_KEY, Provider, eventually};
 const LIFE: &str = "4";
 
 /// Asks on three connections at once until so many credentials were issued; every answer must be good.
-fn serves_until_issued(gateway: &Gateway, count: u64) -> u64 {
+pub fn serves_until_issued(gateway: &Gateway, count: u64) -> u64 {
     let (done, served) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
         for _ in 0..3 {

@@ -6,10 +6,10 @@ use std::sync::{Arc, Barrier};
 
 use weir::loadtest::provider::{self, ProviderOptions};
 
-use crate::fixture::{assert_own_error, bench, gateway, long_prompt, message, prompt, sha256};
+use crate::fixture::{KEY, assert_own_error, bench, config, gateway, long_prompt, message, prompt, sha256};
 use crate::raw_upstream::{MESSAGE, Peer, RawUpstream, ok};
 use crate::support::http::{Connection, Response};
-use crate::support::{PROVIDER_KEY, Weir};
+use crate::support::{DEADLINE, PROVIDER_KEY, Weir, eventually};
 
 fn ask(connection: &mut Connection, weir: &Weir, body: &[u8]) -> Response {
     connection.send(&message(weir.clients(), "", body));
@@ -203,4 +203,48 @@ fn many_clients_at_once_never_get_each_others_answers() {
         client.join().expect("each client gets its own answers");
     }
     assert_eq!(turns.load(Ordering::SeqCst), 400);
+}
+
+/// A gateway whose upstream's table says this of kept connections.
+fn keeping(upstream: &RawUpstream, keep_alive: &str) -> Weir {
+    let config = config(&upstream.url(), "");
+    let config = config.replacen("auth = {", &format!("keep_alive = {{ {keep_alive} }}\nauth = {{"), 1);
+    Weir::start_with(&config, &[("ALICE_KEY", KEY)])
+}
+
+#[test]
+fn a_connection_is_kept_longer_than_the_operator_allows() {
+    let answers = || {
+        RawUpstream::start(|mut peer| {
+            while peer.read_request().is_some() {
+                peer.send(&ok(MESSAGE));
+            }
+        })
+    };
+    let retired = |weir: &Weir, reason: &str| {
+        weir.metric("weir_upstream_connections_retired_total", &[&format!("reason=\"{reason}\"")])
+    };
+    let upstream = answers();
+    let weir = keeping(&upstream, "requests = 2");
+    let mut connection = Connection::open(weir.clients());
+    (0..6).for_each(|_| assert_eq!(ask(&mut connection, &weir, &prompt(false, "x")).status, 200));
+    assert_eq!((upstream.requests(), upstream.connections()), (6, 3), "two requests each");
+    assert_eq!(retired(&weir, "requests"), 2.0);
+    let upstream = answers();
+    let weir = keeping(&upstream, "connections = 0");
+    let mut connection = Connection::open(weir.clients());
+    (0..3).for_each(|_| assert_eq!(ask(&mut connection, &weir, &prompt(false, "x")).status, 200));
+    assert_eq!(upstream.connections(), 3, "none is kept");
+    eventually(DEADLINE, "each is counted", || (retired(&weir, "full") == 3.0).then_some(()));
+    for (keep_alive, reason) in [("age = \"300ms\"", "age"), ("idle = \"300ms\"", "idle")] {
+        let upstream = answers();
+        let weir = keeping(&upstream, keep_alive);
+        let mut connection = Connection::open(weir.clients());
+        assert_eq!(ask(&mut connection, &weir, &prompt(false, "x")).status, 200);
+        assert_eq!(weir.metric("weir_upstream_connections_total", &["how=\"new\""]), 1.0);
+        // Nobody asks again, and the connection ends all the same.
+        eventually(DEADLINE, "it is closed", || (retired(&weir, reason) == 1.0).then_some(()));
+        assert_eq!(ask(&mut connection, &weir, &prompt(false, "x")).status, 200);
+        assert_eq!(upstream.connections(), 2);
+    }
 }

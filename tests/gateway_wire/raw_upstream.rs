@@ -80,7 +80,12 @@ pub struct RawUpstream {
 impl RawUpstream {
     /// Starts it. `play` has each accepted connection to itself; its panic fails the test at `check`.
     pub fn start(play: impl Fn(Peer) + Send + Sync + 'static) -> RawUpstream {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        RawUpstream::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), play)
+    }
+
+    /// The same at an address.
+    pub fn start_at(addr: SocketAddr, play: impl Fn(Peer) + Send + Sync + 'static) -> RawUpstream {
+        let listener = TcpListener::bind(addr).expect("a port");
         let addr = listener.local_addr().expect("an address");
         let (requests, connections) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let (sender, failures) = mpsc::channel();

@@ -8,7 +8,7 @@ use rustls::{ClientConfig, HandshakeKind};
 use crate::fixture::{KEY, assert_own_error, config_of, long_prompt, message, message_with, prompt, provider, sha256};
 use crate::raw_upstream::{RawUpstream, ok};
 use crate::support::http::Connection;
-use crate::support::{DEADLINE, Weir};
+use crate::support::{DEADLINE, Weir, eventually};
 use crate::tls_kit::{Authority, Identity, TlsFront, TlsStream, connect, read_answer};
 use weir::kernel::limits::{HEAD_ROOM_BYTES, SMALL_BUFFER_BYTES};
 use weir::loadtest::provider::ProviderHandle;
@@ -292,4 +292,65 @@ fn a_stream_passes_through_tls_on_both_sides() {
         let books = provider.books_when(DEADLINE, |sums| sums.requests == turn + 1).expect("an exchange");
         assert_eq!(sha256(&answer.body), books.entries[turn as usize].response_sha256);
     }
+}
+
+#[test]
+fn an_upstream_pays_for_a_whole_handshake_each_time() {
+    let authority = Authority::new();
+    let provider = provider();
+    let front = TlsFront::start(&authority.issue("localhost"), provider.addr(), true);
+    let weir = secured_upstream("localhost", &front, Some(&authority), "");
+    let ask = |turn: usize| {
+        let mut connection = Connection::open(weir.clients());
+        // The upstream ends the connection after each answer, so that each request needs a new one.
+        connection.send(&message(weir.clients(), "after=close", &prompt(false, "x")));
+        assert_eq!(connection.read_response().status, 200, "connection {turn}");
+    };
+    (0..12).for_each(ask);
+    let (made, resumed) = (front.handshakes(), front.resumed());
+    assert_eq!((made - resumed, made >= 12), (1, true), "{resumed} of {made} resumed");
+    // A reload that changes nothing about the upstream keeps its sessions.
+    reload(&weir, 1);
+    (12..16).for_each(ask);
+    let (made, resumed) = (front.handshakes(), front.resumed());
+    assert_eq!((made - resumed, made >= 16), (1, true), "{resumed} of {made} resumed, after a reload");
+    assert!(weir.metric("weir_upstream_tls_handshakes_total", &["resumed=\"true\""]) >= 15.0);
+    assert_eq!(weir.metric("weir_upstream_tls_handshakes_total", &["resumed=\"false\""]), 1.0);
+}
+
+/// Reloads, and waits until the shard serves by it.
+fn reload(weir: &Weir, before: usize) {
+    weir.sighup();
+    eventually(DEADLINE, "the reload is done", || {
+        (weir.log().matches("configuration reloaded").count() >= before).then_some(())
+    });
+    eventually(DEADLINE, "the shard serves by it", || {
+        weir.admin_get("/admin/v1/shards")["settled"].as_bool().filter(|settled| *settled)
+    });
+}
+
+#[test]
+fn a_connection_outlives_the_trust_it_was_made_with() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let provider = provider();
+    let front = TlsFront::start(&old.issue("localhost"), provider.addr(), true);
+    let config = |ca: &Authority| {
+        let config = config_of(1, &format!("https://localhost:{}", front.addr.port()), "");
+        config.replacen("auth = {", &format!("ca = \"{}\"\nauth = {{", ca.file().display()), 1)
+    };
+    let weir = Weir::start_with(&config(&old), &[("ALICE_KEY", KEY)]);
+    let ask = || {
+        let mut connection = Connection::open(weir.clients());
+        connection.send(&message(weir.clients(), "", &prompt(false, "x")));
+        connection.read_response().status
+    };
+    assert_eq!((ask(), ask()), (200, 200));
+    assert_eq!(front.handshakes(), 1);
+    weir.write_config(&config(&new));
+    reload(&weir, 1);
+    assert_eq!(ask(), 502, "nobody trusts the old CA any more, and a connection is there all the same");
+    assert_eq!(weir.metric("weir_upstream_connections_retired_total", &["reason=\"moved\""]), 1.0);
+    weir.write_config(&config(&old));
+    reload(&weir, 2);
+    eventually(DEADLINE, "it is trusted again", || (ask() == 200).then_some(()));
 }

@@ -162,7 +162,14 @@ fn unchunk(mut wire: &[u8]) -> Vec<u8> {
 /// A TLS listener in front of a plain upstream.
 pub struct TlsFront {
     pub addr: SocketAddr,
-    handshakes: Arc<AtomicUsize>,
+    handshakes: Arc<Handshakes>,
+}
+
+/// What has been shaken.
+#[derive(Default)]
+struct Handshakes {
+    made: AtomicUsize,
+    resumed: AtomicUsize,
 }
 
 impl TlsFront {
@@ -170,7 +177,7 @@ impl TlsFront {
     pub fn start(identity: &Identity, upstream: SocketAddr, goodbye: bool) -> TlsFront {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let addr = listener.local_addr().expect("an address");
-        let (config, handshakes) = (identity.server(), Arc::<AtomicUsize>::default());
+        let (config, handshakes) = (identity.server(), Arc::<Handshakes>::default());
         let counted = handshakes.clone();
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -184,7 +191,12 @@ impl TlsFront {
 
     /// Handshakes made so far.
     pub fn handshakes(&self) -> usize {
-        self.handshakes.load(Ordering::SeqCst)
+        self.handshakes.made.load(Ordering::SeqCst)
+    }
+
+    /// Those of them that resumed an earlier session.
+    pub fn resumed(&self) -> usize {
+        self.handshakes.resumed.load(Ordering::SeqCst)
     }
 }
 
@@ -196,7 +208,7 @@ fn flush(session: &mut ServerConnection, mut secure: &TcpStream) -> std::io::Res
     Ok(())
 }
 
-fn relay(session: ServerConnection, secure: TcpStream, plain: TcpStream, goodbye: bool, handshakes: &AtomicUsize) {
+fn relay(session: ServerConnection, secure: TcpStream, plain: TcpStream, goodbye: bool, handshakes: &Handshakes) {
     let session = Arc::new(Mutex::new(session));
     let (down_session, down_secure) = (session.clone(), secure.try_clone().expect("a socket"));
     let mut from_upstream = plain.try_clone().expect("a socket");
@@ -228,7 +240,9 @@ fn relay(session: ServerConnection, secure: TcpStream, plain: TcpStream, goodbye
         let flushed = flush(&mut session, &secure);
         if handshaking && !session.is_handshaking() {
             handshaking = false;
-            handshakes.fetch_add(1, Ordering::SeqCst);
+            let resumed = session.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+            handshakes.resumed.fetch_add(usize::from(resumed), Ordering::SeqCst);
+            handshakes.made.fetch_add(1, Ordering::SeqCst);
         }
         drop(session);
         if flushed.is_err() || !rest.is_empty() || (&plain).write_all(&plaintext).is_err() {

@@ -11,7 +11,7 @@ fn refuse(text: &str) -> String {
 #[test]
 fn empty_script_is_not_the_default_answer() {
     assert_eq!(parse(""), Script::default());
-    assert_eq!(Script::find_in_body(b"{\"messages\":[]}").unwrap(), Script::default());
+    assert_eq!(Script::words_in_body(b"{\"messages\":[]}"), Ok(""));
 }
 
 #[test]
@@ -43,9 +43,18 @@ fn commas_and_spaces_separate_alike() {
 #[test]
 fn script_in_body_is_missed_or_read_past_its_end() {
     let body = br#"{"messages":[{"role":"user","content":"x [[sim events=2 status=529]] events=9 [[sim events=7]]"}]}"#;
-    let script = Script::find_in_body(body).unwrap();
+    let script = parse(Script::words_in_body(body).unwrap());
     assert_eq!((script.content.events, script.status.status), (2, Some(529)));
-    assert!(Script::find_in_body(b"[[sim events=2").is_err());
+    assert!(Script::words_in_body(b"[[sim events=2").is_err());
+}
+
+#[test]
+fn a_turn_has_the_words_of_another() {
+    let words = "status=529 then tool=auto, tool_command=echo_a_b then events=3";
+    let turns: Vec<&str> = (0..5).map(|turn| Script::words_of_turn(words, turn)).collect();
+    assert_eq!(turns, ["status=529", "tool=auto, tool_command=echo_a_b", "events=3", "events=3", "events=3"]);
+    assert_eq!(parse(turns[1]).content.tool_command.as_deref(), Some("echo a b"));
+    assert_eq!(Script::words_of_turn("events=3", 9), "events=3");
 }
 
 #[test]

@@ -145,7 +145,7 @@ fn decorations_are_missing() {
     for name in [":", "sim_notice", ""] {
         assert!(response.events().iter().any(|event| event == name), "{name:?} is missing");
     }
-    let response = ask(&provider, "events=3 gap_ms=30 pings=10", true);
+    let response = ask(&provider, "events=3 gap_ms=200 pings=10", true);
     assert!(response.events().iter().filter(|event| *event == "ping").count() > 3);
 }
 
@@ -266,4 +266,20 @@ fn threads_do_not_share_the_books() {
     }
     let books = ended(&provider, 20);
     assert_eq!((books.totals.models["claude-sonnet-4-6"].completed, books.entries.len()), (20, 0));
+}
+
+#[test]
+fn a_script_of_turns_stands_still_or_starts_over() {
+    let provider = provider();
+    let script = "status=529 then tool=auto tool_command=echo_caf\"é then events=2";
+    let first = ask(&provider, script, true);
+    let (second, third, fourth) =
+        (ask(&provider, script, false), ask(&provider, script, false), ask(&provider, script, false));
+    assert_eq!((first.status, second.status, third.status), (529, 200, 200));
+    assert_eq!(second.json()["content"][1]["input"], serde_json::json!({"command": "echo caf\"é"}));
+    assert_eq!(
+        (third.json()["stop_reason"].as_str(), &fourth.json()["stop_reason"]),
+        (Some("end_turn"), &"end_turn".into())
+    );
+    assert_eq!(ask(&provider, "status=529 then events=1", true).status, 529, "another script has turns of its own");
 }

@@ -35,6 +35,7 @@ pub use shards::ShardView;
 pub use upstreams::{UpstreamOnShard, UpstreamView};
 
 use super::{
+    cache_health::SharedCacheHealth,
     credentials::CredentialKeeper,
     export::ExportHealth,
     journal::{ChangeDesk, JournalHealth},
@@ -59,6 +60,8 @@ pub struct AdminState {
     pub token: AdminToken,
     /// Who spent what.
     pub ledger: SharedLedger,
+    /// What prompt caches lost.
+    pub caches: SharedCacheHealth,
     /// What was counted.
     pub metrics: Arc<Metrics>,
     /// The shards' configuration and phase.
@@ -91,6 +94,7 @@ pub struct AdminState {
 pub fn router(state: AdminState) -> Router {
     let api = Router::new()
         .route("/usage", get(records::usage))
+        .route("/cache-health", get(records::cache_health))
         .route("/requests", get(records::requests))
         .route("/changes", get(records::changes))
         .route("/budgets", get(budgets::budgets))

@@ -2,6 +2,7 @@
 
 use super::{AdminState, answer::Refusal};
 use crate::control::{
+    cache_health::CacheHealthView,
     changes::{ChangeFilter, ChangeView},
     ledger::{Detail, RecordFilter, RecordView, UsageQuery, UsageRow},
 };
@@ -41,6 +42,10 @@ pub(super) async fn requests(
     let filter = RecordFilter::parse(&pairs).map_err(Refusal::bad_query)?;
     let ledger = state.ledger.read().image();
     Ok(Json(Answer { data: ledger.requests(&filter), as_of: ledger.as_of().rfc3339() }))
+}
+
+pub(super) async fn cache_health(State(state): State<AdminState>) -> Json<CacheHealthView> {
+    Json(CacheHealthView::of(&state.caches.lock()))
 }
 
 pub(super) async fn changes(

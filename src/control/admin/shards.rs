@@ -54,6 +54,8 @@ pub struct ShardView {
     pub panics: u64,
     /// Answers whose metering was given up.
     pub meters_gave_up: u64,
+    /// Answers whose provider counted tokens twice, and differently.
+    pub counts_differed: u64,
     /// Ticks since the start; a shard that hangs stops counting.
     pub ticks: u64,
     /// CPU time, microseconds.
@@ -91,6 +93,7 @@ impl ShardView {
             records_lost: gauges.records_lost.get(),
             panics: gauges.panics.get(),
             meters_gave_up: gauges.meters_gave_up.get(),
+            counts_differed: gauges.counts_differed.get(),
             ticks: gauges.ticks.get(),
             cpu_us: gauges.cpu_us.get(),
         }

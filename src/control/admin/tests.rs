@@ -5,6 +5,7 @@ mod keys;
 use super::*;
 use crate::{
     control::{
+        cache_health::CacheHealth,
         journal::{Journal, JournalOptions},
         ledger::{Ledger, LedgerSink},
     },
@@ -109,6 +110,7 @@ pub(crate) fn serve() -> Served {
     let state = AdminState {
         token: AdminToken::new(Some(&Secret::new(TOKEN.into()))),
         ledger: Ledger::new(names.clone()).shared(),
+        caches: CacheHealth::new(Arc::new(|| snapshot(1)), names.clone()).shared(),
         metrics: Arc::new(Metrics::new(sources)),
         door: Arc::new(DownDoor::new(snapshot(1), shards.len())),
         shards,
@@ -255,7 +257,7 @@ fn a_record_sent_by_a_shard_shows_up_in_usage_requests_and_metrics() {
     let journal = api.journal.take().unwrap().start(vec![receiver], sink).unwrap();
     for n in 0..3 {
         let ticket = sender.ticket().unwrap();
-        sender.close(ticket, record(&api.names, n, "platform"));
+        sender.close(ticket, record(&api.names, n, "platform").into());
     }
     journal.stop().unwrap();
     let (status, usage) = api.get("/admin/v1/usage?group_by=team,model&since=2025-11-21&until=");

@@ -43,7 +43,10 @@ pub struct UpstreamView {
     pub upstream: String,
     /// Host, and port where it is not the scheme's.
     pub authority: String,
-    /// The addresses its host name has now.
+    /// The proxy it is reached through; absent if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
+    /// The addresses its host name, or its proxy's, has now.
     pub addresses: Vec<String>,
     /// Its credential.
     #[serde(flatten)]
@@ -89,6 +92,7 @@ impl UpstreamView {
         Self {
             upstream: upstream.name.to_string(),
             authority: upstream.authority.to_string(),
+            proxy: upstream.tunnel.as_ref().map(|tunnel| tunnel.proxy.to_string()),
             addresses: upstream.addresses.iter().map(ToString::to_string).collect(),
             credential: CredentialView::of(upstream, credentials),
             state: worst.as_str(),

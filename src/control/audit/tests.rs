@@ -53,7 +53,7 @@ impl Store {
             let mut open = open_of(0, &self.names);
             (open.request_id, open.started_at) = (record.request_id, record.started_at);
             let ended_at = record.ended_at;
-            append_at(&mut journal, &[Entry::Open(open), Entry::Close(record)], ended_at);
+            append_at(&mut journal, &[Entry::Open(open), Entry::Close(record.into())], ended_at);
         }
     }
 

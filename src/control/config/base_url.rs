@@ -28,7 +28,8 @@ pub(super) fn parse(text: &str) -> Result<BaseUrl, &'static str> {
     Ok(BaseUrl { tls, host, port, authority, base_path: base_path(path)? })
 }
 
-fn host_and_port(authority: &str) -> Result<(String, Option<u16>), &'static str> {
+/// Takes an authority without user information apart.
+pub(super) fn host_and_port(authority: &str) -> Result<(String, Option<u16>), &'static str> {
     const WRONG_HOST: &str = "has no valid host name or address";
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {

@@ -4,6 +4,7 @@ use super::reader::Reader;
 use crate::kernel::{
     limits::{HEAD_BYTES_MAX, Limits, SMALL_BUFFER_BYTES},
     overload::class::Shedding,
+    turns::Duplicates,
 };
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -46,6 +47,8 @@ pub(super) fn limits(root: &Reader<'_>) -> Limits {
     let waits = SHORTEST..=Duration::from_secs(60);
     limits.queue_wait = reader.duration("queue_wait", limits.queue_wait, waits);
     limits.shedding = shedding(&reader);
+    let policies = [("off", Duplicates::Off), ("count", Duplicates::Count), ("cancel_first", Duplicates::CancelFirst)];
+    limits.duplicates = reader.choice("duplicates", &policies).unwrap_or_default();
     reader.finish();
     limits
 }

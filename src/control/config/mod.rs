@@ -10,6 +10,7 @@ mod base_url;
 mod budgets;
 mod cross;
 mod difference;
+mod dns;
 mod error;
 mod export;
 mod identity;
@@ -20,6 +21,7 @@ mod models;
 mod outline;
 mod pricing;
 mod providers;
+mod proxy;
 mod rate_limits;
 mod reader;
 mod refused;
@@ -71,6 +73,7 @@ fn read(root: &Reader<'_>) -> Config {
     let config = Config {
         listen: listen::listen(root),
         shards: listen::shards(root),
+        dns: dns::dns(root),
         limits: limits::limits(root),
         store: service::store(root),
         admin: service::admin(root),

@@ -4,12 +4,12 @@ use super::{
     error::ConfigError,
     tls,
     types::{
-        BudgetConfig, Config, KeyConfig, ModelConfig, MtlsConfig, RateLimitConfig, ScopeKind, ScopePattern,
-        UpstreamAuth, UpstreamConfig,
+        BaseUrl, BudgetConfig, Config, KeyConfig, ModelConfig, MtlsConfig, ProxyConfig, RateLimitConfig, ScopeKind,
+        ScopePattern, UpstreamAuth, UpstreamConfig,
     },
 };
 use crate::{
-    control::{budget::AccountBook, credentials::CredentialKeeper},
+    control::{addresses::Addresses, budget::AccountBook, credentials::CredentialKeeper},
     kernel::{
         account::Scope,
         credential::Credential,
@@ -26,33 +26,42 @@ use crate::{
         rules::{BudgetRule, LimitRule, RuleSet, Rules},
         secret::Secret,
         snapshot::{Budget, BudgetIx, EdgePolicy, Provider, RateLimit, RateLimitIx, Snapshot, Upstream},
+        tunnel::Tunnel,
         window::{Period, Window},
     },
 };
 use std::{
     collections::{HashMap, HashSet},
-    net::{SocketAddr, ToSocketAddrs},
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
-/// What a snapshot takes from outside the configuration: certificates from files, addresses from the name service.
+/// What is known of a host.
+pub type AddressesOf<'a> = &'a dyn Fn(&str) -> Addresses;
+
+/// What a snapshot takes from outside the configuration: certificates from files, addresses as the resolver knows them.
 pub struct Surroundings {
     edge: EdgePolicy,
     upstreams: Vec<Upstream>,
 }
 
 impl Surroundings {
-    /// Reads files and asks the name service, so only the control plane calls it, and nobody waits for it but a reload. A
-    /// host that does not resolve is a warning and an upstream without addresses; TLS files that have become unreadable
-    /// since the configuration was checked are errors.
-    pub fn look_up(config: &Config, names: &Names, keeper: &CredentialKeeper) -> Result<Self, Vec<ConfigError>> {
+    /// Reads files, so only the control plane calls it; `addresses` says what is known of a host, and asks nobody. A host that
+    /// does not resolve is an upstream without addresses; TLS files that have become unreadable since the configuration was
+    /// checked are errors.
+    pub fn look_up(
+        config: &Config,
+        names: &Names,
+        keeper: &CredentialKeeper,
+        addresses: AddressesOf<'_>,
+    ) -> Result<Self, Vec<ConfigError>> {
         let mut errors = Vec::new();
         let edge = edge(config, &mut errors);
         let upstreams = config
             .upstreams
             .iter()
             .enumerate()
-            .filter_map(|(at, u)| upstream(at, u, names, keeper, &mut errors))
+            .filter_map(|(at, u)| upstream(at, u, (names, keeper, addresses), &mut errors))
             .collect();
         if errors.is_empty() { Ok(Self { edge, upstreams }) } else { Err(errors) }
     }
@@ -148,8 +157,7 @@ fn edge(config: &Config, errors: &mut Vec<ConfigError>) -> EdgePolicy {
 fn upstream(
     at: usize,
     config: &UpstreamConfig,
-    names: &Names,
-    keeper: &CredentialKeeper,
+    (names, keeper, addresses): (&Names, &CredentialKeeper, AddressesOf<'_>),
     errors: &mut Vec<ConfigError>,
 ) -> Option<Upstream> {
     let url = &config.base_url;
@@ -160,6 +168,8 @@ fn upstream(
             return None;
         }
     };
+    let found = addresses(config.dialled_host());
+    let at_port = |ips: Vec<IpAddr>| ips.into_iter().map(|ip| SocketAddr::new(ip, config.dialled_port())).collect();
     Some(Upstream {
         name_id: names.name(&config.name),
         name: config.name.as_str().into(),
@@ -167,15 +177,23 @@ fn upstream(
         authority: url.authority.as_str().into(),
         host: url.host.as_str().into(),
         base_path: url.base_path.as_str().into(),
-        addresses: resolve(&config.name, &url.host, url.port),
+        addresses: at_port(found.now),
+        old_addresses: at_port(found.before),
+        tunnel: config.proxy.as_ref().map(|proxy| Arc::new(tunnel(proxy, url))),
         tls_roots,
         credential: Credential { minted: keeper.minted(config), ..credential(config) },
         region: config.region.as_str().into(),
         project: config.project.as_str().into(),
         connect_timeout: config.connect_timeout,
+        keep_alive: config.keep_alive,
         streams_max: config.streams_max,
         on_abort: config.on_abort,
     })
+}
+
+fn tunnel(proxy: &ProxyConfig, url: &BaseUrl) -> Tunnel {
+    let host = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
+    Tunnel::new(&proxy.authority, &format!("{host}:{}", url.port), proxy.credential.as_ref())
 }
 
 /// The headers that never change, in one piece.
@@ -196,17 +214,6 @@ fn credential(config: &UpstreamConfig) -> Credential {
     }
     headers.extend(config.headers.iter().map(|(name, value)| (name.as_str(), value)));
     Credential::fixed(&headers)
-}
-
-fn resolve(upstream: &str, host: &str, port: u16) -> Vec<SocketAddr> {
-    let mut seen = HashSet::new();
-    match (host, port).to_socket_addrs() {
-        Ok(addresses) => addresses.filter(|address| seen.insert(*address)).collect(),
-        Err(error) => {
-            tracing::warn!(upstream, host, %error, "the upstream's host does not resolve; it gets no traffic");
-            Vec::new()
-        }
-    }
 }
 
 fn models(config: &Config) -> ModelTable {

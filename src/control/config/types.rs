@@ -2,6 +2,7 @@
 
 use super::outline::Outline;
 use crate::control::{
+    addresses::Settings as DnsSettings,
     bodies::{BodyKey, BodySettings},
     export::ExportJob,
 };
@@ -9,6 +10,7 @@ use crate::kernel::{
     account::Mode,
     bodies::BodyRules,
     identity::{CertificateName, ClaimMap, TokenAlgorithm, certificate::NameRule},
+    keep_alive::KeepAlive,
     keys::{KeyDigest, Retiring},
     limiter::Measure,
     limits::Limits,
@@ -30,6 +32,8 @@ pub struct Config {
     pub listen: Listen,
     /// How the data plane is laid out.
     pub shards: Shards,
+    /// How names of upstreams are resolved.
+    pub dns: DnsSettings,
     /// Caps and timeouts.
     pub limits: Limits,
     /// Where the journal lives.
@@ -214,8 +218,12 @@ pub struct UpstreamConfig {
     pub workspace_id: String,
     /// PEM file of additional roots.
     pub ca: Option<PathBuf>,
+    /// The proxy it is reached through.
+    pub proxy: Option<ProxyConfig>,
     /// Instead of the general limit.
     pub connect_timeout: Option<Duration>,
+    /// How long its connections are used again.
+    pub keep_alive: KeepAlive,
     /// Requests it takes at once, over all shards.
     pub streams_max: Option<u32>,
     /// Share of the traffic under `weighted`.
@@ -224,6 +232,31 @@ pub struct UpstreamConfig {
     pub regional: bool,
     /// What becomes of a stream whose client went away.
     pub on_abort: OnAbort,
+}
+
+impl UpstreamConfig {
+    /// The host that connections are made to.
+    pub fn dialled_host(&self) -> &str {
+        self.proxy.as_ref().map_or(&self.base_url.host, |proxy| &proxy.host)
+    }
+
+    /// The port there.
+    pub fn dialled_port(&self) -> u16 {
+        self.proxy.as_ref().map_or(self.base_url.port, |proxy| proxy.port)
+    }
+}
+
+/// The HTTP proxy that connections to an upstream go through.
+#[derive(Clone)]
+pub struct ProxyConfig {
+    /// Host alone; an IPv6 address without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Host and port, for people to read.
+    pub authority: String,
+    /// What `proxy-authorization` says.
+    pub credential: Option<Secret<String>>,
 }
 
 /// A base URL, taken apart.

@@ -1,12 +1,13 @@
 //! `[[upstream]]`.
 
 use super::{
-    base_url, limits, providers,
+    base_url, limits, providers, proxy,
     reader::Reader,
     types::{BaseUrl, UpstreamAuth, UpstreamConfig},
 };
 use crate::kernel::{
-    limits::Limits,
+    keep_alive::KeepAlive,
+    limits::{IDLE_UPSTREAM_CONNECTIONS_SET_MAX, Limits},
     snapshot::{OnAbort, Provider},
 };
 use std::{collections::HashMap, time::Duration};
@@ -50,7 +51,9 @@ fn upstream(reader: &Reader<'_>) -> UpstreamConfig {
         project: String::new(),
         workspace_id: String::new(),
         ca: None,
+        proxy: None,
         connect_timeout: None,
+        keep_alive: KeepAlive::default(),
         streams_max: None,
         weight: 1,
         regional: false,
@@ -68,9 +71,11 @@ fn upstream(reader: &Reader<'_>) -> UpstreamConfig {
     upstream.auth = providers::auth(reader, upstream.provider, !upstream.headers.is_empty());
     check_headers(reader, &upstream);
     upstream.ca = reader.file("ca");
+    upstream.proxy = proxy::proxy(reader, &upstream.base_url);
     if reader.has("connect_timeout") {
         upstream.connect_timeout = Some(limits::connect_timeout(reader, Limits::default().connect_timeout));
     }
+    upstream.keep_alive = keep_alive(reader);
     if reader.has("streams_max") {
         upstream.streams_max = u32::try_from(reader.integer("streams_max", 1, 1..=STREAMS_MAX)).ok();
     }
@@ -79,6 +84,21 @@ fn upstream(reader: &Reader<'_>) -> UpstreamConfig {
     upstream.on_abort = on_abort(reader);
     reader.finish();
     upstream
+}
+
+/// `keep_alive = { idle, age, requests, connections }`.
+fn keep_alive(reader: &Reader<'_>) -> KeepAlive {
+    let mut keep = KeepAlive::default();
+    let Some(reader) = reader.table("keep_alive") else { return keep };
+    keep.idle = reader.duration("idle", keep.idle, Duration::from_millis(10)..=Duration::from_secs(3600));
+    keep.age = reader.duration("age", keep.age, Duration::from_millis(10)..=Duration::from_secs(24 * 3600));
+    if reader.has("requests") {
+        keep.requests = u32::try_from(reader.integer("requests", 1000, 1..=1_000_000_000)).ok();
+    }
+    let most = IDLE_UPSTREAM_CONNECTIONS_SET_MAX as u64;
+    keep.connections = reader.integer("connections", keep.connections as u64, 0..=most) as usize;
+    reader.finish();
+    keep
 }
 
 /// A base URL that is written stands in for the derived one.

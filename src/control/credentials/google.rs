@@ -1,15 +1,20 @@
 //! Google: a service account's key file, or the application default credentials (contract.md §5.4).
 //!
-//! Service accounts are `gcp_auth`'s. The rest is asked for here, since that crate knows neither `GCE_METADATA_HOST` nor
-//! federated workloads nor impersonation.
+//! All of it is asked for here, over the one client that knows the environment's proxies: `gcp_auth` knows neither these nor
+//! `GCE_METADATA_HOST`, federated workloads and impersonation.
 
 use super::{Fresh, MintError, http};
 use crate::{kernel::credential::Shown, sys::clock};
-use gcp_auth::{CustomServiceAccount, TokenProvider};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
+/// Where tokens are had if the key file does not say.
+const TOKEN_ENDPOINT: &str = "https://oauth2.googleapis.com/token";
+/// The longest that Google lets an assertion live.
+const ASSERTION_SECONDS: i64 = 3600;
 const METADATA: &str = "metadata.google.internal";
 /// A file of credentials is not larger; anything else is the wrong file. Bytes.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -19,14 +24,37 @@ pub(super) async fn service_account(file: &Path) -> Result<Fresh, MintError> {
     from_service_account(&read(file).await?).await
 }
 
+/// A service account's key file, as far as it is needed.
+#[derive(Deserialize)]
+struct ServiceAccount {
+    client_email: String,
+    private_key: String,
+    private_key_id: Option<String>,
+    token_uri: Option<String>,
+}
+
+/// What it says of itself, signed with its key, in exchange for a token (RFC 7523).
+#[derive(Serialize)]
+struct Assertion<'a> {
+    iss: &'a str,
+    scope: &'a str,
+    aud: &'a str,
+    iat: i64,
+    exp: i64,
+}
+
 async fn from_service_account(text: &str) -> Result<Fresh, MintError> {
     // The parser's own words could quote the file.
-    let account = CustomServiceAccount::from_json(text)
-        .map_err(|_| MintError::new("the service account's key file is not valid"))?;
-    let asked = account.token(&[SCOPE]).await;
-    let token = asked.map_err(|error| MintError::new(format!("Google's token endpoint gave no token: {error}")))?;
-    let lives = (token.expires_at().timestamp() - clock::unix().seconds()).max(0);
-    Ok(Fresh { shown: Shown::bearer(token.as_str()), expires_at: Some(clock::unix().seconds() + lives) })
+    let invalid = || MintError::new("the service account's key file is not valid");
+    let account: ServiceAccount = serde_json::from_str(text).map_err(|_| invalid())?;
+    let key = EncodingKey::from_rsa_pem(account.private_key.as_bytes()).map_err(|_| invalid())?;
+    let url = account.token_uri.as_deref().unwrap_or(TOKEN_ENDPOINT);
+    let now = clock::unix().seconds();
+    let says = Assertion { iss: &account.client_email, scope: SCOPE, aud: url, iat: now, exp: now + ASSERTION_SECONDS };
+    let header = Header { kid: account.private_key_id, ..Header::new(Algorithm::RS256) };
+    let assertion = jsonwebtoken::encode(&header, &says, &key).map_err(|_| invalid())?;
+    let form = [("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), ("assertion", &assertion)];
+    http::bearer("Google's token endpoint", http::client()?.post(url).form(&form)).await
 }
 
 /// A token from the application default credentials: the file that is named, the one that gcloud leaves, the metadata server.
@@ -73,7 +101,7 @@ async fn from_file(file: &Path) -> Result<Fresh, MintError> {
 }
 
 async fn authorized_user(value: &Value) -> Result<Fresh, MintError> {
-    let url = value["token_uri"].as_str().unwrap_or("https://oauth2.googleapis.com/token");
+    let url = value["token_uri"].as_str().unwrap_or(TOKEN_ENDPOINT);
     let form = [
         ("grant_type", "refresh_token"),
         ("client_id", text_of(value, "client_id")?),

@@ -61,6 +61,8 @@ pub(super) const SCHEMA: &str = "message weir_request {
     required binary body (STRING);
     required boolean request_cut;
     required boolean response_cut;
+    optional binary duplicate_of (STRING);
+    optional binary repeated_by (STRING);
     optional binary objects (STRING);
     optional binary object_event (STRING);
 }";
@@ -107,7 +109,7 @@ pub(super) enum Read {
 }
 
 /// One for each leaf of `SCHEMA`, in its order.
-pub(super) const COLUMNS: [(&str, Read); 47] = {
+pub(super) const COLUMNS: [(&str, Read); 49] = {
     use Read::{AttemptLong, AttemptShort, AttemptText, Flag, Long, MaybeText, Money, Short, Text};
     [
         ("request_id", Text(|r| &r.view.request_id)),
@@ -156,6 +158,8 @@ pub(super) const COLUMNS: [(&str, Read); 47] = {
         ("body", Text(|r| r.view.body)),
         ("request_cut", Flag(|r| r.view.request_cut)),
         ("response_cut", Flag(|r| r.view.response_cut)),
+        ("duplicate_of", MaybeText(|r| r.view.duplicate_of.as_deref())),
+        ("repeated_by", MaybeText(|r| r.view.repeated_by.as_deref())),
         ("objects", MaybeText(|r| r.view.objects.as_deref())),
         ("object_event", MaybeText(|r| r.view.object_event)),
     ]

@@ -8,14 +8,14 @@ use super::{
 use crate::{
     control::changes::{Change, ChangeId},
     kernel::{
-        ids::{PrincipalId, RequestId},
+        ids::{PrincipalId, RequestId, SnapshotVersion},
         keys::Principal,
         money::Nanos,
         names::{NameId, Names},
         objects::{OBJECTS_PER_ANSWER_MAX, ObjectNote},
         record::{
             Attempt, AttemptResult, BodyMark, Entry, Format, Kept, ObjectEvent, Open, Operation, Outcome, Record,
-            inline,
+            TurnMark, inline,
         },
         time::UnixMs,
         usage::{Usage, UsageSource},
@@ -25,8 +25,8 @@ use crate::{
 use std::{collections::HashMap, sync::Arc};
 
 // A value's number on disk is its place here, from 1; 0 is an absent field. New values go to the end.
-const FORMATS: [Format; 3] = [Format::Anthropic, Format::Bedrock, Format::Vertex];
-const OPERATIONS: [Operation; 17] = [
+pub(super) const FORMATS: [Format; 3] = [Format::Anthropic, Format::Bedrock, Format::Vertex];
+pub(super) const OPERATIONS: [Operation; 17] = [
     Operation::Messages,
     Operation::CountTokens,
     Operation::Models,
@@ -45,22 +45,22 @@ const OPERATIONS: [Operation; 17] = [
     Operation::FileContent,
     Operation::FileDelete,
 ];
-const OUTCOMES: [Outcome; 5] =
+pub(super) const OUTCOMES: [Outcome; 5] =
     [Outcome::Completed, Outcome::ClientAborted, Outcome::UpstreamFailed, Outcome::Refused, Outcome::GatewayFailed];
-const RESULTS: [AttemptResult; 5] = [
+pub(super) const RESULTS: [AttemptResult; 5] = [
     AttemptResult::Answered,
     AttemptResult::Unreachable,
     AttemptResult::TimedOut,
     AttemptResult::Broken,
     AttemptResult::Cancelled,
 ];
-const SOURCES: [UsageSource; 3] = [UsageSource::Reported, UsageSource::Estimated, UsageSource::None];
+pub(super) const SOURCES: [UsageSource; 3] = [UsageSource::Reported, UsageSource::Estimated, UsageSource::None];
 const EVENTS: [ObjectEvent; 3] = [ObjectEvent::Made, ObjectEvent::Settled, ObjectEvent::Gone];
-const KEPT: [Kept; 3] = [Kept::Hashed, Kept::Stored, Kept::Dropped];
+pub(super) const KEPT: [Kept; 3] = [Kept::Hashed, Kept::Stored, Kept::Dropped];
 /// What an unknown reason reads as: a label of a later weir.
 const OTHER_REASON: &str = "other";
 
-fn number<T: PartialEq>(table: &[T], value: T) -> u32 {
+pub(super) fn number<T: PartialEq>(table: &[T], value: T) -> u32 {
     table.iter().position(|v| *v == value).map_or(0, |place| place as u32 + 1)
 }
 
@@ -194,11 +194,13 @@ pub(super) fn encode_close(record: &Record, names: &Names) -> CloseV1 {
         body_kept: if record.body.kept == Kept::None { 0 } else { number(&KEPT, record.body.kept) },
         request_cut: record.body.request_cut,
         response_cut: record.body.response_cut,
+        duplicate_of: other_request(record, |turn| turn.duplicate_of),
+        repeated_by: other_request(record, |turn| turn.repeated_by),
         objects: record.objects.as_deref().map(|note| encode_objects(note, names)),
     }
 }
 
-fn encode_objects(note: &ObjectNote, names: &Names) -> ObjectsV1 {
+pub(super) fn encode_objects(note: &ObjectNote, names: &Names) -> ObjectsV1 {
     ObjectsV1 {
         ids: note.ids.iter().map(|id| id.as_str().into()).collect(),
         event: number(&EVENTS, note.event),
@@ -293,7 +295,9 @@ impl Decoder {
         let entry: EntryV1 = prost::Message::decode(bytes).map_err(DecodeError::NotAnEntry)?;
         match entry.kind {
             Some(KindV1::Open(open)) => self.open(open).map(|open| Some(Decoded::Entry(Entry::Open(open)))),
-            Some(KindV1::Close(close)) => self.close(close).map(|record| Some(Decoded::Entry(Entry::Close(record)))),
+            Some(KindV1::Close(close)) => {
+                self.close(close).map(|record| Some(Decoded::Entry(Entry::Close(record.into()))))
+            }
             Some(KindV1::Change(change)) => Ok(Some(Decoded::Change(decode_change(change)))),
             Some(KindV1::Join(join)) => match Joined::decode(join) {
                 Ok(joined) => Ok(Some(Decoded::Joined(joined))),
@@ -361,6 +365,8 @@ impl Decoder {
                 request_cut: close.request_cut,
                 response_cut: close.response_cut,
             },
+            config_version: SnapshotVersion::default(),
+            turn: turn_mark(&close.duplicate_of, &close.repeated_by),
         })
     }
 
@@ -424,6 +430,17 @@ fn decode_usage(usage: Option<UsageV1>) -> Usage {
     let UsageV1 { input, output, cache_read, cache_write_5m, cache_write_1h, web_search, fast, batch, geo_us } =
         usage.unwrap_or_default();
     Usage { input, output, cache_read, cache_write_5m, cache_write_1h, web_search, fast, batch, geo_us }
+}
+
+fn other_request(record: &Record, which: impl Fn(&TurnMark) -> Option<RequestId>) -> Vec<u8> {
+    let other = record.turn.as_deref().and_then(which);
+    other.map_or_else(Vec::new, |id| id.0.to_be_bytes().to_vec())
+}
+
+fn turn_mark(duplicate_of: &[u8], repeated_by: &[u8]) -> Option<Box<TurnMark>> {
+    let id = |bytes: &[u8]| bytes.try_into().ok().map(|bytes| RequestId(u128::from_be_bytes(bytes)));
+    let mark = TurnMark { duplicate_of: id(duplicate_of), repeated_by: id(repeated_by) };
+    (mark != TurnMark::default()).then(|| Box::new(mark))
 }
 
 /// How a request that was in flight when weir died is closed: with its estimate (law 7). `last_seen` is the latest moment

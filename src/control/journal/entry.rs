@@ -172,6 +172,12 @@ pub(super) struct CloseV1 {
     pub request_cut: bool,
     #[prost(bool, tag = "43")]
     pub response_cut: bool,
+    /// The request that this one repeats while it runs, 16 bytes; empty where there is none, and in entries from before.
+    #[prost(bytes = "vec", tag = "62")]
+    pub duplicate_of: Vec<u8>,
+    /// The request that repeats this one.
+    #[prost(bytes = "vec", tag = "63")]
+    pub repeated_by: Vec<u8>,
     #[prost(message, optional, tag = "60")]
     pub objects: Option<ObjectsV1>,
 }

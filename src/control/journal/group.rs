@@ -80,7 +80,20 @@ pub(super) struct GroupBuilder {
 
 impl GroupBuilder {
     pub fn new() -> Self {
-        Self { bytes: vec![0; GROUP_HEAD_BYTES], entries: 0 }
+        Self::reusing(Vec::new())
+    }
+
+    /// The same, in the memory of a group that has been written.
+    pub fn reusing(mut bytes: Vec<u8>) -> Self {
+        bytes.clear();
+        bytes.resize(GROUP_HEAD_BYTES, 0);
+        Self { bytes, entries: 0 }
+    }
+
+    /// Adds an entry that `encode` appends with its length in front.
+    pub fn push_encoded(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        encode(&mut self.bytes);
+        self.entries += 1;
     }
 
     pub fn push(&mut self, entry: &EntryV1) {
@@ -98,6 +111,11 @@ impl GroupBuilder {
 
     pub fn entries(&self) -> usize {
         self.entries as usize
+    }
+
+    /// Its memory, where nothing comes of it.
+    pub fn into_memory(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// Completes the group behind the one with the hash `previous`.

@@ -74,7 +74,7 @@ impl JournalOptions {
 pub trait Sink: Send + 'static {
     /// These records are on disk, and so is everything that had been sent by `as_of`. Also called with no records, so that
     /// `as_of` moves on.
-    fn flushed(&mut self, closes: &[Record], as_of: UnixMs);
+    fn flushed(&mut self, closes: &[Arc<Record>], as_of: UnixMs);
 
     /// These changes are on disk.
     fn changed(&mut self, _changes: &[Change]) {}
@@ -87,7 +87,7 @@ pub trait Sink: Send + 'static {
 
     /// These records, of which `flushed` is told next, are of a process that this one has replaced, by the name of its side
     /// chain; `done`: its last.
-    fn inherited(&mut self, _side: &str, _closes: &[Record], _done: bool) {}
+    fn inherited(&mut self, _side: &str, _closes: &[Arc<Record>], _done: bool) {}
 
     /// Another process goes on with the journal; `back`: this one does again.
     fn retired(&mut self, _back: bool) {}
@@ -208,7 +208,7 @@ impl Journal {
         for orphans in replay.orphans.chunks(GROUP_ENTRIES_MAX) {
             let mut builder = GroupBuilder::new();
             for orphan in orphans {
-                builder.push(&codec::encode(&Entry::Close(orphan.clone()), &options.names));
+                builder.push(&codec::encode(&Entry::Close(orphan.clone().into()), &options.names));
             }
             appender.append(&appender.seal(builder), now()).map_err(failed)?;
             let newest = orphans.iter().map(|orphan| orphan.ended_at).max().unwrap_or_default();
@@ -223,7 +223,7 @@ impl Journal {
             appender.append(&appender.seal(joining.builder), now()).map_err(failed)?;
             retention.wrote(appender.segment(), newest);
             sides.wrote(side, joined);
-            closes.iter().for_each(&mut visit);
+            closes.iter().map(AsRef::as_ref).for_each(&mut visit);
         }
         // After replay, which is how the ages are known: what goes now has been counted once more, for this process only.
         retention.apply(&mut appender, now(), Instant::now());

@@ -39,7 +39,7 @@
 //! in an earlier segment, is damage, and weir refuses to start on it: it never skips what it cannot read. A torn end is cut
 //! off and kept beside its segment, as `journal-%010d.wal.torn-OFFSET`; nothing reads that file.
 //!
-//! Entries are of requests (`OpenV1`, `CloseV1`), or of changes (`ChangeV1`: keys, raises, reloads, drains, starts and stops), in
+//! Entries are of requests (`OpenV1`, `CloseV1`; a request that was opened and closed within one group has only the latter), or of changes (`ChangeV1`: keys, raises, reloads, drains, starts and stops), in
 //! one chain. Replay passes changes on and books nothing by them.
 //!
 //! While one process replaces another, the older writes a chain of its own, in a directory of the store, and the newer
@@ -55,6 +55,7 @@
 mod appender;
 mod codec;
 mod desk;
+mod encoder;
 mod entry;
 mod error;
 mod group;

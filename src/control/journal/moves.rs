@@ -87,7 +87,7 @@ pub(super) fn out(journal: &mut Journal, in_flight: &InFlight) -> Result<(Retire
     let (mut side, _) = Journal::open(options, |_| {})?;
     File::open(&directory).and_then(|d| d.sync_all()).map_err(|source| failed("write a side chain in", source))?;
     // What runs in processes before this one stands in their own side chains.
-    let own: Vec<_> = in_flight.opens().filter(|open| !journal.sides.is_open(open.request_id)).copied().collect();
+    let own: Vec<_> = in_flight.values().filter(|open| !journal.sides.is_open(open.request_id)).copied().collect();
     for opens in own.chunks(GROUP_ENTRIES_MAX) {
         let mut builder = GroupBuilder::new();
         opens.iter().for_each(|open| builder.push(&codec::encode(&Entry::Open(*open), &side.options.names)));
@@ -109,7 +109,7 @@ pub(super) fn back(journal: &mut Journal, left: &Left, in_flight: &InFlight) -> 
     let resume = Resume { state: left.state.clone(), closed: Vec::new() };
     // What the other process wrote is what it brought over of this one, which everybody here has been told.
     let (mut main, _) = Journal::open_at(store, options, storage, Some(resume), |_| {})?;
-    main.sides.came_back(&left.side, in_flight.opens().map(|open| open.request_id));
+    main.sides.came_back(&left.side, in_flight.values().map(|open| open.request_id));
     keep_doors(journal, &mut main);
     *journal = main;
     Ok(())

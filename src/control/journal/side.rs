@@ -129,8 +129,9 @@ pub(super) struct Joining {
 
 impl Joining {
     /// The requests that are over.
-    pub fn closes(&self) -> Vec<Record> {
-        let close = |entry: &Entry| if let Entry::Close(record) = entry { Some(record.clone()) } else { None };
+    pub fn closes(&self) -> Vec<Arc<Record>> {
+        let close =
+            |entry: &Entry| if let Entry::Close(record) = entry { Some(Arc::new((**record).clone())) } else { None };
         self.entries.iter().filter_map(close).collect()
     }
 }
@@ -217,7 +218,7 @@ impl Sides {
         let done = ended && read.raw.is_empty();
         if done {
             for open in side.open.values().filter(|open| !self.spared.contains(&open.request_id)) {
-                let record = close_orphan(open, last_seen);
+                let record = Box::new(close_orphan(open, last_seen));
                 builder.push(&codec::encode(&Entry::Close(record.clone()), &self.names));
                 read.entries.push(Entry::Close(record));
             }

@@ -12,7 +12,7 @@ use super::{
     walk::ChainPlace,
 };
 use crate::kernel::{
-    ids::RequestId,
+    ids::{Mixing, RequestId},
     names::Names,
     record::{Entry, Open},
     time::UnixMs,
@@ -22,34 +22,80 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 
 /// Requests that have been opened and not yet closed.
 #[derive(Clone, Debug, Default)]
-pub(super) struct InFlight(HashMap<RequestId, Open>);
+pub(super) struct InFlight {
+    places: HashMap<RequestId, u32, Mixing>,
+    slots: Vec<Option<Slot>>,
+    free: Vec<u32>,
+}
 
+#[derive(Clone, Debug)]
+struct Slot {
+    open: Open,
+    /// It stands in a group.
+    written: bool,
+}
+
+/// What replay has found open: it stands in groups.
 impl FromIterator<Open> for InFlight {
     fn from_iter<T: IntoIterator<Item = Open>>(opens: T) -> Self {
-        Self(opens.into_iter().map(|open| (open.request_id, open)).collect())
+        let mut all = Self::default();
+        opens.into_iter().for_each(|open| all.open(open, true));
+        all
     }
 }
 
 impl InFlight {
-    /// Takes note of an entry that goes to disk.
-    pub fn note(&mut self, entry: &Entry) {
-        match entry {
-            Entry::Open(open) => {
-                self.0.insert(open.request_id, *open);
+    /// Takes note of a request that was opened.
+    pub fn open(&mut self, open: Open, written: bool) {
+        let slot = Some(Slot { open, written });
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.slots[place as usize] = slot;
+                place
             }
-            Entry::Close(record) => {
-                self.0.remove(&record.request_id);
+            None => {
+                self.slots.push(slot);
+                self.slots.len() as u32 - 1
             }
+        };
+        if let Some(twice) = self.places.insert(open.request_id, place) {
+            self.forget(twice);
         }
     }
 
-    /// What is in flight.
-    pub fn opens(&self) -> impl Iterator<Item = &Open> {
-        self.0.values()
+    /// Takes note of an entry that stands in a group.
+    pub fn note(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Open(open) => self.open(*open, true),
+            Entry::Close(record) => self.close(record.request_id),
+        }
+    }
+
+    /// Takes note of a request that was closed.
+    pub fn close(&mut self, id: RequestId) {
+        if let Some(place) = self.places.remove(&id) {
+            self.forget(place);
+        }
+    }
+
+    fn forget(&mut self, place: u32) {
+        self.slots[place as usize] = None;
+        self.free.push(place);
+    }
+
+    /// The note of a request that is still open and stands in no group; from now on it does.
+    pub fn unwritten(&mut self, id: RequestId) -> Option<&Open> {
+        let slot = self.slots.get_mut(*self.places.get(&id)? as usize)?.as_mut()?;
+        (!std::mem::replace(&mut slot.written, true)).then_some(&slot.open)
+    }
+
+    /// All of them.
+    pub fn values(&self) -> impl Iterator<Item = &Open> {
+        self.slots.iter().flatten().map(|slot| &slot.open)
     }
 
     pub fn into_map(self) -> HashMap<RequestId, Open> {
-        self.0
+        self.values().map(|open| (open.request_id, *open)).collect()
     }
 }
 
@@ -103,7 +149,7 @@ impl JournalState {
             offset: self.place.offset,
             last: self.place.last.to_vec(),
             ages: self.ages.iter().map(age).collect(),
-            in_flight: self.in_flight.0.values().map(|open| codec::encode_open(open, names)).collect(),
+            in_flight: self.in_flight.values().map(|open| codec::encode_open(open, names)).collect(),
             last_seen_ms: self.last_seen.0,
             joins: self.joins.values().map(Joined::encode).collect(),
         }
@@ -117,7 +163,7 @@ impl JournalState {
         let mut decoder = Decoder::new(names.clone());
         let mut in_flight = InFlight::default();
         for open in state.in_flight {
-            in_flight.note(&Entry::Open(decoder.open(open).map_err(|error| error.to_string())?));
+            in_flight.open(decoder.open(open).map_err(|error| error.to_string())?, true);
         }
         let joins: Result<Vec<Joined>, String> = state.joins.into_iter().map(Joined::decode).collect();
         let age = |age: AgeV1| SegmentAge { segment: age.segment, newest: UnixMs(age.newest_ms) };

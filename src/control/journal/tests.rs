@@ -106,13 +106,16 @@ pub(in crate::control) fn state_after<'a>(
     entries: impl IntoIterator<Item = &'a Entry>,
 ) -> JournalState {
     let mut in_flight = super::state::InFlight::default();
-    entries.into_iter().for_each(|entry| in_flight.note(entry));
+    entries.into_iter().for_each(|entry| match entry {
+        Entry::Open(open) => in_flight.open(*open, true),
+        Entry::Close(record) => in_flight.close(record.request_id),
+    });
     journal.state(&in_flight)
 }
 
 /// A whole group of one entry that a later version wrote, behind the group with this hash.
 pub(in crate::control) fn later_group(record: &Record, names: &Names, previous: &Hash) -> Vec<u8> {
-    let entry = super::codec::encode(&Entry::Close(record.clone()), names);
+    let entry = super::codec::encode(&Entry::Close(record.clone().into()), names);
     let Some(entry::KindV1::Close(mut close)) = entry.kind else { panic!() };
     close.outcome = 99;
     let mut builder = GroupBuilder::new();
@@ -123,7 +126,7 @@ pub(in crate::control) fn later_group(record: &Record, names: &Names, previous: 
 /// A whole group that closes one request, behind the group with this hash.
 pub(in crate::control) fn group_of(record: &Record, names: &Names, previous: &Hash) -> Vec<u8> {
     let mut builder = GroupBuilder::new();
-    builder.push(&super::codec::encode(&Entry::Close(record.clone()), names));
+    builder.push(&super::codec::encode(&Entry::Close(record.clone().into()), names));
     builder.seal(previous).bytes
 }
 
@@ -135,7 +138,7 @@ fn codec_of(entry: &Entry, journal: &Journal) -> entry::EntryV1 {
 fn write(directory: &Path, names: &Arc<Names>, numbers: impl IntoIterator<Item = u64>) {
     let (mut journal, _) = Journal::open(options(directory, names), |_| ()).unwrap();
     for n in numbers {
-        append(&mut journal, &[Entry::Open(open_of(n, names)), Entry::Close(record_of(n, names))]);
+        append(&mut journal, &[Entry::Open(open_of(n, names)), Entry::Close(record_of(n, names).into())]);
     }
 }
 
@@ -153,7 +156,7 @@ pub(in crate::control) fn segment(directory: &Path, number: u64) -> std::path::P
 pub(in crate::control) fn send(sender: &mut UpSender, n: u64, names: &Names) {
     let mut ticket = sender.ticket().unwrap();
     assert!(sender.open(&mut ticket, open_of(n, names)));
-    sender.close(ticket, record_of(n, names));
+    sender.close(ticket, record_of(n, names).into());
 }
 
 fn until(what: &str, mut condition: impl FnMut() -> bool) {

@@ -3,6 +3,7 @@
 use super::{
     GROUP_ENTRIES_MAX, Journal, JournalError, JournalHealth, Sink, codec,
     desk::Receipts,
+    encoder::Encoder,
     group::{Group, GroupBuilder},
     handle::now,
     moves::{self, Left, Move, Moves},
@@ -10,6 +11,7 @@ use super::{
 };
 use crate::{
     kernel::{
+        ids::RequestId,
         record::{Entry, Record},
         time::UnixMs,
     },
@@ -32,15 +34,23 @@ const RETRY_WAIT_MAX: Duration = Duration::from_secs(1);
 /// How often a lasting refusal is logged.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Memory kept from one group for the next. Bytes.
+const GROUP_MEMORY_BYTES: usize = 4 * 1024 * 1024;
+
 pub(super) struct Writer {
     journal: Journal,
     receivers: Vec<UpReceiver>,
     sink: Box<dyn Sink>,
     stop: Arc<AtomicBool>,
-    closes: Vec<Record>,
+    encoder: Encoder,
+    closes: Vec<Arc<Record>>,
+    /// What the group being made opens.
+    opened: Vec<RequestId>,
     in_flight: InFlight,
     moves: Moves,
     left: Option<Left>,
+    /// Of the last group.
+    memory: Vec<u8>,
     /// Bytes since a state was last given.
     unstated_bytes: u64,
 }
@@ -64,7 +74,20 @@ impl Writer {
     ) -> Self {
         let unstated_bytes = journal.replayed_bytes;
         let in_flight = std::mem::take(&mut journal.in_flight);
-        Self { journal, receivers, sink, stop, closes: Vec::new(), in_flight, moves, left: None, unstated_bytes }
+        Self {
+            encoder: Encoder::new(journal.options.names.clone()),
+            journal,
+            receivers,
+            sink,
+            stop,
+            closes: Vec::new(),
+            opened: Vec::new(),
+            in_flight,
+            moves,
+            left: None,
+            memory: Vec::new(),
+            unstated_bytes,
+        }
     }
 
     pub fn run(mut self) -> Result<(), JournalError> {
@@ -99,30 +122,15 @@ impl Writer {
     /// Writes one group of what is waiting; true if there may be more.
     fn pass(&mut self) -> Result<bool, JournalError> {
         let begun_at = now();
-        let mut builder = GroupBuilder::new();
-        let share = (GROUP_ENTRIES_MAX / self.receivers.len().max(1)).max(1);
-        let (mut more, mut newest) = (false, UnixMs(0));
-        self.closes.clear();
-        for receiver in &mut self.receivers {
-            let taken = receiver.drain(share, |entry| {
-                builder.push(&codec::encode(&entry, &self.journal.options.names));
-                self.in_flight.note(&entry);
-                match entry {
-                    Entry::Open(open) => newest = newest.max(open.started_at),
-                    Entry::Close(record) => {
-                        newest = newest.max(record.ended_at);
-                        self.closes.push(record);
-                    }
-                }
-            });
-            more |= taken == share;
-        }
+        let mut builder = GroupBuilder::reusing(std::mem::take(&mut self.memory));
+        let (mut more, mut newest) = self.gather(&mut builder);
         let mut receipts = Receipts::default();
         more |= self.journal.inbox.drain(&mut receipts, |change| {
             builder.push(&codec::encode_change(change));
             newest = newest.max(change.at);
         });
         if builder.entries() == 0 {
+            self.memory = builder.into_memory();
             return Ok(false);
         }
         let group = self.journal.appender.seal(builder);
@@ -133,8 +141,11 @@ impl Writer {
         // While there is more in the rings, only what has been flushed before is certain to be complete.
         let as_of = if more { self.journal.health.flushed_at() } else { begun_at };
         self.sink.flushed(&self.closes, as_of);
+        self.closes.clear();
         self.journal.last_seen = self.journal.last_seen.max(newest);
         self.unstated_bytes += group.bytes.len() as u64;
+        self.memory = group.bytes;
+        self.memory.shrink_to(GROUP_MEMORY_BYTES);
         self.give_state();
         Ok(more)
     }
@@ -186,6 +197,38 @@ impl Writer {
                 let _gone = told.send(moved);
             }
         }
+    }
+
+    /// Takes what the shards have sent into a group: what was closed, and what was opened and is still open. An opening note whose
+    /// close stands in the same group would say nothing: they reach the disk together or not at all. Returns whether there may
+    /// be more, and the newest moment of it.
+    fn gather(&mut self, builder: &mut GroupBuilder) -> (bool, UnixMs) {
+        let share = (GROUP_ENTRIES_MAX / self.receivers.len().max(1)).max(1);
+        let (mut more, mut newest) = (false, UnixMs(0));
+        self.closes.clear();
+        self.opened.clear();
+        for receiver in &mut self.receivers {
+            let taken = receiver.drain(share, |entry| match entry {
+                Entry::Open(open) => {
+                    newest = newest.max(open.started_at);
+                    self.opened.push(open.request_id);
+                    self.in_flight.open(open, false);
+                }
+                Entry::Close(record) => {
+                    newest = newest.max(record.ended_at);
+                    builder.push_encoded(|out| self.encoder.close(&record, out));
+                    self.in_flight.close(record.request_id);
+                    self.closes.push(Arc::new(*record));
+                }
+            });
+            more |= taken == share;
+        }
+        for id in &self.opened {
+            if let Some(open) = self.in_flight.unwritten(*id) {
+                builder.push_encoded(|out| self.encoder.open(open, out));
+            }
+        }
+        (more, newest)
     }
 
     /// Between two groups, if it is wanted and anything has been written since the last.

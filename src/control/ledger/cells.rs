@@ -83,6 +83,13 @@ pub struct Sums {
 }
 
 impl Sums {
+    /// The share of all prompt tokens that were read from the cache, to three digits; none without a prompt.
+    pub fn cache_hit_rate(&self) -> Option<f64> {
+        let written = self.cache_write_5m_tokens.saturating_add(self.cache_write_1h_tokens);
+        let prompt = self.input_tokens.saturating_add(written).saturating_add(self.cache_read_tokens);
+        (prompt > 0).then(|| (self.cache_read_tokens as f64 / prompt as f64 * 1000.0).round() / 1000.0)
+    }
+
     pub(super) fn of(record: &Record) -> Self {
         Self {
             requests: 1,

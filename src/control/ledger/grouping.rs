@@ -36,7 +36,7 @@ impl UsageRow {
 
 impl Serialize for UsageRow {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.group.len() + 9))?;
+        let mut map = serializer.serialize_map(Some(self.group.len() + 12))?;
         for (dimension, name) in &self.group {
             map.serialize_entry(dimension.as_str(), name)?;
         }
@@ -50,6 +50,7 @@ impl Serialize for UsageRow {
         // Additions to the fixed surface: what of this is an estimate, and the one thing that is not counted in tokens.
         map.serialize_entry("estimated_requests", &self.sums.estimated_requests)?;
         map.serialize_entry("web_searches", &self.sums.web_searches)?;
+        map.serialize_entry("cache_hit_rate", &self.sums.cache_hit_rate())?;
         map.end()
     }
 }

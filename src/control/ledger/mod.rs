@@ -110,8 +110,13 @@ impl Ledger {
 
     /// Books a record. The journal sees to it that each comes once.
     pub fn apply(&mut self, record: &Record) {
+        self.apply_shared(&Arc::new(record.clone()));
+    }
+
+    /// The same, of a record that is shared already.
+    pub fn apply_shared(&mut self, record: &Arc<Record>) {
         let now = &mut self.now;
-        now.newest.push(record);
+        now.newest.push(record.clone());
         now.objects.apply(record);
         // A request that a revocation ended is refused, but what it used is booked like anything else.
         if record.outcome == Outcome::Refused && record.usage == Usage::default() && record.cost == Nanos::ZERO {

@@ -157,11 +157,11 @@ impl Newest {
         Self { records: VecDeque::new(), records_max }
     }
 
-    pub fn push(&mut self, record: &Record) {
+    pub fn push(&mut self, record: Arc<Record>) {
         if self.records.len() >= self.records_max {
             self.records.pop_front();
         }
-        self.records.push_back(Arc::new(record.clone()));
+        self.records.push_back(record);
     }
 
     pub fn records(&self) -> impl DoubleEndedIterator<Item = &Record> {

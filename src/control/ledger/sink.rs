@@ -3,6 +3,7 @@
 use super::{SharedLedger, snapshot::Keeper};
 use crate::{
     control::{
+        cache_health::SharedCacheHealth,
         changes::Change,
         journal::{JournalState, Sink},
     },
@@ -11,48 +12,64 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Books flushed records in the ledger and in the metrics, and has snapshots of the ledger written.
+/// Books flushed records in the ledger, in the metrics and in the book of caches, and has snapshots of the ledger written.
 pub struct LedgerSink {
     ledger: SharedLedger,
     metrics: Arc<Metrics>,
     names: Arc<Names>,
     keeper: Option<Keeper>,
     inherit: Option<Inherit>,
+    caches: Option<SharedCacheHealth>,
 }
 
 /// Who is told of what a process before this one has spent: the name of its side chain, its records, and whether they are its last.
-pub type Inherit = Box<dyn FnMut(&str, &[Record], bool) + Send>;
+pub type Inherit = Box<dyn FnMut(&str, &[Arc<Record>], bool) + Send>;
 
 impl LedgerSink {
     /// A sink for `Journal::start`. Without a keeper no snapshots are written.
     pub fn new(ledger: SharedLedger, metrics: Arc<Metrics>, names: Arc<Names>, keeper: Option<Keeper>) -> Self {
-        Self { ledger, metrics, names, keeper, inherit: None }
+        Self { ledger, metrics, names, keeper, inherit: None, caches: None }
     }
 
     /// Also tells somebody of records that are of a process before this one, before they are booked.
     pub fn inheriting(self, inherit: Inherit) -> Self {
         Self { inherit: Some(inherit), ..self }
     }
+
+    /// The same, which shows this book every record, too.
+    pub fn watching(mut self, caches: SharedCacheHealth) -> Self {
+        self.caches = Some(caches);
+        self
+    }
 }
 
 impl Sink for LedgerSink {
-    fn flushed(&mut self, closes: &[Record], as_of: UnixMs) {
-        for record in closes {
-            self.metrics.observe_close(record, &self.names);
+    fn flushed(&mut self, closes: &[Arc<Record>], as_of: UnixMs) {
+        self.metrics.observe(closes.iter().map(AsRef::as_ref), &self.names);
+        if let Some(caches) = &self.caches {
+            let mut caches = caches.lock();
+            for loss in closes.iter().filter_map(|record| caches.apply(record)) {
+                self.metrics.observe_cache_loss(loss.cause.as_str(), loss.tokens, loss.cost);
+            }
+            caches.say(as_of);
         }
         let mut ledger = self.ledger.write();
-        closes.iter().for_each(|record| ledger.apply(record));
+        closes.iter().for_each(|record| ledger.apply_shared(record));
         ledger.set_as_of(as_of);
     }
 
     fn changed(&mut self, changes: &[Change]) {
         if !changes.is_empty() {
+            if let Some(caches) = &self.caches {
+                let mut caches = caches.lock();
+                changes.iter().for_each(|change| caches.changed(change));
+            }
             let mut ledger = self.ledger.write();
             changes.iter().for_each(|change| ledger.apply_change(change.clone()));
         }
     }
 
-    fn inherited(&mut self, side: &str, closes: &[Record], done: bool) {
+    fn inherited(&mut self, side: &str, closes: &[Arc<Record>], done: bool) {
         if let Some(inherit) = &mut self.inherit {
             inherit(side, closes, done);
         }

@@ -72,7 +72,7 @@ fn usage_answers_have_exactly_the_promised_shape_and_exact_money() {
         text,
         "{\"team\":\"a\",\"model\":\"claude-sonnet-4-6\",\"requests\":2,\"input_tokens\":20,\"output_tokens\":2,\
          \"cache_read_tokens\":200,\"cache_write_5m_tokens\":10,\"cache_write_1h_tokens\":14,\
-         \"cost_usd\":\"3.000000001\",\"estimated_requests\":0,\"web_searches\":0}"
+         \"cost_usd\":\"3.000000001\",\"estimated_requests\":0,\"web_searches\":0,\"cache_hit_rate\":0.82}"
     );
     assert_eq!(rows[0].group[0].1, "b", "the most expensive comes first");
     assert_eq!((rows.len(), ledger.refused()), (2, 1));
@@ -157,7 +157,8 @@ fn a_record_keeps_the_field_names_that_others_rely_on() {
     let expected = "request_id, upstream_request_id, started_at, ended_at, key, user, team, project, session, agent, \
         request_class, format, operation, model_requested, model_served, upstream, status, outcome, refused_by, stream, \
         request_bytes, response_bytes, usage, usage_source, usage_raw, cost_usd, reserved_usd, price_version, attempts, \
-        ttfb_us, duration_us, gateway_us, request_sha256, response_sha256, body, request_cut, response_cut, objects, object_event";
+        ttfb_us, duration_us, gateway_us, request_sha256, response_sha256, body, request_cut, response_cut, \
+        duplicate_of, repeated_by, objects, object_event";
     let mut from = 0;
     for name in expected.split(", ") {
         let at = json[from..].find(&format!("\"{name}\":")).unwrap_or_else(|| panic!("{name} in {json}"));

@@ -96,6 +96,10 @@ pub struct RecordView {
     pub request_cut: bool,
     /// The answer's body broke off.
     pub response_cut: bool,
+    /// It repeats this request, which still ran when it came.
+    pub duplicate_of: Option<String>,
+    /// This request repeated it while it ran.
+    pub repeated_by: Option<String>,
     /// Ids of batches, files, containers and threads that it made, settled or removed, with commas between.
     pub objects: Option<String>,
     /// What became of them: made, settled, gone.
@@ -151,6 +155,8 @@ impl RecordView {
             body: record.body.kept.as_str(),
             request_cut: record.body.request_cut,
             response_cut: record.body.response_cut,
+            duplicate_of: record.turn.as_ref().and_then(|turn| turn.duplicate_of).map(|id| id.to_string()),
+            repeated_by: record.turn.as_ref().and_then(|turn| turn.repeated_by).map(|id| id.to_string()),
             objects: record.objects.as_ref().map(|note| note.ids.join(",")),
             object_event: record.objects.as_ref().map(|note| note.event.as_str()),
         }

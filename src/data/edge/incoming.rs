@@ -3,7 +3,7 @@
 use super::pipe::BodyPipe;
 use crate::{
     data::{
-        gate::{identify::Shown, objects::body_bytes_max},
+        gate::{identify::Shown, objects::body_bytes_max, turns::OwnTurn},
         shard::{
             Shard,
             deadlines::{Awaited, Deadlines},
@@ -46,6 +46,7 @@ pub struct ClientLink {
     pub since: Cell<MonoUs>,
     caller: Cell<Option<Shown>>,
     upstream: RefCell<Option<Work>>,
+    turn: RefCell<Option<OwnTurn>>,
 }
 
 /// What becomes of the upstream that works for a client when the client goes away.
@@ -69,6 +70,7 @@ impl ClientLink {
             since: Cell::new(MonoUs(0)),
             caller: Cell::new(None),
             upstream: RefCell::new(None),
+            turn: RefCell::new(None),
         }
     }
 
@@ -78,6 +80,42 @@ impl ClientLink {
         self.gone.set(false);
         self.caller.set(None);
         self.walking.set(true);
+        *self.turn.borrow_mut() = None;
+    }
+
+    /// The running request may be asked again by somebody who does not wait for it.
+    pub fn takes_part(&self, turn: OwnTurn) {
+        *self.turn.borrow_mut() = Some(turn);
+    }
+
+    /// The running request will go upstream.
+    pub fn admitted(&self) {
+        if let Some(turn) = self.turn.borrow_mut().as_mut() {
+            turn.admitted();
+        }
+    }
+
+    /// The running request's body is whole.
+    pub fn body_is_whole(&self) {
+        if let Some(turn) = self.turn.borrow_mut().as_mut() {
+            turn.look();
+        }
+    }
+
+    /// The running request is over; what is left to say of its turn goes into its record.
+    pub fn take_turn(&self) -> Option<OwnTurn> {
+        self.turn.borrow_mut().take()
+    }
+
+    /// Ends the running request, if it has been asked again and only the newer one is to run: as if the client had left it,
+    /// since nobody waits for it any more. `leave_by`: until then a client that does not listen may stay.
+    pub fn supersede_if_cut(&self, leave_by: MonoUs) {
+        let cut = self.turn.borrow().as_ref().is_some_and(OwnTurn::is_cut);
+        if cut && self.walking.get() && !self.gone.get() {
+            self.closing.set(true);
+            self.deadlines.arm(Awaited::Whole, leave_by);
+            self.leave();
+        }
     }
 
     /// The running request was asked with this.

@@ -48,7 +48,7 @@ pub async fn run(reader: &mut Reader, source: Source, pipe: &BodyPipe, link: &Cl
             intake.watch(source.first).await
         }
         RequestBody::Length(bytes) => intake.length(source.first, bytes).await,
-        RequestBody::Chunked => intake.chunked(source.first).await,
+        RequestBody::Chunked => Box::pin(intake.chunked(source.first)).await,
     }
 }
 
@@ -101,14 +101,14 @@ impl Intake<'_> {
                     Ok((_, ChunkEvent::NeedMore)) => break,
                     Err(_) => {
                         self.pipe.fail(BodyFailure::Malformed("the chunked body is not framed as HTTP says"));
-                        return self.linger().await;
+                        return Box::pin(self.linger()).await;
                     }
                 }
             }
             self.push(payload.whole(&part));
             if self.pipe.received() > self.bytes_max {
                 self.pipe.fail(BodyFailure::TooLarge);
-                return self.linger().await;
+                return Box::pin(self.linger()).await;
             }
             match self.read_more(BULK_BUFFER_BYTES as u64).await {
                 Some(more) => part = more,
@@ -163,11 +163,12 @@ impl Intake<'_> {
 
     /// The body is whole: what comes now is the next request, or the end.
     async fn watch(self, rest: Part) -> NextBytes {
+        self.link.body_is_whole();
         if self.link.walking.get() {
             self.link.deadlines.disarm(Awaited::Read);
         }
         if !rest.is_empty() {
-            return self.stash(Buf::copy_of(rest.bytes())).await;
+            return Box::pin(self.stash(Buf::copy_of(rest.bytes()))).await;
         }
         // A stream is watched for long, with little memory; after a short answer the next request comes soon, in one read.
         let streams = self.pipe.scanner().value(wanted::STREAM).is_some_and(|value| value.raw == b"true");
@@ -177,9 +178,12 @@ impl Intake<'_> {
             Ok(bytes) if bytes > 0 => {
                 if self.link.closing.get() {
                     drop(buf);
-                    return self.linger().await;
+                    return Box::pin(self.linger()).await;
                 }
-                self.stash(buf).await
+                if self.pipe.is_stopped() {
+                    return NextBytes::Bytes(buf);
+                }
+                Box::pin(self.stash(buf)).await
             }
             _ => {
                 self.link.leave();
@@ -203,7 +207,7 @@ impl Intake<'_> {
         if self.link.closing.get() {
             // There will be no next request. Closing with its bytes unread would reset the connection, and throw away what the
             // client has not yet taken of its answer.
-            return self.linger().await;
+            return Box::pin(self.linger()).await;
         }
         NextBytes::Bytes(next)
     }

@@ -7,7 +7,7 @@
 
 use super::{signal::Signal, tap::Tap};
 use crate::{
-    kernel::limits::{MODEL_BYTES_MAX, PIPE_BYTES_MAX, REPLAY_BYTES_MAX},
+    kernel::limits::{MODEL_BYTES_MAX, PIPE_BYTES_MAX, REPLAY_BYTES_MAX, STICKY_BYTES_MAX},
     sys::buf::Part,
     wire::json::{JsonError, TopLevelScanner, Wanted},
 };
@@ -25,12 +25,18 @@ pub mod wanted {
     pub const MAX_TOKENS: usize = 1;
     /// `stream`
     pub const STREAM: usize = 2;
+    /// `container`
+    pub const CONTAINER: usize = 3;
+    /// `thread`
+    pub const THREAD: usize = 4;
 }
 
-static WANTED: [Wanted; 3] = [
+static WANTED: [Wanted; 5] = [
     Wanted { key: "model", capture_bytes_max: MODEL_BYTES_MAX },
     Wanted { key: "max_tokens", capture_bytes_max: 32 },
     Wanted { key: "stream", capture_bytes_max: 8 },
+    Wanted { key: "container", capture_bytes_max: STICKY_BYTES_MAX },
+    Wanted { key: "thread", capture_bytes_max: STICKY_BYTES_MAX },
 ];
 
 /// Why a body will not be whole.
@@ -167,8 +173,10 @@ impl BodyPipe {
                 if let Err(error) = state.scanner.feed(part.bytes()) {
                     state.scan_error = Some(error);
                 }
-                if (0..WANTED.len()).any(|key| state.scanner.seen(key) > 1) {
+                if (0..=wanted::STREAM).any(|key| state.scanner.seen(key) > 1) {
                     state.failure = Some(BodyFailure::Malformed("model, max_tokens or stream is given twice"));
+                } else if [wanted::CONTAINER, wanted::THREAD].into_iter().any(|key| state.scanner.seen(key) > 1) {
+                    state.failure = Some(BodyFailure::Malformed("container or thread is given twice"));
                 }
             }
             let footprint = part.footprint();

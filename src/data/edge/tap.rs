@@ -62,6 +62,16 @@ impl Tap {
         }
     }
 
+    /// A tap that only hashes, for others than the audit.
+    pub fn of_hash() -> Self {
+        Self { hash: Context::new(&SHA256), bytes: 0, ended: false, store: None }
+    }
+
+    /// SHA-256 of the body, once it is whole.
+    pub fn digest(&self) -> Option<[u8; 32]> {
+        self.ended.then(|| self.hash.clone().finish().as_ref().try_into().ok()).flatten()
+    }
+
     /// The client has the first of it: this is the answer, and no other.
     pub fn release(&mut self) {
         if let Some(store) = &mut self.store {
@@ -133,6 +143,11 @@ impl Capture {
         let request = Rc::new(RefCell::new(tap(&shard, cx.id, Way::Request, wanted, &dropped)));
         cx.pipe.tap(request.clone());
         Self { shard, id: cx.id, wanted, dropped, request, response: None }
+    }
+
+    /// The tap on the request's body.
+    pub fn request_tap(&self) -> Rc<RefCell<Tap>> {
+        self.request.clone()
     }
 
     /// A tap for an answer that may come to be the client's.

@@ -3,7 +3,11 @@
 //! Per key and model: a high-water mark that follows a dearer request at once and sinks slowly, so that it stays near the top
 //! of what is seen. Until a kind has been seen a few times its bound is expected: a new key starts careful.
 
-use crate::kernel::{ids::PrincipalId, limits::EXPECTATIONS_MAX, money::Nanos};
+use crate::kernel::{
+    ids::{Mixing, PrincipalId},
+    limits::EXPECTATIONS_MAX,
+    money::Nanos,
+};
 use std::{collections::HashMap, hash::BuildHasher, hash::RandomState};
 
 /// Requests of a kind before it is trusted.
@@ -19,7 +23,7 @@ const MARGIN: f32 = 1.25;
 
 /// The marks of a shard.
 pub struct Expectations {
-    marks: HashMap<u64, Mark>,
+    marks: HashMap<u64, Mark, Mixing>,
     hasher: RandomState,
 }
 
@@ -35,7 +39,7 @@ pub struct Kind(u64);
 
 impl Default for Expectations {
     fn default() -> Self {
-        Self { marks: HashMap::new(), hasher: RandomState::new() }
+        Self { marks: HashMap::default(), hasher: RandomState::new() }
     }
 }
 

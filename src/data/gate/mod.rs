@@ -20,7 +20,9 @@ pub mod queue;
 pub mod rates;
 pub mod route;
 pub mod standings;
+pub mod sticky;
 pub mod tokens;
+pub mod turns;
 
 pub use admit::Admitted;
 pub use caller::Caller;

@@ -5,10 +5,11 @@ use super::Routed;
 use crate::{
     data::{edge::incoming::Exchange, relay::target::model_at},
     kernel::{
-        limits::PRICES_KEPT_MAX,
+        limits::{MODEL_BYTES_MAX, PRICES_KEPT_MAX},
         models::Target,
-        pricing::{Ceiling, Rates},
+        pricing::{Ceiling, PriceBook, Rates},
         record::Format,
+        routing::hash,
     },
 };
 use std::{cell::RefCell, collections::HashMap};
@@ -90,5 +91,83 @@ fn rates(cx: &Exchange<'_>, routed: &Routed<'_>, target: &Target) -> Rates {
     let Some(upstream) = cx.serving.upstream(target.upstream) else { return cx.serving.prices.rates("", "", "") };
     let format = routed.identified.incoming.route.format;
     let model = model_at(format, upstream, target, &routed.model);
-    cx.serving.prices.rates(&upstream.name, model.as_deref().unwrap_or(&routed.model), &routed.model)
+    cx.serving.rates(&upstream.name, model.as_deref().unwrap_or(&routed.model), &routed.model)
+}
+
+/// Rates that have been looked up for one snapshot: names are taken apart to find a model in the price list, and the same few
+/// are asked for twice in every request.
+#[derive(Default)]
+pub struct RatesMemo(RefCell<[Option<Box<KnownRates>>; RATES_KEPT]>);
+
+/// A power of two; others that fall on the same place are looked up each time they change.
+const RATES_KEPT: usize = 32;
+
+struct KnownRates {
+    upstream: Box<str>,
+    model: Box<str>,
+    requested: Box<str>,
+    rates: Rates,
+}
+
+impl RatesMemo {
+    /// What the book says, or said when it was asked for the same before.
+    pub fn rates(&self, book: &PriceBook, upstream: &str, model: &str, requested: &str) -> Rates {
+        let place =
+            [model, requested].iter().fold(0, |seed, text| hash::bytes(seed, text.as_bytes())) as usize % RATES_KEPT;
+        let mut all = self.0.borrow_mut();
+        if let Some(known) = &all[place]
+            && (*known.upstream == *upstream && *known.model == *model && *known.requested == *requested)
+        {
+            return known.rates;
+        }
+        let rates = book.rates(upstream, model, requested);
+        // A client may write anything for a model's name.
+        if model.len().max(requested.len()) <= MODEL_BYTES_MAX {
+            all[place] = Some(Box::new(KnownRates {
+                upstream: upstream.into(),
+                model: model.into(),
+                requested: requested.into(),
+                rates,
+            }));
+        }
+        rates
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::pricing::{Multiplier, PriceOverride, TokenPrice, UnknownPrice};
+
+    #[test]
+    fn rates_that_are_remembered_are_another_models_or_another_upstreams() {
+        let own = PriceOverride {
+            upstream: "dear".into(),
+            model: "claude-sonnet-4-6".into(),
+            input: TokenPrice(9_000_000),
+            output: TokenPrice(90_000_000),
+            cache_read: None,
+            cache_write_5m: None,
+            cache_write_1h: None,
+        };
+        let book = PriceBook::with(vec![own], Multiplier::ONE, UnknownPrice::default());
+        let memo = RatesMemo::default();
+        let models: Vec<String> = (0..100).map(|n| format!("m-{n}")).chain(["claude-sonnet-4-6".into()]).collect();
+        for _ in 0..2 {
+            for model in &models {
+                for upstream in ["plain", "dear"] {
+                    assert_eq!(
+                        memo.rates(&book, upstream, model, "x"),
+                        book.rates(upstream, model, "x"),
+                        "{upstream} {model}"
+                    );
+                    assert_eq!(
+                        memo.rates(&book, upstream, "x", model),
+                        book.rates(upstream, "x", model),
+                        "{upstream} {model}"
+                    );
+                }
+            }
+        }
+    }
 }

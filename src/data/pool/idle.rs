@@ -1,35 +1,59 @@
-//! Upstream connections between two requests: per origin, last in first out, with caps on number and age.
+//! Upstream connections between two requests: per upstream, last in first out, as long as `KeepAlive` allows.
 
 use crate::{
     data::shard::{deadlines::Deadlines, serving::Serving},
     kernel::{
-        limits::{IDLE_UPSTREAM_CONNECTIONS_MAX, IDLE_UPSTREAM_TIMEOUT},
+        ids::Mixing,
+        keep_alive::{Retired, Wear},
         names::NameId,
         snapshot::Upstream,
         time::MonoUs,
+        tunnel::Tunnel,
     },
+    link::connections::ConnectionGauges,
     sys::socket::{Reader, Writer},
 };
-use std::{collections::HashMap, rc::Rc};
+use rustls::RootCertStore;
+use std::{collections::HashMap, net::SocketAddr, rc::Rc, sync::Arc};
 
-/// Where a connection leads. A reload that moves an upstream makes it another origin.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Where a connection leads, whom it trusts and through whom. A reload that changes any of that makes it another origin.
+#[derive(Clone)]
 pub struct Origin {
     name: NameId,
     authority: Rc<str>,
-    tls: bool,
+    roots: Option<Arc<RootCertStore>>,
+    tunnel: Option<Arc<Tunnel>>,
+    peer: SocketAddr,
 }
 
 impl Origin {
-    /// The origin of an upstream.
-    pub fn of(upstream: &Upstream) -> Self {
-        Self { name: upstream.name_id, authority: (&*upstream.authority).into(), tls: upstream.tls_roots.is_some() }
+    /// The origin of an upstream, reached at one of its addresses.
+    pub fn of(upstream: &Upstream, peer: SocketAddr) -> Self {
+        Self {
+            name: upstream.name_id,
+            authority: (&*upstream.authority).into(),
+            roots: upstream.tls_roots.clone(),
+            tunnel: upstream.tunnel.clone(),
+            peer,
+        }
     }
 
+    /// Would a connection that is made to the upstream now be like this one? Trusted roots of the same content are the same
+    /// object, whatever files they were read from.
     fn leads_to(&self, upstream: &Upstream) -> bool {
         self.name == upstream.name_id
             && *self.authority == *upstream.authority
-            && self.tls == upstream.tls_roots.is_some()
+            && (upstream.addresses.contains(&self.peer) || upstream.old_addresses.contains(&self.peer))
+            && match (&self.roots, &upstream.tls_roots) {
+                (Some(own), Some(new)) => Arc::ptr_eq(own, new),
+                (None, None) => true,
+                _ => false,
+            }
+            && match (&self.tunnel, &upstream.tunnel) {
+                (Some(own), Some(new)) => Arc::ptr_eq(own, new) || own == new,
+                (None, None) => true,
+                _ => false,
+            }
     }
 }
 
@@ -41,58 +65,72 @@ pub struct UpstreamConnection {
     pub writer: Writer,
     /// Deadlines and switch.
     pub deadlines: Rc<Deadlines>,
-    origin: Origin,
-    idle_since: MonoUs,
+    /// Where it leads.
+    pub origin: Origin,
+    /// What it has behind it.
+    pub wear: Wear,
 }
 
 impl UpstreamConnection {
-    /// A new connection.
-    pub fn new(origin: Origin, reader: Reader, writer: Writer, deadlines: Rc<Deadlines>) -> Self {
-        Self { origin, reader, writer, deadlines, idle_since: MonoUs(0) }
+    /// Why it is not used again; none if it may be. The socket itself is looked at last, as that takes a system call.
+    fn retired(&self, upstream: Option<&Upstream>, now: MonoUs) -> Option<Retired> {
+        let Some(upstream) = upstream.filter(|upstream| self.origin.leads_to(upstream)) else {
+            return Some(Retired::Moved);
+        };
+        let worn = self.wear.retired(&upstream.keep_alive, now);
+        worn.or_else(|| (!self.deadlines.kill().is_quiet()).then_some(Retired::Closed))
     }
 }
 
 /// The idle connections of a shard.
 #[derive(Default)]
 pub struct IdleConnections {
-    by_upstream: HashMap<NameId, Vec<UpstreamConnection>>,
+    by_upstream: HashMap<NameId, Vec<UpstreamConnection>, Mixing>,
 }
 
 impl IdleConnections {
     /// The connection used last, if it is still good. It is looked at, however short it lay: the upstream may have closed it,
     /// or said something nobody asked for, which would become another client's answer.
-    pub fn take(&mut self, upstream: &Upstream, now: MonoUs) -> Option<UpstreamConnection> {
+    pub fn take(&mut self, upstream: &Upstream, now: MonoUs, gauges: &ConnectionGauges) -> Option<UpstreamConnection> {
         let list = self.by_upstream.get_mut(&upstream.name_id)?;
         while let Some(connection) = list.pop() {
-            let lay_us = now.since(connection.idle_since);
-            let good = connection.deadlines.kill().is_quiet();
-            if good && lay_us < IDLE_UPSTREAM_TIMEOUT.as_micros() as u64 && connection.origin.leads_to(upstream) {
-                return Some(connection);
+            match connection.retired(Some(upstream), now) {
+                None => return Some(connection),
+                Some(why) => gauges.retire(why),
             }
         }
         None
     }
 
-    /// Takes a connection back, unless it holds bytes already that belong to no answer.
-    pub fn put(&mut self, mut connection: UpstreamConnection, now: MonoUs) {
+    /// Takes a connection back, unless it holds bytes already that belong to no answer, or there are enough. What is too old
+    /// goes when it would be used, or with the next look at all of them.
+    pub fn put(
+        &mut self,
+        mut connection: UpstreamConnection,
+        upstream: &Upstream,
+        now: MonoUs,
+        gauges: &ConnectionGauges,
+    ) {
         if !connection.reader.is_drained() {
-            return;
+            return gauges.retire(Retired::Closed);
         }
-        connection.idle_since = now;
+        connection.wear.used(now);
         let list = self.by_upstream.entry(connection.origin.name).or_default();
-        if list.len() < IDLE_UPSTREAM_CONNECTIONS_MAX {
-            list.push(connection);
+        if list.len() >= upstream.keep_alive.connections {
+            return gauges.retire(Retired::Full);
         }
+        list.push(connection);
     }
 
     /// Closes what is too old, was closed by the upstream, or leads where nobody goes any more. Returns what is left.
-    pub fn prune(&mut self, now: MonoUs, serving: &Serving) -> usize {
+    pub fn prune(&mut self, now: MonoUs, serving: &Serving, gauges: &ConnectionGauges) -> usize {
         let mut left = 0;
-        self.by_upstream.retain(|_, list| {
-            list.retain(|c| {
-                now.since(c.idle_since) < IDLE_UPSTREAM_TIMEOUT.as_micros() as u64
-                    && c.deadlines.kill().is_quiet()
-                    && serving.upstreams.iter().any(|upstream| c.origin.leads_to(upstream))
+        self.by_upstream.retain(|name, list| {
+            let upstream = serving.upstreams.iter().find(|upstream| upstream.name_id == *name);
+            list.retain(|connection| {
+                let why = connection.retired(upstream, now);
+                why.into_iter().for_each(|why| gauges.retire(why));
+                why.is_none()
             });
             left += list.len();
             !list.is_empty()

@@ -8,6 +8,7 @@
 pub mod dial;
 pub mod idle;
 pub mod tries;
+pub mod tunnel;
 pub mod watch;
 
 use super::{
@@ -31,8 +32,8 @@ use crate::{
     sys::{clock, runtime},
 };
 pub use idle::UpstreamConnection;
-use tries::unreachable_fault;
 pub use tries::{Second, Shown, Tries};
+use tries::{unreachable_fault, unreachable_fault_of};
 use watch::Visit;
 
 /// A connection to an upstream, for a request that may use it.
@@ -102,7 +103,7 @@ pub async fn lease<'c>(
         let makes = admitted.routed.identified.incoming.route.operation.makes();
         if !tries.wants_fresh()
             && !makes
-            && let Some(connection) = cx.shard.idle.borrow_mut().take(upstream, now)
+            && let Some(connection) = cx.shard.idle.borrow_mut().take(upstream, now, &cx.shard.gauges.connections_up)
         {
             cx.shard.gauges.upstream_reuses.add(1);
             return Ok(leased(connection, true, visit, admitted, slot));
@@ -147,7 +148,8 @@ async fn connect(
     open: &mut OpenRecord,
 ) -> Result<UpstreamConnection, Fault> {
     let began = clock::mono();
-    let dialled = dial::dial(cx, ix, upstream).await;
+    // Dials are rare and their futures large: on the heap they leave every other exchange small.
+    let dialled = Box::pin(dial::dial(cx, ix, upstream)).await;
     let took = clock::mono().since(began);
     open.waited(took);
     dialled.map_err(|error| {
@@ -161,7 +163,7 @@ async fn connect(
         }
         let attempt = Attempt { upstream: upstream.name_id, status: 0, result, duration_us: took, maybe_billed: false };
         note(open, attempt);
-        unreachable_fault()
+        unreachable_fault_of(upstream)
     })
 }
 

@@ -17,6 +17,7 @@ use crate::{
             health::Illness,
             pick::{self, Ask, Standing},
         },
+        snapshot::Upstream,
     },
     wire::h1::Known,
 };
@@ -202,6 +203,17 @@ impl Tries {
 /// What the client is told of an upstream that cannot be reached.
 pub fn unreachable_fault() -> Fault {
     Fault::new(Room::Pool, FaultKind::UpstreamUnreachable, "the upstream cannot be reached; try again")
+}
+
+/// The same, saying whether a proxy stands in between: which one is the operators' business, and in the log.
+pub fn unreachable_fault_of(upstream: &Upstream) -> Fault {
+    match upstream.tunnel {
+        Some(_) => {
+            let text = "the upstream cannot be reached through the gateway's proxy; try again";
+            Fault::new(Room::Pool, FaultKind::UpstreamUnreachable, text)
+        }
+        None => unreachable_fault(),
+    }
 }
 
 /// A session within its caller's scope: nobody can move another's by using its id.

@@ -71,7 +71,7 @@ impl<'a> Shows<'a> {
     /// Takes what there is to show. Where it signs, this waits for the whole body, as it will be sent.
     pub async fn prepare(cx: &Exchange<'_>, upstream: &'a Upstream, edits: &Edits) -> Result<Self, Fault> {
         let payload = match upstream.credential.signs() {
-            true => Some(payload(cx, edits).await?),
+            true => Some(Box::pin(payload(cx, edits)).await?),
             false => None,
         };
         if let Some(fault) = cx.link.revocation(Room::Pool) {

@@ -16,6 +16,7 @@ use crate::{
     data::{
         edge::{
             incoming::{Exchange, Work},
+            pipe::wanted,
             tap::Tap,
         },
         gate::{Caller, Identified},
@@ -23,7 +24,10 @@ use crate::{
         shard::deadlines::{Awaited, Deadlines},
     },
     dialect::{
-        anthropic::{limits::limit_lines, usage::Compared},
+        anthropic::{
+            limits::limit_lines,
+            usage::{Compared, HeadCounts},
+        },
         retry_after,
     },
     kernel::{
@@ -32,6 +36,7 @@ use crate::{
             UPSTREAM_HEAD_BYTES_MAX,
         },
         names::NameId,
+        objects::OBJECTS_PER_ANSWER_MAX,
         record::{Format, Label, Operation, inline},
         routing::Failure,
         snapshot::OnAbort,
@@ -44,6 +49,7 @@ use crate::{
     },
     wire::h1::{HeadLimits, Header, Known, Progress, ResponseBody, ResponseHead, ResponseParser, header},
 };
+use arrayvec::ArrayVec;
 use std::rc::Rc;
 
 /// Whom a download works for, and who decides on its way.
@@ -59,7 +65,7 @@ pub struct Attending<'a> {
 /// One download. What it learns stays readable after it has run.
 pub struct Download<'a> {
     pub(super) cx: &'a Exchange<'a>,
-    caller: &'a Caller<'a>,
+    pub(super) caller: &'a Caller<'a>,
     /// The format of the client's path.
     pub(super) format: Format,
     pub(super) operation: Operation,
@@ -69,7 +75,7 @@ pub struct Download<'a> {
     flags: &'a Flags,
     shows: &'a Shows<'a>,
     pub(super) second: &'a Second<'a>,
-    upstream: NameId,
+    pub(super) upstream: NameId,
     /// An informational answer has gone to the client.
     spoke: bool,
     /// The error answer that the client has not seen.
@@ -96,6 +102,8 @@ pub struct Download<'a> {
     pub meter: Meter,
     /// The audit's, where it wants to know the answer.
     pub tap: Option<Box<Tap>>,
+    /// Containers and messages of threads that the answer has shown.
+    pub(super) stuck: ArrayVec<Label, OBJECTS_PER_ANSWER_MAX>,
     /// Where the answer is about batches or files.
     pub objects: Option<Box<Objects<'a>>>,
 }
@@ -149,6 +157,7 @@ impl<'a> Download<'a> {
             upstream_request_id: Label::default(),
             meter: Meter::new(identified.incoming.route.operation == Operation::Messages),
             tap: None,
+            stuck: ArrayVec::new(),
             objects: None,
         }
     }
@@ -161,7 +170,8 @@ impl<'a> Download<'a> {
             self.cx.shard.gauges.meters_gave_up.add(1);
         }
         if self.meter.compared() == Compared::Different {
-            tracing::warn!(request = %self.cx.id, "Bedrock's invocation metrics differ from the usage in the events, which is booked");
+            self.cx.shard.gauges.counts_differed.add(1);
+            tracing::warn!(request = %self.cx.id, "Bedrock's own counts differ from the usage in its answer, which is booked");
         }
         self.flags.over.set(true);
         self.cx.pipe.wake();
@@ -193,7 +203,7 @@ impl<'a> Download<'a> {
             && !self.spoke
             && self.second.hides(failure)
         {
-            let reusable = self.keep(reader, &head, buf).await;
+            let reusable = Box::pin(self.keep(reader, &head, buf)).await;
             return Ended::Hidden { failure, reusable };
         }
         self.cx.pipe.keep_no_longer();
@@ -278,7 +288,7 @@ impl<'a> Download<'a> {
                             let how = self.plain_head(ResponseBody::None);
                             let bytes = client_head(head, buf.filled(), &how);
                             self.spoke = true;
-                            if !interim::say(self.cx, client, &bytes).await {
+                            if !Box::pin(interim::say(self.cx, client, &bytes)).await {
                                 self.cx.link.leave();
                                 return None;
                             }
@@ -321,6 +331,9 @@ impl<'a> Download<'a> {
         let find = |known| header(bytes, &head.headers, known);
         let billable = self.meter.counts();
         let encoded = find(Known::ContentEncoding).is_some_and(|e| !e.eq_ignore_ascii_case(b"identity"));
+        if self.cx.pipe.scanner().value(wanted::THREAD).is_some() {
+            self.meter.expect_thread();
+        }
         self.meter.fit(Look {
             billable,
             status: head.status,
@@ -328,12 +341,16 @@ impl<'a> Download<'a> {
             encoded,
         });
         self.upstream_request_id = upstream_request_id(head, bytes);
+        let from = self.bridged.map_or(self.format, |(format, _)| format);
+        if from == Format::Bedrock && billable && !self.meter.is_stream() {
+            self.meter.told_by_head(head_counts(head, bytes));
+        }
         if let Some(objects) = &mut self.objects {
             objects.begins(head.status, encoded);
         }
         let framing = head.body(self.cx.head.method);
         let mut carry = self.carry(head, encoded);
-        let way = Way { from: self.bridged.map_or(self.format, |(format, _)| format), to: self.format };
+        let way = Way { from, to: self.format };
         let converted = !matches!(carry, Carry::AsIs);
         let unchunk = (framing == ResponseBody::Chunked || converted) && self.cx.head.minor_version == 0;
         let until_close = framing == ResponseBody::UntilClose && !converted;
@@ -415,4 +432,13 @@ fn upstream_request_id(head: &ResponseHead, bytes: &[u8]) -> Label {
 pub(super) fn error_type(head: &ResponseHead, bytes: &[u8]) -> Vec<u8> {
     let named = |h: &&Header| h.name.of(bytes).eq_ignore_ascii_case(b"x-amzn-errortype");
     head.headers.iter().find(named).map(|h| h.value.of(bytes).to_vec()).unwrap_or_default()
+}
+
+/// What Bedrock counted, by the head of its answer.
+fn head_counts(head: &ResponseHead, bytes: &[u8]) -> HeadCounts {
+    let mut counts = HeadCounts::default();
+    for header in head.headers.iter().filter(|header| header.known == Known::XAmznAny) {
+        counts.take(header.name.of(bytes), header.value.of(bytes));
+    }
+    counts
 }

@@ -63,7 +63,14 @@ fn read(frame: &Frame<'_>, decoded: &mut Vec<u8>, visitor: &mut impl FrameVisito
     if !chunk::decode_head(encoded, EVENT_HEAD_BYTES, decoded) {
         return false;
     }
-    let class = EventClass::of_data(decoded);
+    let mut class = EventClass::of_data(decoded);
+    if class == EventClass::Other && !frame.is_cut() {
+        // No known word at the usual place: rarely, and then all of it is looked at.
+        if !chunk::decode(encoded, decoded) {
+            return false;
+        }
+        class = EventClass::of_whole(decoded);
+    }
     let data_len = encoded.len() as u64 / 4 * 3;
     if !class.is_needed(decoded) && class != EventClass::MessageStop {
         visitor.event(class, &[], data_len);

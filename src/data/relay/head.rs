@@ -14,9 +14,8 @@ use crate::{
     },
     kernel::{ids::RequestId, limits::SMALL_BUFFER_BYTES, record::Format, snapshot::Upstream},
     sys::buf::Buf,
-    wire::h1::{Header, Known, RequestBody, ResponseBody, ResponseHead, connection_names, header},
+    wire::h1::{Header, Known, RequestBody, ResponseBody, ResponseHead, connection_names, decimal, header},
 };
-use std::io::Write;
 
 /// A head to be sent, with room for the first bytes of the body behind it.
 pub struct UpstreamHead {
@@ -44,16 +43,12 @@ pub fn upstream_head(
     let credential = &upstream.credential;
     out.extend_from_slice(credential.lines.expose());
     let (hop, format) = (Hop::new(cx.bytes, &cx.head.headers), upstream.provider.format());
-    for header in &cx.head.headers {
-        let name = header.name.of(cx.bytes);
-        if goes_up(format, header.known, name)
+    pass(&mut out, cx.bytes, &cx.head.headers, |header, name| {
+        goes_up(format, header.known, name)
             && asked.keeps(header.known)
             && !hop.ends_here(name)
             && !credential.replaces(name)
-        {
-            line(&mut out, name, header.value.of(cx.bytes));
-        }
-    }
+    });
     if let Some(bridging) = &asked.bridged {
         out.extend_from_slice(&bridging.lines);
     }
@@ -63,17 +58,18 @@ pub fn upstream_head(
     let chunked = match cx.head.body {
         // A signed body is whole by now, so its length is known, however the client framed it.
         RequestBody::Length(_) | RequestBody::Chunked if let Some(payload) = shows.payload() => {
-            let _ok = write!(out, "content-length: {}\r\n\r\n", payload.bytes);
+            content_length(&mut out, payload.bytes);
+            out.extend_from_slice(b"\r\n");
             false
         }
         _ if let Some(bridging) = &asked.bridged => {
-            let _ok = write!(out, "content-length: {}\r\n\r\n", bridging.bytes);
+            content_length(&mut out, bridging.bytes);
+            out.extend_from_slice(b"\r\n");
             false
         }
         RequestBody::Length(bytes) => {
-            let grown = bytes.saturating_add_signed(asked.edits.growth());
-            // Writing to memory does not fail.
-            let _ok = write!(out, "content-length: {grown}\r\n\r\n");
+            content_length(&mut out, bytes.saturating_add_signed(asked.edits.growth()));
+            out.extend_from_slice(b"\r\n");
             false
         }
         RequestBody::Chunked => {
@@ -106,6 +102,36 @@ impl<'b> Hop<'b> {
     fn ends_here(&self, name: &[u8]) -> bool {
         self.any && connection_names(self.bytes, self.headers).any(|named| named.eq_ignore_ascii_case(name))
     }
+}
+
+/// Appends the header lines that pass. Those that stand one behind the other and are written as everybody does are one copy.
+fn pass(out: &mut Vec<u8>, bytes: &[u8], headers: &[Header], mut passes: impl FnMut(&Header, &[u8]) -> bool) {
+    let mut run = 0..0;
+    for header in headers {
+        let (name, value) = (header.name.of(bytes), header.value.of(bytes));
+        if !passes(header, name) {
+            continue;
+        }
+        let (start, end) = (header.name.start as usize, header.value.end as usize);
+        let usual = bytes.get(header.name.end as usize..header.value.start as usize) == Some(b": ")
+            && bytes.get(end..end + 2) == Some(b"\r\n");
+        if usual && start == run.end {
+            run.end = end + 2;
+            continue;
+        }
+        out.extend_from_slice(bytes.get(run).unwrap_or_default());
+        run = if usual { start..end + 2 } else { 0..0 };
+        if !usual {
+            line(out, name, value);
+        }
+    }
+    out.extend_from_slice(bytes.get(run).unwrap_or_default());
+}
+
+fn content_length(out: &mut Vec<u8>, bytes: u64) {
+    out.extend_from_slice(b"content-length: ");
+    decimal(out, bytes);
+    out.extend_from_slice(b"\r\n");
 }
 
 fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
@@ -145,12 +171,9 @@ pub struct BridgedHead<'a> {
 /// The lines of an upstream's head that a client gets, and those that stand in for others.
 pub fn passed_lines(out: &mut Vec<u8>, head: &ResponseHead, bytes: &[u8], how: &ClientHead<'_>) {
     let hop = Hop::new(bytes, &head.headers);
-    for Header { name, value, known } in &head.headers {
-        let name = name.of(bytes);
-        if goes_down(*known, how.limits.is_some()) && !hop.ends_here(name) && how.keeps(*known) {
-            line(out, name, value.of(bytes));
-        }
-    }
+    pass(out, bytes, &head.headers, |header, name| {
+        goes_down(header.known, how.limits.is_some()) && !hop.ends_here(name) && how.keeps(header.known)
+    });
     let Some(bridged) = how.bridged else { return };
     // Ids of another platform would mean something else to the client; its operator can still ask for them.
     let theirs = |known| header(bytes, &head.headers, known);
@@ -192,8 +215,9 @@ impl ClientHead<'_> {
 /// Builds the head a client gets.
 pub fn client_head(head: &ResponseHead, bytes: &[u8], how: &ClientHead<'_>) -> Vec<u8> {
     let mut out: Vec<u8> = Vec::with_capacity(head.head_len + 256);
-    // Writing to memory does not fail.
-    let _ok = write!(out, "HTTP/1.1 {} ", head.status);
+    out.extend_from_slice(b"HTTP/1.1 ");
+    decimal(&mut out, head.status.into());
+    out.push(b' ');
     out.extend_from_slice(head.reason.of(bytes));
     out.extend_from_slice(b"\r\n");
     passed_lines(&mut out, head, bytes, how);
@@ -204,13 +228,13 @@ pub fn client_head(head: &ResponseHead, bytes: &[u8], how: &ClientHead<'_>) -> V
         // RFC 9110 8.6: a 204 has no length, also where an upstream gives it one.
         (ResponseBody::None, Some(_)) if head.status == 204 => {}
         (ResponseBody::Length(bytes), _) | (ResponseBody::None, Some(bytes)) => {
-            let _ok = write!(out, "content-length: {bytes}\r\n");
+            content_length(&mut out, bytes);
         }
         (ResponseBody::Chunked, _) if !how.unchunk => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         _ => {}
     }
     out.extend_from_slice(how.limits.unwrap_or("").as_bytes());
-    let _ok = write!(out, "x-weir-request-id: {}\r\n", how.id);
+    line(&mut out, b"x-weir-request-id", &how.id.text());
     out.extend_from_slice(if how.close { b"connection: close\r\n\r\n" } else { b"\r\n" });
     out
 }

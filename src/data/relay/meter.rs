@@ -3,27 +3,42 @@
 
 use super::frames::{FrameReader, FrameVisitor};
 use crate::{
-    dialect::anthropic::usage::{Compared, UsageTally},
-    kernel::limits::{MODEL_BYTES_MAX, USAGE_CAPTURE_BYTES_MAX},
+    dialect::anthropic::{
+        sticky,
+        usage::{Compared, HeadCounts, UsageTally},
+    },
+    kernel::{
+        limits::{MODEL_BYTES_MAX, STICKY_BYTES_MAX, USAGE_CAPTURE_BYTES_MAX},
+        objects::OBJECTS_PER_ANSWER_MAX,
+        record::Label,
+    },
     wire::{
         json::{TopLevelScanner, Wanted, unescape_string},
         sse::{EventClass, SseScanner, SseVisitor},
     },
 };
 
+use arrayvec::ArrayVec;
+use memchr::memmem;
+
 /// Bytes of a content delta event's data that are not content (contract.md §4.1).
 const DELTA_ENVELOPE_BYTES: u64 = 88;
 
-static WANTED: [Wanted; 2] = [
+static WANTED: [Wanted; 3] = [
     Wanted { key: "usage", capture_bytes_max: USAGE_CAPTURE_BYTES_MAX },
     Wanted { key: "model", capture_bytes_max: MODEL_BYTES_MAX },
+    Wanted { key: "container", capture_bytes_max: STICKY_BYTES_MAX },
 ];
+/// The same, of an answer in a thread: what goes on names it.
+static WANTED_OF_THREAD: [Wanted; 4] =
+    [WANTED[0], WANTED[1], WANTED[2], Wanted { key: "id", capture_bytes_max: MODEL_BYTES_MAX }];
 
 /// The meter of one answer.
 pub struct Meter {
     kind: Kind,
     reading: Reading,
     counts: bool,
+    head: HeadCounts,
 }
 
 enum Kind {
@@ -42,6 +57,9 @@ struct Reading {
     ended: bool,
     stopped: bool,
     compared: Compared,
+    /// Messages of this answer's thread go on from it.
+    thread: bool,
+    sticky: ArrayVec<Label, OBJECTS_PER_ANSWER_MAX>,
 }
 
 /// What an answer looks like from its head.
@@ -60,7 +78,28 @@ pub struct Look<'a> {
 impl Meter {
     /// A meter for an answer not yet seen.
     pub fn new(billable: bool) -> Self {
-        Self { kind: Kind::Blind, reading: Reading::default(), counts: billable }
+        Self { kind: Kind::Blind, reading: Reading::default(), counts: billable, head: HeadCounts::default() }
+    }
+
+    /// The answer is part of a thread, so its id is wanted.
+    pub fn expect_thread(&mut self) {
+        self.reading.thread = true;
+    }
+
+    /// The container that the answer ran in, and the message that a thread goes on from, as far as told.
+    pub fn sticky(&self) -> ArrayVec<Label, OBJECTS_PER_ANSWER_MAX> {
+        let Kind::Json(scanner) = &self.kind else { return self.reading.sticky.clone() };
+        let raw = |place| scanner.value(place).filter(|value| !value.truncated).map(|value| value.raw);
+        let message = if self.reading.thread { raw(3) } else { None };
+        raw(2).and_then(sticky::described).into_iter().chain(message.and_then(sticky::label)).collect()
+    }
+
+    /// Has it told of one?
+    pub fn shows_sticky(&self) -> bool {
+        match &self.kind {
+            Kind::Json(scanner) => scanner.value(2).is_some() || (self.reading.thread && scanner.value(3).is_some()),
+            _ => !self.reading.sticky.is_empty(),
+        }
     }
 
     /// Fits the meter to the answer.
@@ -76,11 +115,17 @@ impl Meter {
                 Kind::Frames(Box::new(FrameReader::new()))
             }
             Look { billable: true, status: 200..=299, encoded: false, .. } if is(b"application/json") => {
-                Kind::Json(Box::new(TopLevelScanner::new(&WANTED)))
+                let wanted: &'static [Wanted] = if self.reading.thread { &WANTED_OF_THREAD } else { &WANTED };
+                Kind::Json(Box::new(TopLevelScanner::new(wanted)))
             }
             _ => Kind::Blind,
         };
         self.reading.odd = look.billable && look.encoded && look.status < 300;
+    }
+
+    /// What Bedrock says in the head of an answer, to be compared with its body.
+    pub fn told_by_head(&mut self, counts: HeadCounts) {
+        self.head = counts;
     }
 
     /// Looks at payload.
@@ -114,6 +159,7 @@ impl Meter {
         match scanner.value(0) {
             Some(usage) if !usage.truncated => {
                 self.reading.odd |= !self.reading.tally.whole(usage.raw);
+                self.reading.compared = self.reading.tally.compared_with(&self.head);
             }
             _ => self.reading.odd = true,
         }
@@ -177,8 +223,18 @@ impl Meter {
 impl SseVisitor for Reading {
     fn event(&mut self, class: EventClass, data: &[u8], data_len: u64) {
         match class {
-            EventClass::MessageStart => self.odd |= !self.tally.start(data),
-            EventClass::MessageDelta => self.odd |= !self.tally.delta(data),
+            EventClass::MessageStart => {
+                self.odd |= !self.tally.start(data);
+                if self.thread {
+                    self.sticky.extend(sticky::of_start(data));
+                }
+            }
+            EventClass::MessageDelta => {
+                self.odd |= !self.tally.delta(data);
+                if self.sticky.len() < OBJECTS_PER_ANSWER_MAX && memmem::find(data, b"\"container\"").is_some() {
+                    self.sticky.extend(sticky::of_delta(data));
+                }
+            }
             // Shown only where its first bytes look like a takeover by another model.
             EventClass::ContentBlockStart if !data.is_empty() => self.odd |= !self.tally.block(data),
             EventClass::ContentBlockDelta => self.output_bytes += data_len.saturating_sub(DELTA_ENVELOPE_BYTES),

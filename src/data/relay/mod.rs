@@ -39,6 +39,7 @@ use crate::{
         fault::{Fault, FaultKind, Room},
         record::{Attempt, Outcome, inline},
         routing::Failure,
+        snapshot::Upstream,
     },
     sys::{clock, socket::Writer},
 };
@@ -90,7 +91,7 @@ pub async fn exchange<'c>(
     let chosen = &routed.targets[target.min(routed.targets.len() - 1)];
     let book = &cx.serving.prices;
     let asked = asked(cx, routed, upstream, chosen).await?;
-    let own = book.rates(&upstream.name, &asked.model, &routed.model);
+    let own = cx.serving.rates(&upstream.name, &asked.model, &routed.model);
     let prices = Prices { book, upstream: &upstream.name, own };
     open.reprice(own);
     let shows = Shows::prepare(cx, upstream, &asked.edits).await?;
@@ -127,14 +128,14 @@ pub async fn exchange<'c>(
     }
     let maybe_billed = failure.is_some_and(Failure::may_be_billed) && uploaded == Uploaded::Whole && down.status == 0;
     let result = attempt_result(cx, &ended, passed);
-    let (upstream, status) = (upstream.name_id, down.status);
-    pool::note(open, Attempt { upstream, status, result, duration_us: took, maybe_billed });
+    let (name, status) = (upstream.name_id, down.status);
+    pool::note(open, Attempt { upstream: name, status, result, duration_us: took, maybe_billed });
     if matches!(ended, Ended::Credential) && shows.is_outdated(cx) && may_ask_again(cx) {
         // What was refused is not what would be shown now.
         return Ok(Relayed::Again(admitted));
     }
     if uploaded == Uploaded::Whole && passed.is_none() && ended.leaves_it_usable() {
-        keep(cx, connection);
+        keep(cx, connection, upstream);
     }
     if let Some(failure) = failure
         && (matches!(ended, Ended::Hidden { .. }) || (!down.head_sent && !down.spoke() && second.hides(failure)))
@@ -171,9 +172,10 @@ fn detach(cx: &Exchange<'_>, deadlines: &Deadlines) {
 }
 
 /// Puts a connection by for the next request.
-fn keep(cx: &Exchange<'_>, connection: UpstreamConnection) {
-    if !cx.link.gone.get() && connection.reader.is_drained() {
-        cx.shard.idle.borrow_mut().put(connection, cx.shard.sweeper.now());
+fn keep(cx: &Exchange<'_>, connection: UpstreamConnection, upstream: &Upstream) {
+    if !cx.link.gone.get() {
+        let gauges = &cx.shard.gauges.connections_up;
+        cx.shard.idle.borrow_mut().put(connection, upstream, cx.shard.sweeper.now(), gauges);
     }
 }
 
@@ -187,6 +189,7 @@ fn fill(cx: &Exchange<'_>, open: &mut OpenRecord, down: &mut Download<'_>) {
     if let Some(objects) = &mut down.objects {
         objects.hand_over(open, down.status);
     }
+    objects::note_stuck(down, open);
     let record = &mut open.record;
     record.request_bytes = cx.pipe.received();
     record.response_bytes = down.client_bytes;

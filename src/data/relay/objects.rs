@@ -111,7 +111,7 @@ impl<'a> Objects<'a> {
         let made_at = UnixMs((self.cx.id.0 >> 80) as u64);
         let (principal, upstream) = (self.principal, self.upstream);
         let (on_disk, claimed, settled) = (false, false, false);
-        let owned = Owned { upstream, principal, made_at, held, on_disk, claimed, settled };
+        let owned = Owned { upstream, principal, made_at, held, sticky: false, on_disk, claimed, settled };
         self.cx.serving.registry.objects.learn(id, owned);
         self.note = Some(ObjectNote::one(inline(id.as_bytes()), ObjectEvent::Made));
     }
@@ -191,6 +191,31 @@ impl<'a> Objects<'a> {
                 open.results = Some(results);
             }
         }
+    }
+}
+
+/// An answer has shown a container or a message of a thread: what goes on with it belongs to this account. Known before the client
+/// reads it, since it may go on at once.
+pub(super) fn stick(down: &mut Download<'_>) {
+    let ids = down.meter.sticky();
+    if ids.len() <= down.stuck.len() || !(200..300).contains(&down.status) {
+        return;
+    }
+    let (principal, upstream) = (down.caller.principal, down.upstream);
+    let made_at = UnixMs((down.cx.id.0 >> 80) as u64);
+    let (held, on_disk, claimed, settled) = (Nanos::ZERO, false, false, false);
+    for id in &ids {
+        let owned = Owned { upstream, principal, made_at, held, sticky: true, on_disk, claimed, settled };
+        down.cx.serving.registry.objects.learn(id, owned);
+    }
+    down.stuck = ids;
+}
+
+/// Leaves that with the record.
+pub(super) fn note_stuck(down: &mut Download<'_>, open: &mut OpenRecord) {
+    if !down.stuck.is_empty() {
+        let ids = std::mem::take(&mut down.stuck);
+        open.record.objects = Some(Box::new(ObjectNote { ids, event: ObjectEvent::Made, booked: None }));
     }
 }
 

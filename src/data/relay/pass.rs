@@ -4,6 +4,7 @@
 use super::{
     attempt::Ended,
     download::{Body, Download, Stop},
+    objects,
 };
 use crate::{
     data::shard::deadlines::Awaited,
@@ -42,7 +43,7 @@ impl Download<'_> {
                 }
                 Ok(Passed { buf: back, .. }) => buf = back,
                 Err(Stop::Client) => return Ended::ClientLeft,
-                Err(Stop::Upstream) => return self.break_off(client, &body).await,
+                Err(Stop::Upstream) => return Box::pin(self.break_off(client, &body)).await,
             }
             let wanted = if bulk { BULK_BUFFER_BYTES } else { SMALL_BUFFER_BYTES };
             if buf.capacity() == wanted {
@@ -66,7 +67,7 @@ impl Download<'_> {
                     return Ended::Whole { reusable: false };
                 }
                 Ok(bytes) if bytes > 0 => bulk = buf.room() == 0 || (bulk && bytes * 4 > BULK_BUFFER_BYTES),
-                _ => return self.break_off(client, &body).await,
+                _ => return Box::pin(self.break_off(client, &body)).await,
             }
         }
     }
@@ -89,12 +90,12 @@ impl Download<'_> {
     ) -> Result<Passed, Stop> {
         let came = buf.len();
         let mut payload_len = 0;
-        let (meter, tap, objects) = (&mut self.meter, &mut self.tap, &mut self.objects);
+        let (meter, tap, looking) = (&mut self.meter, &mut self.tap, &mut self.objects);
         let unchunk = body.unchunk;
         let mut look = |bytes: &[u8]| {
             meter.feed(bytes);
-            if let Some(objects) = objects.as_mut() {
-                objects.feed(bytes);
+            if let Some(looking) = looking.as_mut() {
+                looking.feed(bytes);
             }
             if let Some(tap) = tap.as_mut() {
                 tap.feed(bytes);
@@ -118,6 +119,9 @@ impl Download<'_> {
             })
         };
         let Ok(scanned) = scanned else { return Err(Stop::Upstream) };
+        if self.meter.shows_sticky() {
+            objects::stick(self);
+        }
         buf.truncate(if unchunk { payload_len } else { scanned.taken });
         let done = scanned.done.then_some(scanned.taken == came);
         if self.draining() {

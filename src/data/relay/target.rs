@@ -19,16 +19,7 @@ pub fn model_at<'a>(client: Format, upstream: &Upstream, target: &'a Target, mod
     if let Some(own) = &target.model {
         return Some(Cow::Borrowed(own));
     }
-    let (provider, region) = (upstream.provider, &*upstream.region);
-    let there = || platform::id_at(provider, region, model).map(Cow::Owned);
-    match provider {
-        _ if provider.speaks_bedrock_ids() => match platform::is_bedrock(model) {
-            true => Some(Cow::Borrowed(model)),
-            false => there(),
-        },
-        _ if client == provider.format() => Some(Cow::Borrowed(model)),
-        _ => there(),
-    }
+    platform::name_at(upstream.provider, &upstream.region, model, client == upstream.provider.format())
 }
 
 /// Writes path and query. Where nothing needs to be said differently, the client's own bytes.

@@ -78,7 +78,7 @@ impl Upload<'_> {
         if ended == Uploaded::Whole {
             self.deadlines.arm(Awaited::Write, self.cx.shard.sweeper.in_(self.cx.serving.limits.idle_timeout));
             let last = if chunked { &b"0\r\n\r\n"[..] } else { b"" };
-            if finish(writer, head, last).await.is_err() {
+            if (head.is_some() || !last.is_empty()) && Box::pin(finish(writer, head, last)).await.is_err() {
                 ended = Uploaded::Broken;
             }
             self.deadlines.disarm(Awaited::Write);

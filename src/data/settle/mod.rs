@@ -5,7 +5,7 @@
 
 use super::{
     edge::tap::{Capture, Tap},
-    gate::{expect::Kind, leases::Reservation, queue::Slot, rates::RateHolds},
+    gate::{expect::Kind, leases::Reservation, queue::Slot, rates::RateHolds, turns::OwnTurn},
     shard::{RunningRequest, Shard},
 };
 use crate::{
@@ -21,7 +21,12 @@ use crate::{
     link::up::Ticket,
     sys::clock,
 };
-use std::rc::Rc;
+use std::{
+    cell::RefCell,
+    ops::{Deref, DerefMut},
+    rc::Rc,
+    sync::LazyLock,
+};
 
 /// What the budgets hold for a request, and what is needed to settle it.
 pub struct Held {
@@ -55,6 +60,7 @@ pub struct OpenRecord {
     held: Option<Held>,
     rates: Option<RateHolds>,
     slot: Option<Slot>,
+    turn: Option<OwnTurn>,
     fallback: Metered,
     capture: Option<Box<Capture>>,
     /// What the results of a batch came to, where they were read to their end.
@@ -63,12 +69,32 @@ pub struct OpenRecord {
     waited_us: u64,
     _running: RunningRequest,
     /// The record as far as it is known.
-    pub record: Record,
+    pub record: Draft,
+}
+
+/// A record that is not closed yet. It stays in the one place it was made in until the journal has it.
+pub struct Draft(Option<Box<Record>>);
+
+/// What a draft reads as that has gone.
+static GONE: LazyLock<Record> = LazyLock::new(Record::default);
+
+impl Deref for Draft {
+    type Target = Record;
+
+    fn deref(&self) -> &Record {
+        self.0.as_deref().unwrap_or_else(|| &GONE)
+    }
+}
+
+impl DerefMut for Draft {
+    fn deref_mut(&mut self) -> &mut Record {
+        self.0.get_or_insert_default()
+    }
 }
 
 impl OpenRecord {
     /// Begins the record of a request. `None`: the journal has no room, not even for a refusal.
-    pub fn begin(shard: &Rc<Shard>, record: Record, started: MonoUs) -> Option<Self> {
+    pub fn begin(shard: &Rc<Shard>, record: Box<Record>, started: MonoUs) -> Option<Self> {
         let mut up = shard.up.borrow_mut();
         let ticket = up.ticket().or_else(|| up.refusal_ticket());
         if ticket.is_none() {
@@ -79,6 +105,7 @@ impl OpenRecord {
             held: None,
             rates: None,
             slot: None,
+            turn: None,
             fallback: Metered::default(),
             capture: None,
             results: None,
@@ -86,7 +113,7 @@ impl OpenRecord {
             waited_us: 0,
             _running: shard.begin_request(),
             shard: shard.clone(),
-            record,
+            record: Draft(Some(record)),
         })
     }
 
@@ -98,6 +125,16 @@ impl OpenRecord {
     /// Takes the request's place on the shard, to its end.
     pub fn occupy(&mut self, slot: Slot) {
         self.slot = Some(slot);
+    }
+
+    /// Takes the request's part in its turn, to say how that ended.
+    pub fn end_turn(&mut self, turn: Option<OwnTurn>) {
+        self.turn = turn;
+    }
+
+    /// The audit's tap on the request's body, if there is one.
+    pub fn request_tap(&self) -> Option<Rc<RefCell<Tap>>> {
+        self.capture.as_ref().map(|capture| capture.request_tap())
     }
 
     /// Takes what the rate limits hold.
@@ -170,7 +207,7 @@ impl OpenRecord {
     fn settle(&mut self, outcome: Outcome, metered: Metered) {
         let Some(ticket) = self.ticket.take() else { return };
         self.slot = None;
-        let mut record = std::mem::take(&mut self.record);
+        let mut record = self.record.0.take().unwrap_or_default();
         record.outcome = outcome;
         record.usage = metered.usage;
         record.usage_source = metered.source;
@@ -180,6 +217,9 @@ impl OpenRecord {
             if outcome == Outcome::Completed && metered.source == UsageSource::Reported {
                 self.shard.expectations.borrow_mut().learn(held.kind, held.bound, record.cost);
             }
+        }
+        if let Some(turn) = self.turn.take() {
+            turn.end(&mut record, &self.shard.gauges);
         }
         if let Some(held) = self.rates.take() {
             self.shard.rates.borrow_mut().settle(held, &metered.usage, clock::mono());

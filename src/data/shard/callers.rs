@@ -23,6 +23,7 @@ const TIDY_AT_LEAST: usize = 64;
 pub struct Callers {
     all: RefCell<Vec<Weak<ClientLink>>>,
     tidy_at: Cell<usize>,
+    cuts_seen: Cell<u64>,
 }
 
 impl Callers {
@@ -54,6 +55,17 @@ impl Callers {
             None => false,
         };
         links.iter().filter_map(Weak::upgrade).filter(gone).collect()
+    }
+}
+
+/// Ends what is under way here and was asked for again, where only the newer request is to run. Nobody is looked at unless
+/// somebody was cut since the last look.
+pub fn end_superseded(shard: &Shard) {
+    let cuts = shard.serving().registry.turns.cuts();
+    if shard.callers.cuts_seen.replace(cuts) != cuts {
+        let leave_by = shard.sweeper.in_(REVOKED_LEAVE);
+        let links: Vec<_> = shard.callers.all.borrow().iter().filter_map(Weak::upgrade).collect();
+        links.iter().for_each(|link| link.supersede_if_cut(leave_by));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Shard,
-    callers::{Callers, end_revoked},
+    callers::{Callers, end_revoked, end_superseded},
     deadlines::Sweeper,
     guard::guarded,
     serving::{Place, Serving},
@@ -196,6 +196,7 @@ async fn tick_on(shard: Rc<Shard>) {
         shard.gauges.leased_nanos.set(held.0.max(0) as u64);
         shard.rates.borrow_mut().tick(clock::mono());
         shard.queues.tick(shard.sweeper.now());
+        end_superseded(&shard);
         if count % SWEEP_TICKS == 0 {
             shard.sweeper.sweep();
             shard.gauges.replay_bytes.set(shard.kept_bytes.get() as u64);
@@ -207,7 +208,8 @@ async fn tick_on(shard: Rc<Shard>) {
         }
         if count % POOL_TICKS == 0 {
             shard.standings.borrow_mut().tick(clock::mono());
-            let idle = shard.idle.borrow_mut().prune(shard.sweeper.now(), &shard.serving());
+            let idle =
+                shard.idle.borrow_mut().prune(shard.sweeper.now(), &shard.serving(), &shard.gauges.connections_up);
             shard.gauges.upstream_idle.set(idle as u64);
         }
         if !shard.door.accepts() && shard.accepts.get() > 0 {

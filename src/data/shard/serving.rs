@@ -3,7 +3,7 @@
 use crate::{
     data::{
         gate::{
-            prices::PriceMemo,
+            prices::{PriceMemo, RatesMemo},
             queue::{Slots, part},
         },
         pool::watch::{TargetWatch, UpstreamWatch},
@@ -12,6 +12,7 @@ use crate::{
         ids::UpstreamIx,
         models::{Target, TargetIx},
         overload::fair::Room,
+        pricing::Rates,
         snapshot::{Snapshot, Upstream},
     },
     link::gauges::ShardGauges,
@@ -28,6 +29,7 @@ pub struct Serving {
     slots: Vec<Option<Rc<Slots>>>,
     /// Prices over several targets, as far as they have been asked for.
     pub price_memo: PriceMemo,
+    rates_memo: RatesMemo,
 }
 
 /// Which shard serves.
@@ -60,7 +62,20 @@ impl Serving {
             before.iter().flat_map(|b| b.models.all_targets().map(|t| t.identity).zip(&b.waits)).collect();
         let wait_for = |target: &Target| known.get(&target.identity).map(|wait| Rc::clone(wait)).unwrap_or_default();
         let waits = snapshot.models.all_targets().map(wait_for).collect();
-        Self { snapshot, tls, watches, waits, slots, price_memo: PriceMemo::default() }
+        Self {
+            snapshot,
+            tls,
+            watches,
+            waits,
+            slots,
+            price_memo: PriceMemo::default(),
+            rates_memo: RatesMemo::default(),
+        }
+    }
+
+    /// The rates of a model at an upstream, as the price book finds them.
+    pub fn rates(&self, upstream: &str, upstream_model: &str, requested: &str) -> Rates {
+        self.rates_memo.rates(&self.prices, upstream, upstream_model, requested)
     }
 
     /// The health of an upstream.

@@ -23,7 +23,7 @@ pub fn status_and_type(kind: &FaultKind) -> (u16, &'static str) {
         FaultKind::MethodNotAllowed(_) => (405, "invalid_request_error"),
         FaultKind::BodyTooLarge => (413, "request_too_large"),
         FaultKind::ClientTimeout => (408, "invalid_request_error"),
-        FaultKind::ClientGone => (499, "invalid_request_error"),
+        FaultKind::ClientGone | FaultKind::Superseded => (499, "invalid_request_error"),
         FaultKind::BudgetSpent(_) => (429, "billing_error"),
         FaultKind::BudgetBusy | FaultKind::RateLimited { .. } => (429, "rate_limit_error"),
         FaultKind::Overloaded => (529, "overloaded_error"),

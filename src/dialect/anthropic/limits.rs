@@ -1,6 +1,10 @@
 //! The usage-limit headers that let Claude Code warn its developer (contract.md §2.4).
 
-use std::fmt::Write;
+use arrayvec::ArrayString;
+use std::fmt::{Arguments, Write};
+
+/// How all of them begin.
+const PREFIX: &str = "anthropic-ratelimit-unified-";
 
 /// Thresholds at which the client warns, highest first.
 const THRESHOLDS: [(f64, &str); 2] = [(0.95, "0.95"), (0.75, "0.75")];
@@ -9,23 +13,34 @@ const USED_MAX: f64 = 0.99;
 
 /// The headers of a successful answer, as whole lines. `used`: the share of the fullest cap that is spent.
 pub fn limit_lines(used: f64, resets_at: Option<i64>) -> String {
-    const PREFIX: &str = "anthropic-ratelimit-unified-";
     let passed = THRESHOLDS.iter().find(|(at, _)| used >= *at).map(|(_, text)| *text);
     let status = if passed.is_some() { "allowed_warning" } else { "allowed" };
-    let shown = (used.clamp(0.0, USED_MAX) * 100.0).floor() / 100.0;
+    let percent = (used.clamp(0.0, USED_MAX) * 100.0).floor() as u64;
     let mut out = String::with_capacity(420);
-    // Writing to memory does not fail.
-    let _ok = write!(
-        out,
-        "{PREFIX}status: {status}\r\n{PREFIX}representative-claim: overage\r\n{PREFIX}overage-status: {status}\r\n\
-         {PREFIX}overage-utilization: {shown:.2}\r\n"
-    );
+    let mut line = |name: &str, value: &str| {
+        for part in [PREFIX, name, ": ", value, "\r\n"] {
+            out.push_str(part);
+        }
+    };
+    line("status", status);
+    line("representative-claim", "overage");
+    line("overage-status", status);
+    line("overage-utilization", &text(format_args!("0.{percent:02}")));
     if let Some(threshold) = passed {
-        let _ok = write!(out, "{PREFIX}overage-surpassed-threshold: {threshold}\r\n");
+        line("overage-surpassed-threshold", threshold);
     }
     if let Some(at) = resets_at {
-        let _ok = write!(out, "{PREFIX}reset: {at}\r\n{PREFIX}overage-reset: {at}\r\n");
+        let at = text(format_args!("{at}"));
+        line("reset", &at);
+        line("overage-reset", &at);
     }
+    out
+}
+
+fn text(arguments: Arguments<'_>) -> ArrayString<24> {
+    let mut out = ArrayString::new();
+    let written = out.write_fmt(arguments);
+    debug_assert!(written.is_ok(), "a number and a point fit");
     out
 }
 

@@ -8,4 +8,5 @@ pub mod objects;
 pub mod paths;
 pub mod results;
 pub mod spend;
+pub mod sticky;
 pub mod usage;

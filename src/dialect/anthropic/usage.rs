@@ -5,13 +5,14 @@
 mod bill;
 mod hops;
 mod metrics;
+mod quick;
 mod raw;
 #[cfg(test)]
 mod tests;
 mod wire;
 
 pub use bill::Billed;
-pub use metrics::Compared;
+pub use metrics::{Compared, HeadCounts};
 
 use crate::{
     kernel::usage::Usage,
@@ -42,7 +43,6 @@ pub struct UsageTally {
     hops: Box<[Hop]>,
     credit_redeemed: bool,
     raw: Raw,
-    scratch: Vec<u8>,
 }
 
 impl UsageTally {
@@ -98,13 +98,15 @@ impl UsageTally {
     }
 
     fn read(&mut self, raw: &[u8]) -> bool {
-        self.scratch.clear();
-        self.scratch.extend_from_slice(raw);
-        let usage = simd_json::serde::from_slice::<WireUsage>(&mut self.scratch);
+        if let Some(usage) = quick::quick(raw) {
+            return self.merge(&usage);
+        }
+        let mut scratch = raw.to_vec();
+        let usage = simd_json::serde::from_slice::<WireUsage<'_>>(&mut scratch);
         usage.is_ok_and(|usage| self.merge(&usage))
     }
 
-    fn merge(&mut self, usage: &WireUsage) -> bool {
+    fn merge(&mut self, usage: &WireUsage<'_>) -> bool {
         let take = |place: &mut u64, value: Option<u64>| *place = value.unwrap_or(*place);
         take(&mut self.seen.input, usage.input_tokens);
         take(&mut self.seen.output, usage.output_tokens);

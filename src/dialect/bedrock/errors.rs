@@ -28,7 +28,7 @@ pub fn status_and_exception(kind: &FaultKind) -> (u16, &'static str) {
         FaultKind::MethodNotAllowed(_) => (405, "ValidationException"),
         FaultKind::BodyTooLarge => (413, "ValidationException"),
         FaultKind::ClientTimeout => (408, "ValidationException"),
-        FaultKind::ClientGone => (499, "ValidationException"),
+        FaultKind::ClientGone | FaultKind::Superseded => (499, "ValidationException"),
         FaultKind::BudgetSpent(_) | FaultKind::BudgetBusy | FaultKind::RateLimited { .. } => {
             (429, "ThrottlingException")
         }

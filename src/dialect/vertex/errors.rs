@@ -23,7 +23,7 @@ pub fn status_and_name(kind: &FaultKind) -> (u16, &'static str) {
         FaultKind::MethodNotAllowed(_) => (405, "INVALID_ARGUMENT"),
         FaultKind::BodyTooLarge => (413, "INVALID_ARGUMENT"),
         FaultKind::ClientTimeout => (408, "DEADLINE_EXCEEDED"),
-        FaultKind::ClientGone => (499, "CANCELLED"),
+        FaultKind::ClientGone | FaultKind::Superseded => (499, "CANCELLED"),
         FaultKind::BudgetSpent(_) | FaultKind::BudgetBusy | FaultKind::RateLimited { .. } => {
             (429, "RESOURCE_EXHAUSTED")
         }

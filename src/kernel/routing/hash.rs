@@ -7,8 +7,7 @@ const OTHER_ODD: u64 = 0xd6e8_feb8_6659_fd93;
 /// Mixes two numbers into one: each bit of either moves about half of the result's.
 #[inline]
 pub fn mix(a: u64, b: u64) -> u64 {
-    let wide = u128::from(a ^ ODD) * u128::from(b ^ OTHER_ODD);
-    let folded = (wide >> 64) as u64 ^ wide as u64;
+    let folded = fold(a ^ ODD, b ^ OTHER_ODD);
     (folded ^ (folded >> 29)).wrapping_mul(OTHER_ODD) ^ (folded >> 32)
 }
 
@@ -23,8 +22,9 @@ pub fn bytes(seed: u64, text: &[u8]) -> u64 {
     hash
 }
 
-/// A hash as a number between 0 and 1, neither included.
+/// Both halves of the product of two numbers that are well mixed already, in one.
 #[inline]
-pub fn unit(hash: u64) -> f64 {
-    ((hash >> 12) as f64 + 0.5) * (1.0 / (1u64 << 52) as f64)
+pub fn fold(a: u64, b: u64) -> u64 {
+    let wide = u128::from(a) * u128::from(b);
+    (wide >> 64) as u64 ^ wide as u64
 }

@@ -7,6 +7,7 @@
 pub mod hash;
 pub mod health;
 pub mod pick;
+mod race;
 pub mod retries;
 pub mod sessions;
 

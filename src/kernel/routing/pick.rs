@@ -2,11 +2,13 @@
 //!
 //! Ranks come first: a target of a later rank is only asked when none of an earlier one will take the request. Within a rank,
 //! weights and sessions are served by one mechanism, a race: each target draws a time from its own hash of the key, divided
-//! by its weight, and the earliest wins (weighted rendezvous hashing; the times are exponentially distributed, so the chance
-//! to win is the share of the weight). With the session as key the same session wins the same target everywhere, and when a
-//! target goes, only its own sessions move. With chance as key it is a weighted draw. No allocation, one pass.
+//! by its weight, and the earliest wins (`race`). With the session as key the same session wins the same target everywhere, and
+//! when a target goes, only its own sessions move. With chance as key it is a weighted draw. No allocation, one pass.
+//!
+//! The race is run as if everybody were well, since nearly always everybody is: nobody is faster than that, so a winner who
+//! takes its whole share has won. Only else are the standings of the others looked at.
 
-use super::hash::{mix, unit};
+use super::{hash::mix, race};
 use crate::kernel::models::{Strategy, Target};
 
 /// What a target is like at this moment.
@@ -54,34 +56,21 @@ pub struct Ask {
 pub fn pick(targets: &[Target], ask: &Ask, standing: impl Fn(&Target) -> Standing) -> Option<usize> {
     let mut from = 0;
     while let Some(first) = targets.get(from) {
-        let to = from + targets[from..].iter().take_while(|target| target.rank == first.rank).count();
-        if let Some(place) = pick_of_rank(targets, from..to, ask, &standing) {
+        let among = Rank { targets, from, rank: first.rank };
+        if let Some(place) = among.pick(ask, &standing) {
             return Some(place);
         }
-        from = to;
+        from += among.places().count();
     }
     None
 }
 
-fn pick_of_rank(
-    targets: &[Target],
-    rank: std::ops::Range<usize>,
-    ask: &Ask,
-    standing: &impl Fn(&Target) -> Standing,
-) -> Option<usize> {
-    if let Some(bound) = ask.bound
-        && rank.contains(&bound)
-        && !ask.has_tried(bound)
-        && standing(&targets[bound]).share > 0
-    {
-        return Some(bound);
-    }
-    match (ask.strategy, ask.session) {
-        (Strategy::Ordered, _) => first_open(targets, rank, ask, standing),
-        (Strategy::Weighted, _) => race(targets, rank, ask, ask.random, standing).map(|winner| winner.place),
-        (Strategy::Affinity, Some(session)) => race(targets, rank, ask, session, standing).map(|winner| winner.place),
-        (Strategy::LeastBusy | Strategy::Affinity, _) => less_busy(targets, rank, ask, standing),
-    }
+/// The targets of one rank.
+#[derive(Clone, Copy)]
+struct Rank<'a> {
+    targets: &'a [Target],
+    from: usize,
+    rank: u16,
 }
 
 impl Ask {
@@ -90,100 +79,117 @@ impl Ask {
     }
 }
 
-/// The first that takes the request. One that is coming back takes its share of requests only, while there are others.
-fn first_open(
-    targets: &[Target],
-    rank: std::ops::Range<usize>,
-    ask: &Ask,
-    standing: &impl Fn(&Target) -> Standing,
-) -> Option<usize> {
-    let mut in_need = None;
-    for place in rank {
-        let share = standing(&targets[place]).share;
-        if share == 0 || ask.has_tried(place) {
-            continue;
-        }
-        if share >= 1000 || mix(ask.random, targets[place].salt) % 1000 < u64::from(share) {
-            return Some(place);
-        }
-        in_need = in_need.or(Some(place));
-    }
-    in_need
-}
-
 #[derive(Clone, Copy)]
 struct Winner {
     place: usize,
-    time: f64,
+    time: f32,
     standing: Standing,
 }
 
-/// The winner of the race for a key.
-fn race(
-    targets: &[Target],
-    rank: std::ops::Range<usize>,
-    ask: &Ask,
-    key: u64,
-    standing: &impl Fn(&Target) -> Standing,
-) -> Option<Winner> {
-    let mut best: Option<Winner> = None;
-    let mut bar = f64::INFINITY;
-    for place in rank {
-        if let Some(runner) = run(targets, place, ask, key, bar, standing) {
-            bar = runner.time;
-            best = Some(runner);
+impl<'a> Rank<'a> {
+    fn places(self) -> impl Iterator<Item = (usize, &'a Target)> {
+        let all = self.targets.iter().enumerate().skip(self.from);
+        all.take_while(move |(_, target)| target.rank == self.rank)
+    }
+
+    fn pick(self, ask: &Ask, standing: &impl Fn(&Target) -> Standing) -> Option<usize> {
+        if let Some(bound) = ask.bound
+            && let Some(target) = self.targets.get(bound).filter(|target| target.rank == self.rank)
+            && !ask.has_tried(bound)
+            && standing(target).share > 0
+        {
+            return Some(bound);
+        }
+        match (ask.strategy, ask.session) {
+            (Strategy::Ordered, _) => self.first_open(ask, standing),
+            (Strategy::Weighted, _) => self.first(ask, ask.random, standing),
+            (Strategy::Affinity, Some(session)) => self.first(ask, session, standing),
+            (Strategy::LeastBusy | Strategy::Affinity, _) => self.less_busy(ask, standing),
         }
     }
-    best
-}
 
-/// A target's time in the race, if it beats the bar. Nearly all do not, and are seen not to before a logarithm is taken or
-/// their standing looked at: -ln(u) is never less than 1 - u, and nobody is faster than at full share.
-#[inline]
-fn run(
-    targets: &[Target],
-    place: usize,
-    ask: &Ask,
-    key: u64,
-    bar: f64,
-    standing: &impl Fn(&Target) -> Standing,
-) -> Option<Winner> {
-    let target = &targets[place];
-    let weight = f64::from(target.weight.max(1));
-    let drawn = unit(mix(key, target.salt));
-    if 1.0 - drawn >= bar * weight || ask.has_tried(place) {
-        return None;
+    /// The first that takes the request. One that is coming back takes its share of requests only, while there are others.
+    fn first_open(self, ask: &Ask, standing: &impl Fn(&Target) -> Standing) -> Option<usize> {
+        let mut in_need = None;
+        for (place, target) in self.places() {
+            let share = standing(target).share;
+            if share == 0 || ask.has_tried(place) {
+                continue;
+            }
+            if share >= 1000 || mix(ask.random, target.salt) % 1000 < u64::from(share) {
+                return Some(place);
+            }
+            in_need = in_need.or(Some(place));
+        }
+        in_need
     }
-    let standing = standing(target);
-    if standing.share == 0 {
-        return None;
-    }
-    let time = -drawn.ln() * 1000.0 / (weight * f64::from(standing.share));
-    (time < bar).then_some(Winner { place, time, standing })
-}
 
-/// The power of two choices: the first two of the race for chance are two different targets drawn by weight; the one with less
-/// to do gets the request. Better than the least busy of all, whom every shard would choose at once.
-fn less_busy(
-    targets: &[Target],
-    rank: std::ops::Range<usize>,
-    ask: &Ask,
-    standing: &impl Fn(&Target) -> Standing,
-) -> Option<usize> {
-    let (mut first, mut second): (Option<Winner>, Option<Winner>) = (None, None);
-    for place in rank {
-        let bar = second.map_or(f64::INFINITY, |winner| winner.time);
-        let Some(runner) = run(targets, place, ask, ask.random, bar, standing) else { continue };
-        if first.is_none_or(|winner| runner.time < winner.time) {
-            second = first;
-            first = Some(runner);
-        } else {
-            second = Some(runner);
+    /// The winner of the race for a key.
+    fn first(self, ask: &Ask, key: u64, standing: &impl Fn(&Target) -> Standing) -> Option<usize> {
+        let [(place, time), _] = self.first_two_if_well(ask, key);
+        if time == f32::INFINITY {
+            return None;
+        }
+        if standing(&self.targets[place]).share >= 1000 {
+            return Some(place);
+        }
+        self.first_two(ask, key, standing)[0].map(|winner| winner.place)
+    }
+
+    /// The power of two choices: the first two of the race for chance are two different targets drawn by weight; the one with
+    /// less to do gets the request. Better than the least busy of all, whom every shard would choose at once.
+    fn less_busy(self, ask: &Ask, standing: &impl Fn(&Target) -> Standing) -> Option<usize> {
+        let well = self.first_two_if_well(ask, ask.random).map(|(place, time)| {
+            let standing = (time < f32::INFINITY).then(|| standing(&self.targets[place]))?;
+            (standing.share >= 1000).then_some(Winner { place, time, standing })
+        });
+        let two = match well {
+            [Some(_), Some(_)] => well,
+            _ => self.first_two(ask, ask.random, standing),
+        };
+        let load = |winner: &Winner| winner.standing.load(self.targets[winner.place].weight);
+        match two {
+            [Some(one), Some(other)] if load(&other) < load(&one) => Some(other.place),
+            [one, _] => one.map(|winner| winner.place),
         }
     }
-    let load = |winner: &Winner| winner.standing.load(targets[winner.place].weight);
-    match (first, second) {
-        (Some(one), Some(other)) if load(&other) < load(&one) => Some(other.place),
-        (one, _) => one.map(|winner| winner.place),
+
+    /// The first two of the race for a key, if all were well; an infinite time where there is none. Without a branch that
+    /// depends on a hash: mispredicted ones would cost more than all the arithmetic.
+    #[inline]
+    fn first_two_if_well(self, ask: &Ask, key: u64) -> [(usize, f32); 2] {
+        let (mut first, mut second) = ((0, f32::INFINITY), (0, f32::INFINITY));
+        for (place, target) in self.places() {
+            let time = race::time(key, target.salt, target.weight);
+            let mine = (place, if ask.has_tried(place) { f32::INFINITY } else { time });
+            let later = if mine.1 < first.1 { first } else { mine };
+            first = if mine.1 < first.1 { mine } else { first };
+            second = if later.1 < second.1 { later } else { second };
+        }
+        [first, second]
+    }
+
+    /// The first two of the race for a key, by what each takes now.
+    fn first_two(self, ask: &Ask, key: u64, standing: &impl Fn(&Target) -> Standing) -> [Option<Winner>; 2] {
+        let (mut first, mut second): (Option<Winner>, Option<Winner>) = (None, None);
+        for (place, target) in self.places() {
+            let best = race::time(key, target.salt, target.weight);
+            // Nobody is faster than at full share, so most need not be looked at.
+            if second.is_some_and(|winner| best >= winner.time) || ask.has_tried(place) {
+                continue;
+            }
+            let standing = standing(target);
+            if standing.share == 0 {
+                continue;
+            }
+            let time = best * (1000.0 / f32::from(standing.share));
+            let mine = Some(Winner { place, time, standing });
+            if first.is_none_or(|winner| time < winner.time) {
+                (first, second) = (mine, first);
+            } else if second.is_none_or(|winner| time < winner.time) {
+                second = mine;
+            }
+        }
+        [first, second]
     }
 }

@@ -4,7 +4,7 @@
 //! length are refused even where they agree, because the next hop may know only one of them.
 
 use super::error::HeadError;
-use super::header::{Header, Known, connection_names, header_all, list};
+use super::header::{Header, Known, list};
 use super::span::Span;
 
 /// What the headers of one message say about its body and its connection.
@@ -18,16 +18,33 @@ pub(super) struct Framing {
 impl Framing {
     /// Reads the framing of a message of version 1.`minor_version`.
     pub(super) fn decide(buf: &[u8], headers: &[Header], minor_version: u8) -> Result<Self, HeadError> {
-        let mut codings = header_all(buf, headers, Known::TransferEncoding);
-        let mut lengths = header_all(buf, headers, Known::ContentLength);
-        let (coding, length) = (codings.next(), lengths.next());
+        let (mut coding, mut length, mut codings, mut lengths) = (None, None, 0, 0);
+        let (mut closes, mut keeps) = (false, minor_version >= 1);
+        for header in headers {
+            match header.known {
+                Known::TransferEncoding => {
+                    codings += 1;
+                    coding.get_or_insert(header.value.of(buf));
+                }
+                Known::ContentLength => {
+                    lengths += 1;
+                    length.get_or_insert(header.value.of(buf));
+                }
+                // `close` beats `keep-alive` (RFC 9112 9.3).
+                Known::Connection => list(header.value.of(buf)).for_each(|option| {
+                    closes |= option.eq_ignore_ascii_case(b"close");
+                    keeps |= option.eq_ignore_ascii_case(b"keep-alive");
+                }),
+                _ => {}
+            }
+        }
         if coding.is_some() && length.is_some() {
             return Err(HeadError::LengthWithCoding);
         }
-        if codings.next().is_some() {
+        if codings > 1 {
             return Err(HeadError::CodingAmbiguous);
         }
-        if lengths.next().is_some() {
+        if lengths > 1 {
             return Err(HeadError::LengthRepeated);
         }
         if let Some(coding) = coding {
@@ -39,7 +56,7 @@ impl Framing {
         Ok(Self {
             content_length: length.map(decimal).transpose()?,
             chunked: coding.is_some(),
-            keep_alive: keeps_alive(buf, headers, minor_version),
+            keep_alive: keeps && !closes,
         })
     }
 }
@@ -68,18 +85,6 @@ fn decimal(value: &[u8]) -> Result<u64, HeadError> {
         }
         length.checked_mul(10).and_then(|tens| tens.checked_add(u64::from(digit))).ok_or(HeadError::LengthInvalid)
     })
-}
-
-/// Whether the connection survives this message (RFC 9112 9.3). `close` beats `keep-alive`.
-fn keeps_alive(buf: &[u8], headers: &[Header], minor_version: u8) -> bool {
-    let mut asked = minor_version >= 1;
-    for option in connection_names(buf, headers) {
-        if option.eq_ignore_ascii_case(b"close") {
-            return false;
-        }
-        asked |= option.eq_ignore_ascii_case(b"keep-alive");
-    }
-    asked
 }
 
 /// Fills `headers` from httparse's list, reusing its capacity.

@@ -26,6 +26,20 @@ macro_rules! known {
             Other,
         }
 
+        /// What [`code`] makes of each exact name. Two with the same one do not compile: the match below would not reach the second.
+        #[allow(non_upper_case_globals, reason = "named as the variants are")]
+        mod codes {
+            $(pub(super) const $variant: u32 = super::code($name.as_bytes());)+
+        }
+
+        /// The exact name of a code, and what it means.
+        fn exact(code: u32) -> Option<(&'static [u8], Known)> {
+            match code {
+                $(codes::$variant => Some(($name.as_bytes(), Known::$variant)),)+
+                _ => None,
+            }
+        }
+
         /// Every exact name with its variant, for tests.
         #[cfg(test)]
         pub(super) const EXACT_NAMES: &[(&str, Known)] = &[$(($name, Known::$variant),)+];
@@ -151,97 +165,42 @@ known! {
 }
 
 impl Known {
-    /// What a header name means, in any case of letters. The name is lowered once, so that all that follows compares bytes.
+    /// What a header name means, in any case of letters. Length and two letters leave one candidate to compare with.
     pub fn of(name: &[u8]) -> Self {
-        let mut space = [0; NAME_BYTES];
-        let shown = name.get(..NAME_BYTES).unwrap_or(name);
-        let Some(lower) = space.get_mut(..shown.len()) else { return Self::Other };
-        lower.copy_from_slice(shown);
-        lower.make_ascii_lowercase();
-        let lower = &*lower;
-        // A longer name is none of the exact ones: no length has an entry for it.
-        if let Some((_, known)) = Self::of_length(name.len()).iter().find(|(candidate, _)| *candidate == lower) {
-            return *known;
+        if let Some((_, known)) = exact(code(name)).filter(|(exact, _)| exact.eq_ignore_ascii_case(name)) {
+            return known;
         }
-        match lower.first() {
-            Some(b'x') => Self::family(lower, X_FAMILIES),
-            Some(b'a') => Self::family(lower, ANTHROPIC_FAMILIES),
-            Some(b'p') => Self::family(lower, PROXY_FAMILY),
+        match name.first().map(|first| first | LOWER) {
+            Some(b'x') => Self::family(name, X_FAMILIES),
+            Some(b'a') => Self::family(name, ANTHROPIC_FAMILIES),
+            Some(b'p') => Self::family(name, PROXY_FAMILY),
             _ => Self::Other,
         }
     }
 
-    fn family(lower: &[u8], families: &[(&[u8], Self)]) -> Self {
-        families.iter().find(|(prefix, _)| lower.starts_with(prefix)).map_or(Self::Other, |(_, known)| *known)
-    }
-
-    /// The exact names of one length: at most six comparisons for any header.
-    fn of_length(len: usize) -> &'static [(&'static [u8], Self)] {
-        match len {
-            2 => &[(b"te", Self::Te)],
-            3 => &[(b"via", Self::Via)],
-            4 => &[(b"host", Self::Host), (b"date", Self::Date)],
-            5 => &[(b"x-app", Self::XApp)],
-            6 => &[(b"cookie", Self::Cookie), (b"expect", Self::Expect), (b"server", Self::Server)],
-            7 => &[
-                (b"alt-svc", Self::AltSvc),
-                (b"api-key", Self::ApiKey),
-                (b"baggage", Self::Baggage),
-                (b"trailer", Self::Trailer),
-                (b"upgrade", Self::Upgrade),
-            ],
-            9 => &[(b"x-api-key", Self::XApiKey), (b"forwarded", Self::Forwarded)],
-            10 => &[
-                (b"user-agent", Self::UserAgent),
-                (b"connection", Self::Connection),
-                (b"request-id", Self::RequestId),
-                (b"keep-alive", Self::KeepAlive),
-                (b"set-cookie", Self::SetCookie),
-                (b"tracestate", Self::TraceState),
-            ],
-            11 => &[(b"retry-after", Self::RetryAfter), (b"traceparent", Self::TraceParent)],
-            12 => &[(b"content-type", Self::ContentType)],
-            13 => &[(b"authorization", Self::Authorization)],
-            14 => &[
-                (b"content-length", Self::ContentLength),
-                (b"anthropic-beta", Self::AnthropicBeta),
-                (b"x-should-retry", Self::XShouldRetry),
-            ],
-            15 => &[(b"accept-encoding", Self::AcceptEncoding)],
-            16 => &[(b"content-encoding", Self::ContentEncoding), (b"x-amzn-requestid", Self::XAmznRequestId)],
-            17 => &[(b"transfer-encoding", Self::TransferEncoding), (b"anthropic-version", Self::AnthropicVersion)],
-            19 => &[(b"x-client-request-id", Self::XClientRequestId)],
-            _ => Self::of_long_length(len),
-        }
-    }
-
-    fn of_long_length(len: usize) -> &'static [(&'static [u8], Self)] {
-        match len {
-            22 => &[
-                (b"x-claude-code-agent-id", Self::ClaudeCodeAgentId),
-                (b"anthropic-workspace-id", Self::AnthropicWorkspaceId),
-            ],
-            23 => &[(b"x-claude-code-prompt-id", Self::ClaudeCodePromptId)],
-            24 => &[
-                (b"x-claude-code-session-id", Self::ClaudeCodeSessionId),
-                (b"x-claude-code-agent-type", Self::ClaudeCodeAgentType),
-                (b"x-claude-code-compaction", Self::ClaudeCodeCompaction),
-            ],
-            25 => &[(b"anthropic-organization-id", Self::AnthropicOrganizationId)],
-            27 => &[(b"x-claude-code-request-class", Self::ClaudeCodeRequestClass)],
-            29 => &[(b"x-claude-code-parent-agent-id", Self::ClaudeCodeParentAgentId)],
-            31 => &[(b"x-claude-code-context-compacted", Self::ClaudeCodeContextCompacted)],
-            33 => &[
-                (b"x-claude-code-prev-tool-durations", Self::ClaudeCodePrevToolDurations),
-                (b"x-anthropic-additional-protection", Self::XAnthropicAdditionalProtection),
-            ],
-            _ => &[],
-        }
+    fn family(name: &[u8], families: &[(&[u8], Self)]) -> Self {
+        let member = |(prefix, _): &&(&[u8], Self)| {
+            // Before the hyphen at its end each family has a letter of its own, or nearly.
+            let tell = prefix.len().saturating_sub(2);
+            name.get(tell).is_some_and(|byte| prefix.get(tell) == Some(&(byte | LOWER)))
+                && name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        };
+        families.iter().find(member).map_or(Self::Other, |(_, known)| *known)
     }
 }
 
-/// Longer than any exact name and any family's prefix. Bytes.
-const NAME_BYTES: usize = 40;
+/// Length, first and last letter of a name, in any case; 0 for none.
+const fn code(name: &[u8]) -> u32 {
+    match (name, name.len()) {
+        ([first, .., last], len @ 2..0x100) => {
+            (len as u32) << 16 | ((*first | LOWER) as u32) << 8 | (*last | LOWER) as u32
+        }
+        _ => 0,
+    }
+}
+
+/// The bit that tells a small letter from a capital one.
+const LOWER: u8 = 0x20;
 
 const X_FAMILIES: &[(&[u8], Known)] = &[
     (b"x-stainless-", Known::XStainlessAny),

@@ -4,7 +4,9 @@
 //! this module has to ask again how long a message is.
 
 mod chunked;
+mod decimal;
 mod error;
+mod fields;
 mod framing;
 mod header;
 mod lines;
@@ -13,6 +15,7 @@ mod response;
 mod span;
 
 pub use chunked::{ChunkError, ChunkEvent, ChunkLimits, ChunkedScanner};
+pub use decimal::decimal;
 pub use error::HeadError;
 pub use header::{Header, Known, connection_names, header, header_all};
 pub use lines::{HEADERS_MAX, HeadLimits, Progress};

@@ -3,6 +3,7 @@
 use std::mem::MaybeUninit;
 
 use super::error::HeadError;
+use super::fields::plain_fields;
 use super::framing::{Framing, collect};
 use super::header::{Header, Known, header_all};
 use super::lines::{HEADERS_MAX, HeadLimits, LineWalk, Progress, is_token_byte};
@@ -119,9 +120,9 @@ impl RequestParser {
         let end = self.walk.advance(buf, &self.limits, true);
         check_start(self.walk.start_line(buf), &self.limits)?;
         let Some(end) = end? else { return Ok(Progress::Partial) };
-        let start = self.walk.message_start;
+        let (start, clean) = (self.walk.message_start, self.walk.is_clean());
         self.reset();
-        fill(buf.get(..end).unwrap_or_default(), start, head)?;
+        fill(buf.get(..end).unwrap_or_default(), start, clean, head)?;
         Ok(Progress::Complete)
     }
 }
@@ -150,25 +151,33 @@ fn check_start(line: &[u8], limits: &HeadLimits) -> Result<(), HeadError> {
     Ok(())
 }
 
-fn fill(buf: &[u8], start: usize, head: &mut RequestHead) -> Result<(), HeadError> {
+/// Reads a whole head. `clean`: it holds no control character but tabs and the ends of lines.
+pub(super) fn fill(buf: &[u8], start: usize, clean: bool, head: &mut RequestHead) -> Result<(), HeadError> {
     let message = buf.get(start..).unwrap_or_default();
+    let first = memchr::memchr(b'\n', message).map_or(message.len(), |feed| feed + 1);
+    let plain = clean && plain_fields(buf, start + first, &mut head.headers);
     let mut slots = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut []);
-    match parsed.parse_with_uninit_headers(message, &mut slots) {
-        Ok(httparse::Status::Complete(len)) if len == message.len() => {}
+    // Where the fields are known already, only the first line is left to look at.
+    let looked_at = if plain { message.get(..first).unwrap_or_default() } else { message };
+    match parsed.parse_with_uninit_headers(looked_at, &mut slots) {
+        Ok(httparse::Status::Partial) if plain => {}
+        Ok(httparse::Status::Complete(len)) if !plain && len == message.len() => {}
         Ok(_) => return Err(HeadError::RequestLine),
         Err(httparse::Error::Version) => return Err(version_error(message)),
         Err(error) => return Err(error.into()),
     }
     let (Some(method), Some(target), Some(minor_version)) = (parsed.method, parsed.path, parsed.version) else {
-        return Err(HeadError::RequestLine);
+        return Err(version_error(message));
     };
     head.method = Method::of(method.as_bytes())?;
     head.method_name = Span::locate(buf, method.as_bytes());
     head.target = Span::locate(buf, target.as_bytes());
     (head.path, head.query) = split_target(buf, head.target, head.method)?;
     head.minor_version = minor_version;
-    collect(buf, parsed.headers, &mut head.headers);
+    if !plain {
+        collect(buf, parsed.headers, &mut head.headers);
+    }
     check_host(buf, &head.headers, minor_version)?;
     let framing = Framing::decide(buf, &head.headers, minor_version)?;
     head.body = match (framing.chunked, framing.content_length) {
@@ -250,7 +259,22 @@ fn check_host(buf: &[u8], headers: &[Header], minor_version: u8) -> Result<(), H
 
 /// `uri-host [ ":" port ]` without user information and lists (RFC 3986 3.2.2).
 fn is_host_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(&byte)
+    const HOST_BYTES: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            table[byte] = (byte as u8).is_ascii_alphanumeric();
+            byte += 1;
+        }
+        let others = b"-._~%!$&'()*+;=:[]";
+        let mut place = 0;
+        while place < others.len() {
+            table[others[place] as usize] = true;
+            place += 1;
+        }
+        table
+    };
+    HOST_BYTES[usize::from(byte)]
 }
 
 /// Whether to answer 100 before the body. HTTP/1.0 clients do not know it, and without a body nobody waits for it.

@@ -3,6 +3,7 @@
 use std::mem::MaybeUninit;
 
 use super::error::HeadError;
+use super::fields::plain_fields;
 use super::framing::{Framing, collect};
 use super::header::Header;
 use super::lines::{HEADERS_MAX, HeadLimits, LineWalk, Progress};
@@ -88,8 +89,9 @@ impl ResponseParser {
             return Err(HeadError::StatusLine);
         }
         let Some(end) = end else { return Ok(Progress::Partial) };
+        let clean = self.walk.is_clean();
         self.reset();
-        fill(buf.get(..end).unwrap_or_default(), head)?;
+        fill(buf.get(..end).unwrap_or_default(), clean, head)?;
         Ok(Progress::Complete)
     }
 }
@@ -99,11 +101,17 @@ fn could_be_http(buf: &[u8]) -> bool {
     buf.iter().zip(b"HTTP/").all(|(byte, expected)| byte == expected)
 }
 
-fn fill(buf: &[u8], head: &mut ResponseHead) -> Result<(), HeadError> {
+/// Reads a whole head. `clean`: it holds no control character but tabs and the ends of lines.
+pub(super) fn fill(buf: &[u8], clean: bool, head: &mut ResponseHead) -> Result<(), HeadError> {
+    let first = memchr::memchr(b'\n', buf).map_or(buf.len(), |feed| feed + 1);
+    let plain = clean && plain_fields(buf, first, &mut head.headers);
     let mut slots = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut parsed = httparse::Response::new(&mut []);
-    match httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, buf, &mut slots) {
-        Ok(httparse::Status::Complete(len)) if len == buf.len() => {}
+    // Where the fields are known already, only the first line is left to look at.
+    let looked_at = if plain { buf.get(..first).unwrap_or_default() } else { buf };
+    match httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, looked_at, &mut slots) {
+        Ok(httparse::Status::Partial) if plain => {}
+        Ok(httparse::Status::Complete(len)) if !plain && len == buf.len() => {}
         Ok(_) => return Err(HeadError::StatusLine),
         Err(error) => return Err(error.into()),
     }
@@ -113,7 +121,9 @@ fn fill(buf: &[u8], head: &mut ResponseHead) -> Result<(), HeadError> {
     head.status = status;
     head.reason = Span::locate(buf, parsed.reason.unwrap_or_default().as_bytes());
     head.minor_version = minor_version;
-    collect(buf, parsed.headers, &mut head.headers);
+    if !plain {
+        collect(buf, parsed.headers, &mut head.headers);
+    }
     let framing = Framing::decide(buf, &head.headers, minor_version)?;
     head.content_length = framing.content_length;
     head.chunked = framing.chunked;

@@ -43,6 +43,12 @@ pub(super) struct Carry {
 impl Carry {
     pub(super) const IN_STRING: Self = Self { escaped: 0, in_string: u64::MAX };
 
+    /// The next byte is escaped.
+    #[inline(always)]
+    pub(super) fn escapes(self) -> bool {
+        self.escaped != 0
+    }
+
     #[inline(always)]
     pub(super) fn in_string(self) -> bool {
         self.in_string != 0

@@ -12,6 +12,9 @@ use fearless_simd::{Level, dispatch, prelude::*};
 use super::block::{BLOCK_BYTES, Block, Carry};
 use super::nesting::Nesting;
 
+/// So many bytes of a string are looked at one by one before blocks are.
+const SHORT_BYTES: usize = 24;
+
 /// What a container may not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
@@ -64,6 +67,13 @@ impl Inside {
 
     /// Walks to the quote that ends the string. `None` when it does not end in `bytes`.
     pub(super) fn string_end(&mut self, bytes: &[u8]) -> Option<usize> {
+        // Keys and most values at the top level end before a block has been loaded.
+        if !self.carry.escapes() {
+            let first = bytes.iter().take(SHORT_BYTES).position(|byte| matches!(byte, b'"' | b'\\'));
+            if let Some(len) = first.filter(|at| bytes.get(*at) == Some(&b'"')) {
+                return Some(len + 1);
+            }
+        }
         let stop = dispatch!(self.level, simd => self.walk(bytes, #[inline(always)] |inside, block, len| {
             inside.string_block(simd, block, len)
         }));

@@ -1,5 +1,7 @@
 //! The kinds of events of a Messages stream.
 
+use crate::wire::json::{TopLevelScanner, Wanted, unescape_string};
+
 /// What an event is (contract.md §4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventClass {
@@ -55,6 +57,17 @@ impl EventClass {
             .and_then(|rest| rest.trim_ascii_start().strip_prefix(b"\""))
             .and_then(|rest| rest.get(..memchr::memchr(b'"', rest)?))
             .map_or(Self::Other, Self::of_name)
+    }
+
+    /// The kind a whole event gives itself, wherever in its data `type` stands.
+    pub fn of_whole(data: &[u8]) -> Self {
+        static TYPE: [Wanted; 1] = [Wanted { key: "type", capture_bytes_max: TYPE_KEY_BYTES_MAX }];
+        let mut scanner = TopLevelScanner::new(&TYPE);
+        if scanner.feed(data).is_err() {
+            return Self::Other;
+        }
+        let name = scanner.value(0).and_then(|value| unescape_string(value.raw));
+        name.map_or(Self::Other, |name| Self::of_name(name.as_bytes()))
     }
 
     /// Whether a visitor needs this event's data, by its kind and its first bytes.

@@ -1,6 +1,6 @@
 """Makes calls with the Python SDK as told on stdin, and prints what the SDK made of the answers.
 
-stdin:  {"base_url", "calls": [{"do", "key", "model", "sim", "prompt", "tools"}]}
+stdin:  {"base_url", "calls": [{"do", "key", "model", "api", "base", "signs", "sim", "prompt", "tools", "thinking", "retries"}]}
 stdout: {"results": [{"ok": …} | {"error": …}], "exchanges": [what crossed the wire, one per HTTP exchange]}
 """
 
@@ -77,6 +77,8 @@ def asked(call):
     body = {"model": call["model"], "messages": [{"role": "user", "content": call.get("prompt", "Say something.")}]}
     if call.get("tools"):
         body["tools"] = [TOOL]
+    if call.get("thinking"):
+        body["thinking"] = {"type": "adaptive"}
     return body
 
 
@@ -112,18 +114,40 @@ def error_of(error):
         "type": getattr(error, "type", None),
         "message": getattr(error, "api_message", None),
         "request_id": getattr(error, "request_id", None),
+        "text": str(error),
     }
+
+
+def client_of(call, base_url, http_client):
+    """The client of the API that the call is for. Where a cloud's own credential would be, stands the gateway's key."""
+    common = {"base_url": base_url + call.get("base", ""), "http_client": http_client}
+    key = call["key"]
+    match call.get("api", "anthropic"):
+        case "anthropic":
+            return anthropic.Anthropic(api_key=key, **common)
+        case "bedrock" if call.get("signs"):
+            secret = {"aws_access_key": "AKIDEXAMPLE", "aws_secret_key": key}
+            return anthropic.AnthropicBedrock(aws_region="us-east-1", **secret, **common)
+        case "bedrock":
+            return anthropic.AnthropicBedrock(aws_region="us-east-1", api_key=key, **common)
+        case "vertex":
+            place = {"region": "europe-west1", "project_id": "of-the-client"}
+            return anthropic.AnthropicVertex(access_token=key, **place, **common)
+        case "foundry":
+            return anthropic.AnthropicFoundry(api_key=key, **common)
+        case "aws":
+            place = {"aws_region": "us-east-1", "workspace_id": "wrkspc_of_the_client"}
+            return anthropic.AnthropicAWS(api_key=key, **place, **common)
+        case unknown:
+            raise ValueError(f"no API named {unknown}")
 
 
 def main():
     told = json.load(sys.stdin)
     exchanges, results = [], []
     for call in told["calls"]:
-        client = anthropic.Anthropic(
-            base_url=told["base_url"],
-            api_key=call["key"],
-            http_client=anthropic.DefaultHttpxClient(transport=Recording(exchanges)),
-        )
+        recorded = anthropic.DefaultHttpxClient(transport=Recording(exchanges))
+        client = client_of(call, told["base_url"], recorded)
         before = len(exchanges)
         try:
             result = {"ok": perform(client.with_options(max_retries=call.get("retries", 0)), call)}

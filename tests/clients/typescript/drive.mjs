@@ -1,14 +1,15 @@
 // Makes calls with the TypeScript SDK as told on stdin, and prints what the SDK made of the answers.
 //
-// stdin:  {"base_url", "calls": [{"do", "key", "model", "sim", "prompt", "tools"}]}
+// stdin:  {"base_url", "calls": [{"do", "key", "model", "api", "base", "signs", "sim", "prompt", "tools", "thinking", "retries"}]}
 // stdout: {"results": [{"ok": …} | {"error": …}], "exchanges": [what crossed the wire, one per HTTP exchange]}
 
 import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 
-// The SDK is installed beside the build's other output, not beside this file: WEIR_CLIENTS says where.
-const { default: Anthropic } = createRequire(`${process.env.WEIR_CLIENTS}/`)("@anthropic-ai/sdk");
+// The SDKs are installed beside the build's other output, not beside this file: WEIR_CLIENTS says where.
+const installed = createRequire(`${process.env.WEIR_CLIENTS}/`);
+const { default: Anthropic } = installed("@anthropic-ai/sdk");
 
 const TOOL = {
   name: "list_files",
@@ -59,7 +60,8 @@ function messageOf(message) {
 
 function asked(call) {
   const body = { model: call.model, messages: [{ role: "user", content: call.prompt ?? "Say something." }] };
-  return call.tools ? { ...body, tools: [TOOL] } : body;
+  const thinking = call.thinking ? { thinking: { type: "adaptive" } } : {};
+  return { ...body, ...thinking, ...(call.tools ? { tools: [TOOL] } : {}) };
 }
 
 async function perform(client, call) {
@@ -99,19 +101,46 @@ function errorOf(error) {
     type: error.type ?? null,
     message: error.apiMessage ?? null,
     request_id: error.requestID ?? null,
+    text: error.message,
   };
+}
+
+// The client of the API that the call is for. Where a cloud's own credential would be, stands the gateway's key.
+function clientOf(call, baseURL, fetch) {
+  const { key } = call;
+  const common = { baseURL: baseURL + (call.base ?? ""), maxRetries: call.retries ?? 0, fetch };
+  const api = call.api ?? "anthropic";
+  switch (api) {
+    case "anthropic":
+      return new Anthropic({ ...common, apiKey: key });
+    case "bedrock": {
+      const { AnthropicBedrock } = installed("@anthropic-ai/bedrock-sdk");
+      const credential = call.signs ? { awsAccessKey: "AKIDEXAMPLE", awsSecretKey: key } : { apiKey: key };
+      return new AnthropicBedrock({ ...common, ...credential, awsRegion: "us-east-1" });
+    }
+    case "vertex": {
+      const { AnthropicVertex } = installed("@anthropic-ai/vertex-sdk");
+      const authClient = { getRequestHeaders: async () => new Headers({ authorization: `Bearer ${key}` }) };
+      return new AnthropicVertex({ ...common, authClient, region: "europe-west1", projectId: "of-the-client" });
+    }
+    case "foundry": {
+      const { AnthropicFoundry } = installed("@anthropic-ai/foundry-sdk");
+      return new AnthropicFoundry({ ...common, apiKey: key });
+    }
+    case "aws": {
+      const { AnthropicAws } = installed("@anthropic-ai/aws-sdk");
+      return new AnthropicAws({ ...common, apiKey: key, awsRegion: "us-east-1", workspaceId: "wrkspc_of_the_client" });
+    }
+    default:
+      throw new Error(`no API named ${api}`);
+  }
 }
 
 const told = JSON.parse(readFileSync(0, "utf8"));
 const exchanges = [];
 const results = [];
 for (const call of told.calls) {
-  const client = new Anthropic({
-    baseURL: told.base_url,
-    apiKey: call.key,
-    maxRetries: call.retries ?? 0,
-    fetch: recording(exchanges),
-  });
+  const client = clientOf(call, told.base_url, recording(exchanges));
   const before = exchanges.length;
   let result;
   try {

@@ -6,6 +6,7 @@ mod golden;
 mod handshakes;
 mod identity;
 mod providers;
+mod proxies;
 mod refusals;
 mod rules;
 mod snapshots;

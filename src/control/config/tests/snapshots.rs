@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    control::{budget::AccountBook, credentials::CredentialKeeper},
+    control::{addresses::Addresses, budget::AccountBook, credentials::CredentialKeeper},
     kernel::{
         account::{Mode, Scope},
         ids::{SnapshotVersion, UpstreamIx},
@@ -22,7 +22,7 @@ fn build(config: &Config, accounts: &AccountBook) -> Snapshot {
     let spent = |_: &Scope, _: Window| Nanos::ZERO;
     let callers = Callers { made: &[], spent: &spent, spenders: None, now_seconds: NOW, issuers: Default::default() };
     let names = &accounts.registry().names;
-    let surroundings = Surroundings::look_up(config, names, &CredentialKeeper::default())
+    let surroundings = Surroundings::look_up(config, names, &CredentialKeeper::default(), &looked_up)
         .unwrap_or_else(|errors| panic!("{errors:#?}"));
     build_snapshot(config, surroundings, SnapshotVersion(1), &callers, accounts)
 }
@@ -159,8 +159,9 @@ fn a_reload_opens_accounts_anew_or_keeps_removed_ones() {
 fn a_certificate_that_has_gone_is_taken_for_no_tls() {
     let mut config = local("");
     config.listen.tls = Some(TlsFiles { cert: "/nonexistent".into(), key: "/nonexistent".into(), client_ca: None });
-    let errors =
-        Surroundings::look_up(&config, &Names::default(), &CredentialKeeper::default()).err().unwrap_or_default();
+    let errors = Surroundings::look_up(&config, &Names::default(), &CredentialKeeper::default(), &looked_up)
+        .err()
+        .unwrap_or_default();
     assert_eq!(errors.len(), 2);
 }
 
@@ -287,4 +288,10 @@ cache_read_weight = "0.125"
     let kept = snapshot.rate_limits.iter().zip(&again.rate_limits);
     assert!(kept.clone().all(|(old, new)| Arc::ptr_eq(&old.limiter, &new.limiter)));
     assert_eq!(limits("bob-secret-value")[0], "key:dev-bob 6 requests_per_minute 0", "the limit it is, on every shard");
+}
+
+/// Addresses stand for themselves; of names only this host's own is known.
+fn looked_up(host: &str) -> Addresses {
+    let own = if host == "localhost" { "127.0.0.1" } else { host };
+    Addresses { now: own.parse().into_iter().collect(), before: Vec::new() }
 }

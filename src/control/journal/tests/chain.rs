@@ -81,7 +81,7 @@ fn segments_rotate_and_the_chain_goes_on_through_them() {
     let small = || JournalOptions { segment_bytes_max: 1000, ..options(dir.path(), &names) };
     for n in 1..=20 {
         let (mut journal, _) = Journal::open(small(), |_| ()).unwrap();
-        append(&mut journal, &[Entry::Close(record_of(n, &names))]);
+        append(&mut journal, &[Entry::Close(record_of(n, &names).into())]);
     }
     let mut seen = Vec::new();
     let (journal, replay) = Journal::open(small(), |r| seen.push(r.request_id)).unwrap();
@@ -141,7 +141,7 @@ fn a_request_in_flight_at_a_crash_is_closed_once_with_its_estimate() {
     {
         let (mut journal, _) = Journal::open(options(dir.path(), &names), |_| ()).unwrap();
         append(&mut journal, &[Entry::Open(open_of(1, &names)), Entry::Open(open_of(2, &names))]);
-        append(&mut journal, &[Entry::Close(record_of(2, &names))]);
+        append(&mut journal, &[Entry::Close(record_of(2, &names).into())]);
     }
     let mut costs = Vec::new();
     let (journal, replay) = Journal::open(options(dir.path(), &names), |r| costs.push(r.cost)).unwrap();

@@ -1,5 +1,7 @@
 use super::*;
-use crate::kernel::record::{Attempt, AttemptResult, BodyMark, Kept};
+use crate::kernel::ids::{RequestId, SnapshotVersion};
+use crate::kernel::objects::ObjectNote;
+use crate::kernel::record::{Attempt, AttemptResult, BodyMark, Kept, ObjectEvent, TurnMark};
 use crate::observe::names::REFUSAL_REASONS;
 use arrayvec::ArrayVec;
 use proptest::prelude::*;
@@ -35,7 +37,14 @@ fn record(names: &Names, texts: &[String; 8], n: &[u64; 12], usage: Usage, attem
     let [key, user, team, project, session, agent, model, version] = texts;
     let principal = Principal { key: key.clone(), user: user.clone(), team: team.clone(), project: project.clone() };
     Record {
-        objects: None,
+        objects: n[9].is_multiple_of(2).then(|| {
+            let note = ObjectNote {
+                ids: [inline(agent.as_bytes())].into_iter().collect(),
+                event: [ObjectEvent::Made, ObjectEvent::Settled, ObjectEvent::Gone][n[9] as usize % 3],
+                booked: (!n[8].is_multiple_of(2)).then(|| (names.principal(&principal), UnixMs(n[10]))),
+            };
+            Box::new(note)
+        }),
         request_id: RequestId((u128::from(n[0]) << 64) | u128::from(n[1])),
         upstream_request_id: inline(agent.as_bytes()),
         started_at: UnixMs(n[2]),
@@ -72,6 +81,11 @@ fn record(names: &Names, texts: &[String; 8], n: &[u64; 12], usage: Usage, attem
             request_cut: n[3].is_multiple_of(2),
             response_cut: n[4].is_multiple_of(2),
         },
+        config_version: SnapshotVersion::default(),
+        turn: n[8].is_multiple_of(5).then(|| {
+            let duplicate_of = (!n[9].is_multiple_of(3)).then_some(RequestId(u128::from(n[1]) << 64 | 7));
+            Box::new(TurnMark { duplicate_of, repeated_by: Some(RequestId(u128::from(n[2]))) })
+        }),
     }
 }
 
@@ -88,7 +102,7 @@ proptest! {
         let mut open = open_of(numbers[0], &names);
         (open.estimate, open.session, open.estimate_cost) = (usage, record.session, record.cost);
         let mut builder = GroupBuilder::new();
-        let entries = [Entry::Open(open), Entry::Close(record)];
+        let entries = [Entry::Open(open), Entry::Close(record.into())];
         for entry in &entries {
             builder.push(&crate::control::journal::codec::encode(entry, &names));
         }
@@ -103,13 +117,39 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn an_entry_encoded_straight_into_a_group_differs_from_its_message(
+        texts in any::<[String; 8]>(),
+        numbers in any::<[u64; 12]>(),
+        usage in usage(),
+        attempts in proptest::collection::vec(any::<u64>(), 0..=4),
+    ) {
+        let names = Arc::new(Names::default());
+        let record = record(&names, &texts, &numbers, usage, &attempts);
+        let mut open = open_of(numbers[0], &names);
+        (open.estimate, open.session, open.principal) = (usage, record.session, record.principal.unwrap_or(open.principal));
+        let mut encoder = crate::control::journal::encoder::Encoder::new(names.clone());
+        let (mut straight, mut by_message) = (GroupBuilder::new(), GroupBuilder::new());
+        // The second time names are known.
+        for _ in 0..2 {
+            straight.push_encoded(|out| encoder.open(&open, out));
+            straight.push_encoded(|out| encoder.close(&record, out));
+            for entry in [Entry::Open(open), Entry::Close(record.clone().into())] {
+                by_message.push(&crate::control::journal::codec::encode(&entry, &names));
+            }
+        }
+        prop_assert_eq!(straight.seal(&[7; 32]).bytes, by_message.seal(&[7; 32]).bytes);
+    }
+}
+
 #[test]
 fn an_entry_of_a_later_version_is_counted_or_refused_but_never_misread() {
     let names = Arc::new(Names::default());
     let mut decoder = crate::control::journal::codec::Decoder::new(names.clone());
     // Field 9 of the entry, length-delimited: a kind this version does not know.
     assert!(decoder.decode(&[0x4a, 1, 0xff]).unwrap().is_none());
-    let entry = crate::control::journal::codec::encode(&Entry::Close(record_of(1, &names)), &names);
+    let entry = crate::control::journal::codec::encode(&Entry::Close(record_of(1, &names).into()), &names);
     let Some(entry::KindV1::Close(mut close)) = entry.kind else { panic!() };
     close.outcome = 99;
     let later = entry::EntryV1 { kind: Some(entry::KindV1::Close(close)) };
@@ -126,7 +166,7 @@ fn the_bytes_on_disk_are_those_of_format_version_1() {
     let names = Names::default();
     let mut builder = GroupBuilder::new();
     let record = Record { request_id: RequestId(1), ..Record::default() };
-    builder.push(&crate::control::journal::codec::encode(&Entry::Close(record), &names));
+    builder.push(&crate::control::journal::codec::encode(&Entry::Close(record.into()), &names));
     let group = builder.seal(&[0; 32]).bytes;
     let hex: String = group.iter().map(|b| format!("{b:02x}")).collect();
     // Written by hand: kind 2 of 19 bytes; id 0 and 1, format 1, operation 5, outcome 5, source 3.

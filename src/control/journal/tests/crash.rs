@@ -16,7 +16,7 @@ const IN_FLIGHT_MAX: u64 = 40;
 struct Telling(Arc<AtomicU64>);
 
 impl Sink for Telling {
-    fn flushed(&mut self, closes: &[Record], _as_of: UnixMs) {
+    fn flushed(&mut self, closes: &[Arc<Record>], _as_of: UnixMs) {
         let lines: String = closes.iter().map(|r| format!("\nflushed {}\n", r.request_id)).collect();
         std::io::stdout().write_all(lines.as_bytes()).unwrap();
         self.0.fetch_add(closes.len() as u64, SeqCst);
@@ -45,6 +45,42 @@ fn child(store: &str) -> ! {
         }
         n += 1;
     }
+}
+
+/// Counts what has been flushed.
+struct Counting(Arc<AtomicU64>);
+
+impl Sink for Counting {
+    fn flushed(&mut self, closes: &[Arc<Record>], _as_of: UnixMs) {
+        self.0.fetch_add(closes.len() as u64, SeqCst);
+    }
+}
+
+#[test]
+fn a_note_is_lost_whose_request_outlives_its_flush_or_kept_beside_its_own_close() {
+    let (dir, names) = (tempfile::tempdir().unwrap(), Arc::new(Names::default()));
+    let (journal, _) = Journal::open(options(dir.path(), &names), |_| ()).unwrap();
+    let (mut sender, receiver) = door();
+    // All in the ring before the journal first looks: request 1 is opened and closed within one group, request 2 stays open.
+    send(&mut sender, 1, &names);
+    let mut open = sender.ticket().unwrap();
+    assert!(sender.open(&mut open, open_of(2, &names)));
+    let flushed = Arc::new(AtomicU64::new(0));
+    let handle = journal.start(vec![receiver], Counting(flushed.clone())).unwrap();
+    until("the first is flushed", || flushed.load(SeqCst) == 1);
+    let entries = || {
+        let bytes = std::fs::read(segment(dir.path(), 1)).unwrap();
+        let group = group::IntactGroup::check(&bytes[group::HEADER_BYTES..]).unwrap();
+        group.entries().unwrap().len()
+    };
+    assert_eq!(entries(), 2, "a close and a note");
+    let replay = super::super::read(dir.path(), names.clone(), |_| ()).unwrap();
+    assert_eq!((replay.records, replay.orphans.len()), (1, 1));
+    sender.close(open, record_of(2, &names).into());
+    until("the second is flushed", || flushed.load(SeqCst) == 2);
+    handle.stop().unwrap();
+    let (seen, replay) = read(dir.path(), &names).unwrap();
+    assert_eq!((seen.len(), replay.orphans.len()), (2, 0));
 }
 
 #[test]

@@ -80,7 +80,7 @@ impl SegmentFile for FaultySegment {
 pub(super) struct Seen(Arc<Mutex<Vec<RequestId>>>);
 
 impl Sink for Seen {
-    fn flushed(&mut self, closes: &[Record], _as_of: UnixMs) {
+    fn flushed(&mut self, closes: &[Arc<Record>], _as_of: UnixMs) {
         self.0.lock().extend(closes.iter().map(|r| r.request_id));
     }
 }
@@ -167,7 +167,8 @@ fn a_stop_against_a_dead_disk_ends_and_says_what_is_lost() {
     disk.bytes_left.store(0, SeqCst);
     send(&mut sender, 1, &names);
     let error = handle.stop().unwrap_err();
-    assert!(matches!(error, JournalError::Unwritten { entries: 2, .. }), "{error}");
+    // Its note and its close, or the close alone, if both were there when the journal looked.
+    assert!(matches!(error, JournalError::Unwritten { entries: 1..=2, .. }), "{error}");
 }
 
 #[test]
@@ -177,9 +178,9 @@ fn a_rotation_that_finds_the_disk_full_is_tried_again() {
     let disk = healthy();
     let opts = JournalOptions { segment_bytes_max: 500, ..options(dir.path(), &names) };
     let (mut journal, _) = Journal::open_in(opts, FaultyStorage::boxed(dir.path(), &disk), |_| ()).unwrap();
-    append(&mut journal, &[Entry::Close(record_of(1, &names)), Entry::Close(record_of(2, &names))]);
+    append(&mut journal, &[Entry::Close(record_of(1, &names).into()), Entry::Close(record_of(2, &names).into())]);
     let mut builder = GroupBuilder::new();
-    builder.push(&codec_of(&Entry::Close(record_of(3, &names)), &journal));
+    builder.push(&codec_of(&Entry::Close(record_of(3, &names).into()), &journal));
     let group = journal.appender.seal(builder);
     for room in [0, 100] {
         disk.bytes_left.store(room, SeqCst);
@@ -209,7 +210,7 @@ fn a_segment_that_cannot_be_removed_leaves_a_gap_behind_it() {
     let opts = JournalOptions { segment_bytes_max: 200, retention: keep, ..options(dir.path(), &names) };
     let storage = FaultyStorage::boxed(dir.path(), &disk);
     let (mut journal, _) = Journal::open_in(opts, storage, |_| ()).unwrap();
-    (1..=4).for_each(|n| append(&mut journal, &[Entry::Close(record_of(n, &names))]));
+    (1..=4).for_each(|n| append(&mut journal, &[Entry::Close(record_of(n, &names).into())]));
     let mut apply = |at: Instant| journal.retention.apply(&mut journal.appender, UnixMs(u64::MAX), at);
     let (now, day) = (Instant::now(), Duration::from_secs(86_400));
     disk.removal_fails.store(true, SeqCst);

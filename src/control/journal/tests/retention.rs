@@ -13,7 +13,7 @@ fn store(dir: &Path, names: &Arc<Names>, keep: Option<Duration>) -> Journal {
     for n in 0..10 {
         let mut record = record_of(n, names);
         record.ended_at = UnixMs(BEGAN + n * DAY);
-        append_at(&mut journal, &[Entry::Close(record)], UnixMs(BEGAN + n * DAY));
+        append_at(&mut journal, &[Entry::Close(record.into())], UnixMs(BEGAN + n * DAY));
     }
     assert_eq!(segments(dir).unwrap(), (1..=10).collect::<Vec<_>>());
     journal
@@ -36,7 +36,7 @@ fn a_segment_that_is_still_wanted_or_written_is_dropped_or_an_old_one_kept() {
     assert!(drop_aged(&mut journal, BEGAN + 20 * DAY, at + Duration::from_secs(3600)).is_empty());
     assert_eq!(drop_aged(&mut journal, BEGAN + 20 * DAY, at + Duration::from_secs(86_400)), [5, 6, 7, 8, 9]);
     assert_eq!(segments(dir.path()).unwrap(), [10], "the segment being written stays, however old");
-    append(&mut journal, &[Entry::Close(record_of(77, &names))]);
+    append(&mut journal, &[Entry::Close(record_of(77, &names).into())]);
     drop(journal);
     assert_eq!(read(dir.path(), &names).unwrap().0, [id(9), id(77)], "what remains is one chain");
 }

@@ -81,6 +81,8 @@ struct ObjectV1 {
     held_nanos: i64,
     #[prost(bool, tag = "7")]
     settled: bool,
+    #[prost(bool, tag = "8")]
+    sticky: bool,
 }
 
 /// Reserved: 5 for an organisation.
@@ -169,6 +171,7 @@ fn object(
         made_at_ms: owned.made_at.0,
         held_nanos: owned.held.0,
         settled: owned.settled,
+        sticky: owned.sticky,
     }
 }
 
@@ -187,6 +190,7 @@ fn restore(bytes: &[u8], numbers: &Numbers, image: &LedgerImage) -> Result<(), S
             principal,
             made_at: UnixMs(object.made_at_ms),
             held: Nanos(object.held_nanos),
+            sticky: object.sticky,
             on_disk: true,
             claimed: object.settled,
             settled: object.settled,
@@ -243,7 +247,7 @@ pub(super) fn decode(
     };
     image.rollup = Rollup::restored(cells_max, hours, folds);
     image.minutes = Minutes::restored(minutes, tables.minutes_gone_before);
-    records_of(records.into_iter(), names)?.iter().for_each(|record| image.newest.push(record));
+    records_of(records.into_iter(), names)?.into_iter().for_each(|record| image.newest.push(record.into()));
     (image.refused, image.as_of) = (tables.refused, UnixMs(tables.as_of_ms));
     Ok((state, image))
 }

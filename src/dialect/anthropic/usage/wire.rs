@@ -1,6 +1,7 @@
 //! `usage` as it stands on the wire; every field may be absent or null.
 
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
+use std::borrow::Cow;
 
 /// No answer uses more than this; a provider that says so is mistaken, and must not overflow the books. Tokens.
 pub(super) const TOKENS_MAX: u64 = 1 << 40;
@@ -10,7 +11,7 @@ fn clamped<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> 
 }
 
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct WireUsage {
+pub(super) struct WireUsage<'a> {
     #[serde(default, deserialize_with = "clamped")]
     pub input_tokens: Option<u64>,
     #[serde(default, deserialize_with = "clamped")]
@@ -21,9 +22,9 @@ pub(super) struct WireUsage {
     pub cache_creation_input_tokens: Option<u64>,
     pub cache_creation: Option<WireCacheCreation>,
     pub server_tool_use: Option<WireServerTools>,
-    pub service_tier: Option<String>,
-    pub inference_geo: Option<String>,
-    pub speed: Option<String>,
+    pub service_tier: Option<Cow<'a, str>>,
+    pub inference_geo: Option<Cow<'a, str>>,
+    pub speed: Option<Cow<'a, str>>,
     pub iterations: Option<Vec<WireIteration>>,
     pub fallback_credit: Option<WireCredit>,
 }

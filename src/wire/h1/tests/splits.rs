@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::wire::h1::{header::Header, lines::LineWalk, request, response};
 
 const REQUESTS: &[&str] = &[
     "POST /v1/messages?beta=true HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nX-A: b\r\n\r\nabc",
@@ -104,7 +105,59 @@ fn check(input: &[u8], ends: &mut [usize]) {
     }
 }
 
+/// What a head says, wherever its parts lie.
+fn said(buf: &[u8], headers: &[Header]) -> Vec<(Vec<u8>, Vec<u8>, Known)> {
+    headers.iter().map(|h| (h.name.of(buf).to_vec(), h.value.of(buf).to_vec(), h.known)).collect()
+}
+
+/// Lines that are taken apart here say what httparse makes of them, and are refused for the same reason.
+fn judged_alike(input: &[u8]) {
+    let mut walk = LineWalk::default();
+    if let Ok(Some(end)) = walk.advance(input, &LIMITS, true) {
+        let (buf, start) = (&input[..end], walk.message_start);
+        let (mut own, mut judged) = (RequestHead::default(), RequestHead::default());
+        let result = request::fill(buf, start, walk.is_clean(), &mut own);
+        assert_eq!(result, request::fill(buf, start, false, &mut judged), "{:?}", String::from_utf8_lossy(input));
+        if result.is_ok() {
+            assert_eq!(said(buf, &own.headers), said(buf, &judged.headers));
+            (own.headers, judged.headers) = Default::default();
+            assert_eq!(own, judged);
+        }
+    }
+    let mut walk = LineWalk::default();
+    if let Ok(Some(end)) = walk.advance(input, &LIMITS, false) {
+        let buf = &input[..end];
+        let (mut own, mut judged) = (ResponseHead::default(), ResponseHead::default());
+        let result = response::fill(buf, walk.is_clean(), &mut own);
+        assert_eq!(result, response::fill(buf, false, &mut judged), "{:?}", String::from_utf8_lossy(input));
+        if result.is_ok() {
+            assert_eq!(said(buf, &own.headers), said(buf, &judged.headers));
+            (own.headers, judged.headers) = Default::default();
+            assert_eq!(own, judged);
+        }
+    }
+}
+
+/// Whole heads with lines that are written in every way there is.
+fn lines() -> impl Strategy<Value = Vec<u8>> {
+    let first =
+        prop_oneof![Just("GET / HTTP/1.1\r\nHost: h\r\n"), Just("HTTP/1.1 200 OK\r\n"), Just("HTTP/1.1 204\r\n")];
+    let line = (
+        "[a-zA-Z!#|~-]{0,6}",
+        "[: \\t]{0,3}",
+        "[ -~\\t\u{e9}]{0,70}",
+        prop_oneof![Just(""), Just("\r"), Just("\x7f"), Just(" ")],
+    );
+    let lines = proptest::collection::vec(line.prop_map(|(a, b, c, d)| format!("{a}{b}{c}{d}\r\n")), 0..6);
+    (first, lines).prop_map(|(first, lines)| format!("{first}{}\r\nbody", lines.concat()).into_bytes())
+}
+
 proptest! {
+    #[test]
+    fn a_line_taken_apart_here_says_otherwise_than_httparse_does(input in prop_oneof![lines(), pieces()]) {
+        judged_alike(&input);
+    }
+
     #[test]
     fn likely_bytes_never_panic_and_splits_change_nothing(
         input in pieces(), mut ends in proptest::collection::vec(0_usize..200, 0..6),

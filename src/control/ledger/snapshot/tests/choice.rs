@@ -10,7 +10,7 @@ use std::{
 fn two_snapshots(segment_bytes_max: u64) -> Running {
     let mut running = Running::new(segment_bytes_max, 1000);
     for n in 1..=9 {
-        running.group(&[Entry::Close(record_of(n, &running.names))]);
+        running.group(&[Entry::Close(record_of(n, &running.names).into())]);
         if n % 3 == 0 && n < 9 {
             running.snapshot();
         }
@@ -73,7 +73,7 @@ fn a_snapshot_of_another_store_counts() {
     let (ours, theirs) = (two_snapshots(100_000).end(), tempfile::tempdir().unwrap());
     let mut other = Running::new(100_000, 1000);
     // As long as ours to the byte, with other records.
-    (11..=19).for_each(|n| other.group(&[Entry::Close(record_of(n, &other.names))]));
+    (11..=19).for_each(|n| other.group(&[Entry::Close(record_of(n, &other.names).into())]));
     other.snapshot_kept(false);
     fs::copy(other.path().join(CURRENT), theirs.path().join(CURRENT)).unwrap();
     for name in [CURRENT, PREVIOUS] {
@@ -113,13 +113,13 @@ fn segments_leave_before_two_snapshots_cover_them_or_their_sums_leave_with_them(
     let mut keeper = Keeper::new(running.path(), None);
     let before = keeper.droppable_before();
     for n in 1..=4 {
-        running.group(&[Entry::Close(record_of(n, &running.names))]);
+        running.group(&[Entry::Close(record_of(n, &running.names).into())]);
     }
     assert_eq!(before.load(SeqCst), 0, "nothing covers anything yet");
     keeper.stopped(&running.ledger.image(), &running.state());
     assert_eq!(before.load(SeqCst), running.state().segment());
     let first = running.state().segment();
-    (5..=8).for_each(|n| running.group(&[Entry::Close(record_of(n, &running.names))]));
+    (5..=8).for_each(|n| running.group(&[Entry::Close(record_of(n, &running.names).into())]));
     keeper.stopped(&running.ledger.image(), &running.state());
     assert_eq!(before.load(SeqCst), first, "the one before covers less");
     let told_before = told(&running.ledger);
@@ -149,7 +149,7 @@ fn a_keeper_writes_beside_its_caller_and_for_the_last_time_before_it_returns() {
     let directory = tempfile::tempdir().unwrap();
     let mut keeper = Keeper::new(directory.path(), None);
     assert!(!keeper.is_due(1) && keeper.is_due(u64::MAX));
-    running.group(&[Entry::Close(record_of(1, &running.names))]);
+    running.group(&[Entry::Close(record_of(1, &running.names).into())]);
     keeper.write(running.ledger.image(), running.state());
     let deadline = Instant::now() + Duration::from_secs(20);
     while !keeper.is_due(u64::MAX) {
@@ -159,7 +159,7 @@ fn a_keeper_writes_beside_its_caller_and_for_the_last_time_before_it_returns() {
     let first = fs::read(directory.path().join(CURRENT)).unwrap();
     keeper.stopped(&running.ledger.image(), &running.state());
     assert!(!directory.path().join(PREVIOUS).exists(), "what is covered already is not written again");
-    running.group(&[Entry::Close(record_of(2, &running.names))]);
+    running.group(&[Entry::Close(record_of(2, &running.names).into())]);
     keeper.stopped(&running.ledger.image(), &running.state());
     assert_eq!(fs::read(directory.path().join(PREVIOUS)).unwrap(), first);
     assert!(fs::metadata(directory.path().join(CURRENT)).unwrap().len() > 64);

@@ -42,7 +42,7 @@ fn closed(event: &Event, names: &Names) -> Record {
 fn entries(events: &[Event], names: &Names) -> Vec<Entry> {
     let entry = |event: &Event| match event.what {
         0 | 1 => Entry::Open(open_of(event.request, names)),
-        _ => Entry::Close(closed(event, names)),
+        _ => Entry::Close(closed(event, names).into()),
     };
     events.iter().map(entry).collect()
 }
@@ -107,7 +107,7 @@ proptest! {
 fn only_the_tail_is_replayed() {
     let mut running = Running::new(2000, 1000);
     for n in 1..=50 {
-        running.group(&[Entry::Open(open_of(n, &running.names)), Entry::Close(record_of(n, &running.names))]);
+        running.group(&[Entry::Open(open_of(n, &running.names)), Entry::Close(record_of(n, &running.names).into())]);
         if n == 47 {
             running.group(&[Entry::Open(open_of(100, &running.names))]);
             running.snapshot();
