@@ -432,7 +432,7 @@ fn decode_usage(usage: Option<UsageV1>) -> Usage {
     Usage { input, output, cache_read, cache_write_5m, cache_write_1h, web_search, fast, batch, geo_us }
 }
 
-fn other_request(record: &Record, which: impl Fn(&TurnMark) -> Option<RequestId>) -> Vec<u8> {
+pub(super) fn other_request(record: &Record, which: impl Fn(&TurnMark) -> Option<RequestId>) -> Vec<u8> {
     let other = record.turn.as_deref().and_then(which);
     other.map_or_else(Vec::new, |id| id.0.to_be_bytes().to_vec())
 }
