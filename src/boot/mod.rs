@@ -34,7 +34,12 @@ use crate::{
     },
     data::shard,
     kernel::{ids::ShardId, names::Names, window::Period},
-    link::{self, gauges::ShardGauges, up},
+    link::{
+        self,
+        bodies::BodySender,
+        gauges::ShardGauges,
+        up::{self, UpSender},
+    },
     observe::{
         metrics::Metrics,
         {ExportFigures, ExportSource, JournalFigures, Sources},
@@ -45,7 +50,14 @@ use admin_api::AdminApi;
 use handover::{Arrival, Coming, Elders, Leaving, Offer, same_addresses};
 use plane::{Desks, Plane};
 use sockets::Sockets;
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, thread, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 use store::Opened;
 
 /// How long an end tries to store bodies against a disk that refuses.
@@ -121,8 +133,7 @@ fn start(source: Source, replace: bool) -> Result<Started, BootError> {
     check_driver(&config)?;
     check_open_files(&config);
     check_retention(&config);
-    let cores = affinity::allowed_cores();
-    let shards = if config.shards.count == 0 { cores.len().max(1) } else { config.shards.count };
+    let shards = if config.shards.count == 0 { affinity::allowed_cores().len().max(1) } else { config.shards.count };
     let names = Arc::new(Names::default());
     let (mut coming, lent) = arrive(&config, replace)?;
     let inherited = coming.as_mut().map(|coming| coming.retire(&config.store.path)).transpose()?;
@@ -155,21 +166,7 @@ fn start(source: Source, replace: bool) -> Result<Started, BootError> {
         .map_err(|e| other("cannot store bodies", e))?;
     changes::started(&desk, &left, &plane.config(), shards)
         .map_err(|e| other("this start has no entry in the audit", e))?;
-    for (place, ((listeners, up), bodies)) in listeners.into_iter().zip(senders).zip(lanes).enumerate() {
-        let setup = shard::Setup {
-            id: ShardId(place as u16),
-            count: shards,
-            core: config.shards.pin.then(|| cores.get(place % cores.len().max(1)).copied()).flatten(),
-            driver: driver_of(&config),
-            listeners,
-            door: plane.door(),
-            gauges: gauges[place].clone(),
-            up,
-            bodies,
-            sequence: random_sequence()?,
-        };
-        spawn_shard(setup)?;
-    }
+    spawn_shards(&config, &plane, &gauges, listeners.into_iter().zip(senders).zip(lanes))?;
     spawn_export(&config, &plane, &exports)?;
     let addresses = Addresses { clients, admin, tls: config.listen.tls.is_some() };
     let directory = config.store.path.clone();
@@ -188,6 +185,31 @@ fn start(source: Source, replace: bool) -> Result<Started, BootError> {
         elders,
         coming,
     })
+}
+
+/// Starts each shard with its sockets and its ends of the doors.
+fn spawn_shards(
+    config: &Config,
+    plane: &Plane,
+    gauges: &[Arc<ShardGauges>],
+    ends: impl Iterator<Item = ((Vec<TcpListener>, UpSender), BodySender)>,
+) -> Result<(), BootError> {
+    let (cores, shards) = (affinity::allowed_cores(), gauges.len());
+    for ((place, ((listeners, up), bodies)), gauges) in ends.enumerate().zip(gauges) {
+        spawn_shard(shard::Setup {
+            id: ShardId(place as u16),
+            count: shards,
+            core: config.shards.pin.then(|| cores.get(place % cores.len().max(1)).copied()).flatten(),
+            driver: driver_of(config),
+            listeners,
+            door: plane.door(),
+            gauges: gauges.clone(),
+            up,
+            bodies,
+            sequence: random_sequence()?,
+        })?;
+    }
+    Ok(())
 }
 
 /// With `--replace`: asks the running gateway for its sockets, and compares them with the configuration.
