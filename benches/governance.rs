@@ -152,7 +152,7 @@ impl Shard {
         self.leases.settle(reservation, billed.cost);
         self.expectations.learn(kind, bound, billed.cost);
         self.rates.settle(held, &billed.usage, now.mono);
-        self.up.close(ticket, closing(request_id, principal, billed.usage, billed.cost).into());
+        self.up.close(ticket, closing(request_id, principal, billed.usage, billed.cost));
         // The journal's end is another thread in life.
         if self.count.is_multiple_of(256) {
             self.journal.drain(usize::MAX, |entry| drop(black_box(entry)));
@@ -241,7 +241,7 @@ fn parts(c: &mut Criterion) {
             let id = RequestId::new(1_000_000_000, ShardId(0), count);
             let mut ticket = up.ticket().unwrap();
             up.open(&mut ticket, opening(id, PrincipalId(1), Nanos(1)));
-            up.close(ticket, closing(id, PrincipalId(1), Usage::default(), Nanos(1)).into());
+            up.close(ticket, closing(id, PrincipalId(1), Usage::default(), Nanos(1)));
             if count % 256 == 0 {
                 journal.drain(usize::MAX, |entry| drop(black_box(entry)));
             }

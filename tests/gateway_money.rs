@@ -14,6 +14,8 @@ mod budgets;
 mod cap;
 #[path = "gateway_money/crash.rs"]
 mod crash;
+#[path = "gateway_money/files.rs"]
+mod files;
 #[path = "gateway_money/fleet.rs"]
 mod fleet;
 #[path = "gateway_money/holds.rs"]
@@ -30,6 +32,8 @@ mod once;
 mod raise;
 #[path = "gateway_money/reload.rs"]
 mod reload;
+#[path = "gateway_money/replace.rs"]
+mod replace;
 #[path = "gateway_money/swarm.rs"]
 mod swarm;
 #[path = "gateway_money/totals.rs"]

@@ -162,7 +162,12 @@ fn what_is_kept_of_an_answer_comes_to_another_cost() {
 fn a_transcript_lies_there_that_nobody_reads() {
     let folder = format!("{}/tests/golden", env!("CARGO_MANIFEST_DIR"));
     for file in fs::read_dir(folder).expect("the transcripts") {
-        let name = file.expect("a file").file_name().into_string().expect("a plain name");
+        let file = file.expect("a file");
+        // What bridges make of messages has a folder and a test of its own.
+        if file.file_type().expect("a type").is_dir() {
+            continue;
+        }
+        let name = file.file_name().into_string().expect("a plain name");
         assert!(TABLE.iter().any(|golden| golden.file == name), "{name}");
     }
 }

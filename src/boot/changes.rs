@@ -22,9 +22,11 @@ impl Plane {
     pub fn change<T, E: Display>(
         &self,
         change: &Change,
-        not_recorded: impl FnOnce(NotRecorded) -> E,
+        not_recorded: impl Fn(NotRecorded) -> E,
         make: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
+        // Held until it is made: a process that takes over must find it.
+        let _here = self.here().ok_or(NotRecorded::HandedOver).map_err(&not_recorded)?;
         self.changes().record(change).map_err(not_recorded)?;
         make().inspect_err(|error| self.changes().undo(change, error))
     }
@@ -67,12 +69,15 @@ pub(super) struct Left {
     in_order: Option<bool>,
     /// Requests of it that had to be closed now.
     closed_after_crash: usize,
+    /// The side chain of a process that still finishes its streams.
+    replaces: Option<String>,
 }
 
 impl Left {
-    pub fn of(log: &ChangeLog, closed_after_crash: usize) -> Self {
-        let in_order = log.last().map(|last| last.kind == kinds::STOP);
-        Self { digest: log.last_digest(), in_order, closed_after_crash }
+    pub fn of(log: &ChangeLog, closed_after_crash: usize, replaces: Option<String>) -> Self {
+        // One that is replaced has not ended.
+        let in_order = log.last().filter(|_| replaces.is_none()).map(|last| last.kind == kinds::STOP);
+        Self { digest: log.last_digest(), in_order, closed_after_crash, replaces }
     }
 }
 
@@ -83,6 +88,7 @@ pub(super) fn started(desk: &ChangeDesk, left: &Left, config: &Config, shards: u
             "config_sha256": left.digest,
             "ended_in_order": left.in_order,
             "closed_after_crash": left.closed_after_crash,
+            "replaces": left.replaces,
         }))
         .after(&json!({
             "config_sha256": config.outline.digest(),

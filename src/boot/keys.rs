@@ -47,6 +47,7 @@ impl KeyDesk for Plane {
     /// A revocation waits for nothing: it is in force first, then handed in to the audit, then on disk.
     fn revoke(&self, id: &str, by: &Actor) -> Result<KeyView, KeyError> {
         let now = clock::unix();
+        let _here = self.here().ok_or_else(|| not_recorded(NotRecorded::HandedOver))?;
         let mut keys = self.keys();
         let before = keys.view(id, now.seconds());
         let key = keys.revoke(id, &self.config().keys, now.seconds())?;

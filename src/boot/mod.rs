@@ -4,12 +4,19 @@
 //! The order is the point: everything that can refuse does so before a socket is bound, and nothing is served before the
 //! journal has been replayed. Deliberately absent: anything that happens per request.
 
+mod admin_api;
 mod changes;
+mod handover;
 mod identity;
 mod keys;
+mod notify;
 mod plane;
 mod signals;
+mod sockets;
 mod source;
+mod store;
+mod successor;
+mod watch;
 
 pub use source::Source;
 
@@ -21,35 +28,38 @@ use crate::{
         config::{Config, ConfigError, Driver},
         export::{self, ExportHealth},
         identity::Refresher,
-        journal::{DiskStorage, Journal, JournalHandle, JournalOptions, Replay, Store},
+        journal::{JournalHandle, JournalHealth},
         keys::KeyStore,
-        ledger::{
-            Ledger, LedgerSink, SharedLedger,
-            snapshot::{self, Keeper},
-        },
+        ledger::{LedgerSink, SharedLedger},
     },
     data::shard,
-    kernel::{ids::ShardId, names::Names, record::Record, time::UnixMs, window::Period},
-    link::{self, gauges::ShardGauges, up},
+    kernel::{ids::ShardId, names::Names, window::Period},
+    link::{
+        self,
+        bodies::BodySender,
+        gauges::ShardGauges,
+        up::{self, UpSender},
+    },
     observe::{
         metrics::Metrics,
         {ExportFigures, ExportSource, JournalFigures, Sources},
     },
-    sys::{affinity, clock, open_files, probe, runtime, socket},
+    sys::{affinity, open_files, probe, runtime},
 };
-use changes::Left;
-use parking_lot::RwLock;
+use admin_api::AdminApi;
+use handover::{Arrival, Coming, Elders, Leaving, Offer, same_addresses};
 use plane::{Desks, Plane};
+use sockets::Sockets;
 use std::{
     net::{SocketAddr, TcpListener},
+    path::PathBuf,
     process::ExitCode,
     sync::Arc,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
+use store::Opened;
 
-/// How often something that takes long says how far it is.
-const PROGRESS: Duration = Duration::from_secs(2);
 /// How long an end tries to store bodies against a disk that refuses.
 const BODIES_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Exit code of a bad configuration (interface.md §1).
@@ -93,9 +103,10 @@ pub struct Addresses {
     pub tls: bool,
 }
 
-/// Runs the gateway to its end. `ready` is told the addresses once every shard serves.
-pub fn serve(source: Source, ready: impl FnOnce(Addresses)) -> ExitCode {
-    match start(source).and_then(|started| started.live(ready)) {
+/// Runs the gateway to its end. `ready` is told the addresses once every shard serves. With `replace` it takes over from the gateway
+/// that runs with the same store, if there is one.
+pub fn serve(source: Source, replace: bool, ready: impl FnOnce(Addresses)) -> ExitCode {
+    match start(source, replace).and_then(|started| started.live(ready)) {
         Ok(code) => code,
         Err(error) => error.report(),
     }
@@ -110,35 +121,113 @@ struct Started {
     ledger: SharedLedger,
     caches: SharedCacheHealth,
     gauges: Vec<Arc<ShardGauges>>,
-    admin: TcpListener,
+    sockets: Sockets,
     addresses: Addresses,
+    directory: PathBuf,
+    elders: Arc<Elders>,
+    coming: Option<Coming>,
 }
 
-fn start(source: Source) -> Result<Started, BootError> {
+fn start(source: Source, replace: bool) -> Result<Started, BootError> {
     let config = source.load().map_err(BootError::Configuration)?;
     check_driver(&config)?;
     check_open_files(&config);
     check_retention(&config);
-    let cores = affinity::allowed_cores();
-    let shards = if config.shards.count == 0 { cores.len().max(1) } else { config.shards.count };
+    let shards = if config.shards.count == 0 { affinity::allowed_cores().len().max(1) } else { config.shards.count };
     let names = Arc::new(Names::default());
-    let (journal, ledger, keeper, left) = open_journal(&config, &names)?;
+    let (mut coming, lent) = arrive(&config, replace)?;
+    let inherited = coming.as_mut().map(|coming| coming.retire(&config.store.path)).transpose()?;
+    let Opened { journal, ledger, keeper, left } = store::open(&config, &names, inherited)?;
     let desk = journal.changes();
     let keys = KeyStore::open(&config.store.path).map_err(|error| BootError::Other(error.to_string()))?;
     let bodies = BodyDesk::new(config.audit.body_settings());
     let desks = Desks { changes: desk.clone(), bodies: bodies.clone() };
     let plane = Plane::new(source, names.clone(), ledger.clone(), shards, keys, desks, &config);
     let plane = Arc::new(plane.map_err(BootError::Configuration)?);
-    let listeners = bind_clients(config.listen.clients, shards)?;
-    let clients = listeners[0].local_addr().map_err(|e| other("clients' address", e))?;
-    let admin = socket::bind(config.listen.admin, false)
-        .map_err(|e| other(&format!("cannot listen on listen.admin = {}", config.listen.admin), e))?;
-    let admin_address = admin.local_addr().map_err(|e| other("admin address", e))?;
+    let own = || Sockets::open(config.listen.clients, config.listen.admin, shards);
+    let sockets = lent.map_or_else(own, Ok)?;
+    let (clients, admin) = sockets.addresses()?;
+    let listeners = sockets::share_out(&sockets.clients, shards)?;
+    // Whoever serves now accepts until this process has everything.
+    plane.door().accept(coming.is_none());
+    let elders = Arc::new(Elders::new(plane.registry(), plane.door()));
     let gauges: Vec<Arc<ShardGauges>> = (0..shards).map(|_| Arc::default()).collect();
-    let (health, accepting) = (journal.health(), journal.health().accepting_flag());
+    let accepting = journal.health().accepting_flag();
     let exports = Arc::<ExportHealth>::default();
+    let metrics = metrics_of(&plane, &gauges, journal.health(), &exports);
+    let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| up::door_while(accepting.clone())).unzip();
+    let door = plane.door();
+    let caches = CacheHealth::new(Arc::new(move || door.latest()), names.clone()).shared();
+    let sink = LedgerSink::new(ledger.clone(), metrics.clone(), names, Some(keeper));
+    let sink = sink.watching(caches.clone()).inheriting(elders.heirs());
+    let journal = journal.start(receivers, sink).map_err(|e| other("cannot write the journal", e))?;
+    let (lanes, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| link::bodies::lane(bodies.takes())).unzip();
+    let store = BodyStore::start(directory_of(&config.store.path), receivers, &bodies, BODIES_STOP_TIMEOUT)
+        .map_err(|e| other("cannot store bodies", e))?;
+    changes::started(&desk, &left, &plane.config(), shards)
+        .map_err(|e| other("this start has no entry in the audit", e))?;
+    spawn_shards(&config, &plane, &gauges, listeners.into_iter().zip(senders).zip(lanes))?;
+    spawn_export(&config, &plane, &exports)?;
+    let addresses = Addresses { clients, admin, tls: config.listen.tls.is_some() };
+    let directory = config.store.path.clone();
+    Ok(Started {
+        plane,
+        journal,
+        store,
+        exports,
+        metrics,
+        ledger,
+        caches,
+        gauges,
+        sockets,
+        addresses,
+        directory,
+        elders,
+        coming,
+    })
+}
+
+/// Starts each shard with its sockets and its ends of the doors.
+fn spawn_shards(
+    config: &Config,
+    plane: &Plane,
+    gauges: &[Arc<ShardGauges>],
+    ends: impl Iterator<Item = ((Vec<TcpListener>, UpSender), BodySender)>,
+) -> Result<(), BootError> {
+    let (cores, shards) = (affinity::allowed_cores(), gauges.len());
+    for ((place, ((listeners, up), bodies)), gauges) in ends.enumerate().zip(gauges) {
+        spawn_shard(shard::Setup {
+            id: ShardId(place as u16),
+            count: shards,
+            core: config.shards.pin.then(|| cores.get(place % cores.len().max(1)).copied()).flatten(),
+            driver: driver_of(config),
+            listeners,
+            door: plane.door(),
+            gauges: gauges.clone(),
+            up,
+            bodies,
+            sequence: random_sequence()?,
+        })?;
+    }
+    Ok(())
+}
+
+/// With `--replace`: asks the running gateway for its sockets, and compares them with the configuration.
+fn arrive(config: &Config, replace: bool) -> Result<(Option<Coming>, Option<Sockets>), BootError> {
+    let arrival = if replace { Arrival::knock(&config.store.path)? } else { Arrival::Alone };
+    let Arrival::Beside(coming, sockets) = arrival else { return Ok((None, None)) };
+    same_addresses(&sockets, config.listen.clients, config.listen.admin)?;
+    Ok((Some(coming), Some(sockets)))
+}
+
+fn metrics_of(
+    plane: &Arc<Plane>,
+    gauges: &[Arc<ShardGauges>],
+    health: Arc<JournalHealth>,
+    exports: &Arc<ExportHealth>,
+) -> Arc<Metrics> {
     let mut metrics = Metrics::new(Sources {
-        shards: gauges.clone(),
+        shards: gauges.to_vec(),
         upstreams: plane.upstreams(),
         accounts: plane.accounts(),
         registry: plane.registry(),
@@ -146,40 +235,12 @@ fn start(source: Source) -> Result<Started, BootError> {
             accepting: health.is_accepting(),
             lag_seconds: health.lag_seconds(),
         }),
-        export: export_figures(&exports),
+        export: export_figures(exports),
         issuers: plane.issuers(),
     });
     metrics.watch_credentials(plane.credential_figures());
-    let metrics = Arc::new(metrics);
-    config.upstreams.iter().for_each(|upstream| metrics.announce_upstream(&upstream.name));
-    let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| up::door_while(accepting.clone())).unzip();
-    let door = plane.door();
-    let caches = CacheHealth::new(Arc::new(move || door.latest()), names.clone()).shared();
-    let sink = LedgerSink::new(ledger.clone(), metrics.clone(), names, Some(keeper)).watching(caches.clone());
-    let journal = journal.start(receivers, sink).map_err(|e| other("cannot write the journal", e))?;
-    let (lanes, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| link::bodies::lane(bodies.takes())).unzip();
-    let store = BodyStore::start(directory_of(&config.store.path), receivers, &bodies, BODIES_STOP_TIMEOUT)
-        .map_err(|e| other("cannot store bodies", e))?;
-    changes::started(&desk, &left, &plane.config(), shards)
-        .map_err(|e| other("this start has no entry in the audit", e))?;
-    for (place, ((listener, up), bodies)) in listeners.into_iter().zip(senders).zip(lanes).enumerate() {
-        let setup = shard::Setup {
-            id: ShardId(place as u16),
-            count: shards,
-            core: config.shards.pin.then(|| cores.get(place % cores.len().max(1)).copied()).flatten(),
-            driver: driver_of(&config),
-            listener,
-            door: plane.door(),
-            gauges: gauges[place].clone(),
-            up,
-            bodies,
-            sequence: random_sequence()?,
-        };
-        spawn_shard(setup)?;
-    }
-    spawn_export(&config, &plane, &exports)?;
-    let addresses = Addresses { clients, admin: admin_address, tls: config.listen.tls.is_some() };
-    Ok(Started { plane, journal, store, exports, metrics, ledger, caches, gauges, admin, addresses })
+    plane.config().upstreams.iter().for_each(|upstream| metrics.announce_upstream(&upstream.name));
+    Arc::new(metrics)
 }
 
 fn driver_of(config: &Config) -> runtime::Driver {
@@ -236,74 +297,6 @@ fn check_retention(config: &Config) {
     }
 }
 
-fn open_journal(config: &Config, names: &Arc<Names>) -> Result<(Journal, SharedLedger, Keeper, Left), BootError> {
-    let began = Instant::now();
-    let store = Store::take(&config.store.path).map_err(|e| other("cannot open the store", e))?;
-    let restored = snapshot::load(&store, names);
-    let keeper = Keeper::new(store.directory(), restored.as_ref());
-    let (mut ledger, resume) = match restored {
-        Some(restored) => (restored.ledger, Some(restored.resume)),
-        None => (Ledger::new(names.clone()), None),
-    };
-    let (from_snapshot, snapshot_ms) = (resume.is_some(), began.elapsed().as_millis() as u64);
-    let keep_ms = config.audit.retention.as_millis().min(u128::from(u64::MAX)) as u64;
-    ledger.forget_records_before(UnixMs(clock::unix().0.saturating_sub(keep_ms)));
-    let options = JournalOptions {
-        flush_interval: config.store.flush_interval,
-        segment_bytes_max: config.store.segment_bytes_max,
-        retention: Some(config.audit.retention),
-        droppable_before: Some(keeper.droppable_before()),
-        ..JournalOptions::new(&config.store.path, names.clone())
-    };
-    let (mut records, mut told) = (0u64, began);
-    let visit = |record: &Record| {
-        ledger.apply(record);
-        records += 1;
-        if records.is_multiple_of(4096) && told.elapsed() >= PROGRESS {
-            told = Instant::now();
-            tracing::info!(records, seconds = began.elapsed().as_secs(), "replaying the journal");
-        }
-    };
-    let storage = Box::new(DiskStorage::new(&config.store.path));
-    let (journal, replay): (Journal, Replay) =
-        Journal::open_at(store, options, storage, resume, visit).map_err(|e| other("cannot open the journal", e))?;
-    replay.changes.iter().for_each(|change| ledger.apply_change(change.clone()));
-    let left = Left::of(ledger.change_log(), replay.orphans.len());
-    ledger.set_as_of(clock::unix());
-    tracing::info!(
-        store = %config.store.path.display(),
-        records = replay.records,
-        closed_after_crash = replay.orphans.len(),
-        from_snapshot,
-        snapshot_ms,
-        took_ms = began.elapsed().as_millis() as u64,
-        "journal replayed"
-    );
-    Ok((journal, Arc::new(RwLock::new(ledger)), keeper, left))
-}
-
-/// One listening socket per shard on one port; the first decides the port if it is 0.
-fn bind_clients(address: SocketAddr, shards: usize) -> Result<Vec<TcpListener>, BootError> {
-    let bind = |address| {
-        socket::bind(address, true).map_err(|e| other(&format!("cannot listen on listen.clients = {address}"), e))
-    };
-    // A socket that shares its port would also share it with a stranger's; asking for it alone first finds that out.
-    let mut listeners = Vec::with_capacity(shards);
-    if address.port() != 0 {
-        drop(
-            socket::bind(address, false)
-                .map_err(|e| other(&format!("cannot listen on listen.clients = {address}"), e))?,
-        );
-    }
-    let first = bind(address)?;
-    let bound = first.local_addr().map_err(|e| other("clients' address", e))?;
-    listeners.push(first);
-    for _ in 1..shards {
-        listeners.push(bind(bound)?);
-    }
-    Ok(listeners)
-}
-
 /// Ends the process when a shard's thread ends, however that comes. Nobody could settle that shard's requests any more, and its
 /// leases would be lost to every budget. The next start closes what was in flight, and all leases have returned.
 struct DiesWithIt(u16);
@@ -339,9 +332,24 @@ fn export_figures(health: &Arc<ExportHealth>) -> ExportSource {
 /// The export's thread. It is not waited for: a run that is cut short is taken up again at the next start.
 fn spawn_export(config: &Config, plane: &Arc<Plane>, health: &Arc<ExportHealth>) -> Result<(), BootError> {
     let (store, plane, health) = (config.store.path.clone(), plane.clone(), health.clone());
-    let serve = move || export::serve(&store, &health, || plane.config().export.clone());
+    // What another process has taken over, that one exports.
+    let settings = move || plane.here().and_then(|_here| plane.config().export.clone());
+    let serve = move || export::serve(&store, &health, settings);
     let thread = thread::Builder::new().name("weir-export".to_owned()).spawn(serve);
     thread.map(drop).map_err(|e| other("cannot start the export's thread", e))
+}
+
+/// Takes over from the process that serves now: in its order, so that at no moment two decide or nobody can take it back.
+async fn take_over(mut coming: Coming, elders: Arc<Elders>, plane: &Arc<Plane>) -> Result<(), BootError> {
+    let door = plane.door();
+    let taken = tokio::task::spawn_blocking(move || {
+        coming.settle(&elders)?;
+        coming.serving(elders)
+    });
+    taken.await.map_err(|error| other("cannot take over", error))??;
+    door.accept(true);
+    tracing::info!("taken over: this process serves now, the one before it finishes its streams");
+    Ok(())
 }
 
 fn random_sequence() -> Result<u64, BootError> {
@@ -382,19 +390,18 @@ impl Started {
             keys: self.plane.clone(),
             credentials: self.plane.credentials(),
             reload: reload.clone(),
+            preview: self.plane.preview(),
             drain: drain.clone(),
         };
-        let listener = tokio::net::TcpListener::from_std(self.admin).map_err(|e| other("admin listener", e))?;
-        tokio::spawn(async move {
-            if let Err(error) =
-                axum::serve(listener, admin::router(state).into_make_service_with_connect_info::<SocketAddr>()).await
-            {
-                tracing::error!(%error, "the admin listener ended");
-            }
-        });
+        let copies = self.sockets.copies().map_err(|e| other("admin listener", e))?;
+        let mut admin_api = AdminApi::new(state, self.sockets.admin);
+        if self.coming.is_none() {
+            admin_api.open().map_err(|e| other("admin listener", e))?;
+        }
         let plane = self.plane.clone();
         tokio::spawn(reloads.serve(move |by| plane.reload(by)));
         tokio::spawn(plane::keep_fresh(self.plane.clone()));
+        tokio::spawn(watch::watch(self.plane.clone(), reload.clone()));
         let credentials = self.plane.credentials();
         tokio::spawn(credentials.clone().keep());
         let ((), minted) = tokio::join!(issuers.first(), credentials.first());
@@ -404,8 +411,24 @@ impl Started {
         }
         tokio::spawn(issuers.keep());
         signals::until_settled(&self.plane.door()).await;
+        if let Some(coming) = self.coming {
+            take_over(coming, self.elders.clone(), &self.plane).await?;
+            admin_api.open().map_err(|e| other("admin listener", e))?;
+        }
+        let leaving = Leaving::default();
+        let directory = self.directory.clone();
+        let (store, plane, moves) = (self.directory, self.plane.clone(), self.journal.moves());
+        let offer = Offer { store, sockets: copies, plane, moves, elders: self.elders };
+        if let Err(error) = leaving.offer(offer) {
+            tracing::error!(%error, "handover.sock in the store cannot be opened: `weir serve --replace` cannot replace this process");
+        }
         ready(self.addresses);
-        let clean = signals::until_drained(signals, &self.plane, &reload, &drain).await;
+        notify::ready();
+        let life =
+            signals::Life { plane: &self.plane, reload: &reload, drain: &drain, leaving: &leaving, gauges: &gauges };
+        let clean = signals::until_drained(signals, &life, &mut admin_api).await;
+        let leave = leaving.clone();
+        let _told = tokio::task::spawn_blocking(move || leave.finish(&directory)).await;
         let stored = self.store.stop();
         if let Err(error) = &stored {
             tracing::error!("{error}");

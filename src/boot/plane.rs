@@ -4,11 +4,11 @@ use super::Source;
 use crate::{
     control::{
         addresses::Resolver,
-        admin::{AdminToken, RaiseAsk, RaiseError, ReloadError, ReloadReply},
+        admin::{AdminToken, Preview, RaiseAsk, RaiseError, ReloadError, ReloadReply},
         bodies::BodyDesk,
         budget::{AccountBook, Raises},
         changes::{Actor, Change, kinds},
-        config::{Callers, Config, ConfigError, Surroundings, UpstreamConfig, build_snapshot},
+        config::{Callers, Config, ConfigError, Surroundings, UpstreamConfig, build_snapshot, needs_new_process},
         credentials::{CredentialKeeper, CredentialState},
         identity::{IssuerBook, Source as KeySetSource},
         journal::ChangeDesk,
@@ -30,9 +30,9 @@ use crate::{
     observe::{Accounts, CredentialFigures, Credentials},
     sys::clock,
 };
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use serde_json::json;
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 
 /// How often files are read again, at least; addresses have times of their own.
 const LOOK_INTERVAL: Duration = Duration::from_secs(30);
@@ -48,6 +48,8 @@ pub(super) struct Plane {
     resolver: Resolver,
     desks: Desks,
     raising: Mutex<()>,
+    /// Changes are another process's business. Read while one is made.
+    frozen: RwLock<bool>,
     /// Taken before `current`, and held while a change of keys is written to disk.
     keys: Mutex<KeyStore>,
     /// Never held while something is awaited of disk or network: a revocation needs it.
@@ -127,6 +129,7 @@ impl Plane {
             door: Arc::new(DownDoor::new(Arc::new(first), shards)),
             desks,
             raising: Mutex::default(),
+            frozen: RwLock::new(false),
             keys: Mutex::new(keys),
             current: Mutex::new(Current { config, issuers, accounts, replaced: Vec::new() }),
             credentials,
@@ -219,6 +222,16 @@ impl Plane {
         &self.desks.changes
     }
 
+    /// The right to make a change here; none while another process takes over, or after it has.
+    pub fn here(&self) -> Option<RwLockReadGuard<'_, bool>> {
+        Some(self.frozen.read()).filter(|frozen| !**frozen)
+    }
+
+    /// Changes are made here no longer, or again. Returns when none is under way.
+    pub fn freeze(&self, frozen: bool) {
+        *self.frozen.write() = frozen;
+    }
+
     /// The turn of whoever raises a budget.
     pub fn raising(&self) -> MutexGuard<'_, ()> {
         self.raising.lock()
@@ -267,6 +280,35 @@ impl Plane {
             .before(&json!({ "config_sha256": before.digest() }))
             .after(&json!({ "config_sha256": after.digest(), "changed": before.changes_to(after) }));
         self.change(&change, ReloadError::NotRecorded, || self.take(config).map_err(ReloadError::invalid))
+    }
+
+    /// Says what a reload would change, without doing it.
+    pub fn preview(self: &Arc<Self>) -> Preview {
+        let plane = self.clone();
+        Arc::new(move || {
+            let config = plane.source.load().map_err(ReloadError::invalid)?;
+            let clashes = plane.keys().clashes(&config.keys);
+            if !clashes.is_empty() {
+                return Err(ReloadError::invalid(clashes));
+            }
+            let current = plane.config();
+            let changed = current.outline.changes_to(&config.outline);
+            Ok(json!({
+                "version": plane.door.latest().version.0,
+                "config_sha256": current.outline.digest(),
+                "file": plane.source.path(),
+                "file_sha256": config.outline.digest(),
+                "needs_new_process": needs_new_process(&changed),
+                "changed": changed,
+            }))
+        })
+    }
+
+    /// The files that the configuration in force is made of, its own first; none if they are not to be watched.
+    pub fn watched(&self) -> Option<Vec<PathBuf>> {
+        let config = self.config();
+        let own = self.source.path().filter(|_| config.watch)?;
+        Some(std::iter::once(own.to_path_buf()).chain(config.named.iter().cloned()).collect())
     }
 
     /// Publishes a new configuration.

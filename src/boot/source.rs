@@ -18,6 +18,14 @@ pub enum Source {
 }
 
 impl Source {
+    /// The file, if it is one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Text { .. } => None,
+        }
+    }
+
     /// Reads and checks it.
     pub fn load(&self) -> Result<Config, Vec<ConfigError>> {
         match self {

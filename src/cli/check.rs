@@ -1,20 +1,46 @@
 //! `weir check`: reads the whole configuration and says everything that is wrong with it, at once.
 
+mod diff;
+
+use super::client::AdminArgs;
 use crate::{
     control::config::{self, Config, ConfigError, Driver, JwtConfig, KeySource},
     kernel::limits::shard_bytes_max,
 };
+use clap::Args;
 use std::{
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 /// A configuration that cannot be used (interface.md §1).
 const BAD_CONFIG: u8 = 2;
 
+/// Which configuration.
+#[derive(Args, Clone, Debug)]
+pub struct CheckArgs {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = "weir.toml")]
+    pub config: PathBuf,
+    /// Show what a reload would change in the running gateway: 0 nothing, 3 something, 2 a bad configuration, 1 it cannot be said
+    #[arg(long)]
+    pub diff: bool,
+    /// With --diff: compare with this file instead of the running gateway
+    #[arg(long, value_name = "FILE", requires = "diff")]
+    pub against: Option<PathBuf>,
+    /// The gateway to compare with.
+    #[command(flatten)]
+    pub gateway: AdminArgs,
+}
+
+/// Runs the command.
+pub fn run(args: &CheckArgs) -> ExitCode {
+    if args.diff { diff::run(args) } else { check(&args.config) }
+}
+
 /// Checks a file. Errors go to stderr, a summary to stdout; exits with 0 or 2.
-pub fn run(path: &Path) -> ExitCode {
+fn check(path: &Path) -> ExitCode {
     let result = config::load(path);
     let written = match &result {
         Ok(config) => summary(path, config, &mut io::stdout().lock()),
@@ -147,8 +173,8 @@ secret = "${T}"
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("weir.toml");
         std::fs::write(&path, "[listen]\nclients = 5\n").unwrap();
-        assert_eq!(run(&path), ExitCode::from(2));
-        assert_eq!(run(&dir.path().join("none.toml")), ExitCode::from(2));
+        assert_eq!(check(&path), ExitCode::from(2));
+        assert_eq!(check(&dir.path().join("none.toml")), ExitCode::from(2));
     }
 
     #[test]
@@ -157,6 +183,6 @@ secret = "${T}"
         std::fs::write(dir.path().join("secret"), "value\n").unwrap();
         let path = dir.path().join("weir.toml");
         std::fs::write(&path, GOOD.replace("${T}", "${file:secret}")).unwrap();
-        assert_eq!(run(&path), ExitCode::SUCCESS);
+        assert_eq!(check(&path), ExitCode::SUCCESS);
     }
 }

@@ -39,7 +39,7 @@ pub fn run() -> ExitCode {
     let store = Store::new();
     let ports = USUAL_PORTS.map(free_port);
     let config = config_text(provider.addr(), ports, &store.0);
-    boot::serve(Source::Text { text: config, environment: environment() }, |at| {
+    boot::serve(Source::Text { text: config, environment: environment() }, false, |at| {
         println!("{}", ready_line(at));
         println!("{}", how_to(at));
     })

@@ -31,7 +31,7 @@ enum Command {
     /// Run the gateway
     Serve(serve::ServeArgs),
     /// Check a configuration file: every error at once, each with its place and a way to mend it
-    Check(serve::ServeArgs),
+    Check(check::CheckArgs),
     /// Run everything on loopback with nothing to configure, and print how to use it
     Demo,
     /// Make, list, rotate and revoke gateway keys
@@ -54,7 +54,7 @@ pub fn main() -> ExitCode {
     }
     match cli.command {
         Command::Serve(args) => serve::run(&args),
-        Command::Check(args) => check::run(&args.config),
+        Command::Check(args) => check::run(&args),
         Command::Demo => demo::run(),
         Command::Usage(args) if args.reprice => reprice::run(&args),
         Command::Key(args) => key::run(&args),

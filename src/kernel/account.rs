@@ -3,6 +3,10 @@
 //! Money is in three places: `free` (nobody's), `held` by each shard (its lease and its running reservations), and spent
 //! (what has left both). A shard moves money between `free` and its own `held` in slices; a settled cost just leaves `held`.
 //! So `spent = amount - free - sum(held)`, to the nano-dollar, whenever no move is under way; `spent()` says when one is.
+//!
+//! While one process replaces another, there are two accounts for one cap. The newer process's has the room; the older one has
+//! handed over what it did not hold (`handed`), and gets from the newer what requests need that it still admits. To the newer that
+//! is `lent`, until the older one has spent it or brings it back. So whatever both spend, there is one room, and one sum.
 
 use super::{
     money::Nanos,
@@ -10,7 +14,9 @@ use super::{
     table::{Presence, Shared},
     window::{Period, Window},
 };
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
+
+mod processes;
 
 pub use super::scope::{Scope, ScopeKind, Session};
 
@@ -75,6 +81,13 @@ pub struct Account {
     configured: AtomicI64,
     raised: AtomicI64,
     free: AtomicI64,
+    /// Room that processes before this one have.
+    lent: AtomicI64,
+    /// Room that the process after this one has; and whether there is one.
+    handed: AtomicI64,
+    handed_over: AtomicBool,
+    /// What a request needed that found no room, after it was handed over.
+    wanted: AtomicI64,
     moves_begun: AtomicU64,
     moves_done: AtomicU64,
     serial: AtomicU64,
@@ -108,6 +121,10 @@ impl Account {
             configured: AtomicI64::new(amount.0),
             raised: AtomicI64::new(0),
             free: AtomicI64::new(amount.minus(spent).0),
+            lent: AtomicI64::new(0),
+            handed: AtomicI64::new(0),
+            handed_over: AtomicBool::new(false),
+            wanted: AtomicI64::new(0),
             moves_begun: AtomicU64::new(0),
             moves_done: AtomicU64::new(0),
             serial: AtomicU64::new(0),
@@ -149,6 +166,13 @@ impl Account {
         self.moving(|| {
             self.raised.fetch_add(by.0, SeqCst);
             self.free.fetch_add(by.0, SeqCst);
+        });
+    }
+
+    /// Books what was spent by a request that never held anything of this account: it began before the account did.
+    pub fn charge(&self, cost: Nanos) {
+        self.moving(|| {
+            self.free.fetch_sub(cost.0, SeqCst);
         });
     }
 
@@ -210,7 +234,7 @@ impl Account {
         if self.moves_begun.load(SeqCst) != done {
             return None;
         }
-        let room = self.free().plus(self.held());
+        let room = self.free().plus(self.held()).plus(self.elsewhere());
         let spent = self.amount().0.saturating_sub(room.0);
         (self.moves_begun.load(SeqCst) == done).then_some(Nanos(spent))
     }
@@ -224,12 +248,18 @@ impl Account {
             }
             std::hint::spin_loop();
         }
-        self.amount().minus(self.free()).minus(self.held())
+        self.amount().minus(self.free()).minus(self.held()).minus(self.elsewhere())
     }
 
-    /// What all shards have reserved for running requests.
+    /// Room that other processes have.
+    fn elsewhere(&self) -> Nanos {
+        Nanos(self.lent.load(SeqCst).saturating_add(self.handed.load(SeqCst)))
+    }
+
+    /// What all shards have reserved for running requests. What a process before this one has is for its running requests, too.
     pub fn reserved(&self) -> Nanos {
-        Nanos(self.holdings.iter().step_by(self.apart).map(|h| h.reserved.load(SeqCst)).sum())
+        let own: i64 = self.holdings.iter().step_by(self.apart).map(|h| h.reserved.load(SeqCst)).sum();
+        Nanos(own.saturating_add(self.lent.load(SeqCst).max(0)))
     }
 
     /// What all shards hold, reservations included.

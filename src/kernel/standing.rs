@@ -18,7 +18,10 @@ use super::{
     turns::Turns,
     window::{Period, Window},
 };
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::SeqCst},
+};
 
 /// What an account counts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -59,6 +62,8 @@ pub struct Registry {
     pub turns: Turns,
     /// Shards, each with its part of every account.
     pub shards: usize,
+    /// Another process decides about budgets: accounts begin without room.
+    pub handed_over: AtomicBool,
 }
 
 /// For two shards, with names of its own.
@@ -72,8 +77,17 @@ impl Registry {
     /// An empty one for so many shards.
     pub fn new(names: Arc<Names>, sessions: Arc<SessionSpend>, shards: usize) -> Self {
         let (accounts, limiters) = (SharedTable::default(), SharedTable::default());
-        let (objects, repairs, turns) = Default::default();
-        Self { names, sessions, objects, repairs, accounts, limiters, turns, shards }
+        Self {
+            names,
+            sessions,
+            objects: Arc::default(),
+            repairs: Repairs::default(),
+            accounts,
+            limiters,
+            turns: Turns::default(),
+            shards,
+            handed_over: AtomicBool::new(false),
+        }
     }
 
     /// The same, with what is known of batches and files.
@@ -85,7 +99,11 @@ impl Registry {
     /// Makes an account, for `SharedTable::open`.
     pub fn account(&self, key: &AccountKey, amount: Nanos, spent: Nanos, number: Number) -> Account {
         let AccountKey { scope, period, window } = key.clone();
-        Account::new(AccountId(number.value()), scope, period, window, amount, spent, self.shards).numbered(number)
+        let account = Account::new(AccountId(number.value()), scope, period, window, amount, spent, self.shards);
+        if self.handed_over.load(SeqCst) {
+            account.hand_over();
+        }
+        account.numbered(number)
     }
 
     /// Makes a limiter, for `SharedTable::open`.

@@ -5,7 +5,7 @@ use crate::kernel::{ids::ShardId, ids::SnapshotVersion, snapshot::Snapshot};
 use parking_lot::Mutex;
 use std::sync::{
     Arc,
-    atomic::{AtomicU8, AtomicU64, Ordering::SeqCst},
+    atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst},
 };
 
 /// What a shard is told to do: the closed set of commands.
@@ -13,10 +13,12 @@ use std::sync::{
 pub enum Phase {
     /// Serve.
     Serving = 0,
+    /// Another process has the listening sockets: finish what there is, let each connection end with its next answer.
+    Retiring = 1,
     /// Accept nothing new, let running requests finish.
-    Draining = 1,
+    Draining = 2,
     /// End now.
-    Stopping = 2,
+    Stopping = 3,
 }
 
 /// The door, shared by the control plane and all shards.
@@ -24,6 +26,7 @@ pub struct DownDoor {
     version: AtomicU64,
     latest: Mutex<Arc<Snapshot>>,
     phase: AtomicU8,
+    accepting: AtomicBool,
     applied: Box<[AtomicU64]>,
     finished: Box<[AtomicU8]>,
 }
@@ -35,6 +38,7 @@ impl DownDoor {
             version: AtomicU64::new(first.version.0),
             latest: Mutex::new(first),
             phase: AtomicU8::new(Phase::Serving as u8),
+            accepting: AtomicBool::new(true),
             applied: (0..shards).map(|_| AtomicU64::new(0)).collect(),
             finished: (0..shards).map(|_| AtomicU8::new(0)).collect(),
         }
@@ -66,9 +70,20 @@ impl DownDoor {
     pub fn phase(&self) -> Phase {
         match self.phase.load(SeqCst) {
             0 => Phase::Serving,
-            1 => Phase::Draining,
+            1 => Phase::Retiring,
+            2 => Phase::Draining,
             _ => Phase::Stopping,
         }
+    }
+
+    /// Are new connections accepted? If not they wait in the queue of their socket, which another process may have, too.
+    pub fn accepts(&self) -> bool {
+        self.accepting.load(SeqCst)
+    }
+
+    /// Says whether new connections are accepted. A shard looks at it at each tick.
+    pub fn accept(&self, accepting: bool) {
+        self.accepting.store(accepting, SeqCst);
     }
 
     /// A shard says which snapshot it serves.

@@ -42,6 +42,8 @@ pub struct ShardGauges {
     pub connections_refused: Gauge,
     /// Requests whose head has been read and whose record is still to come.
     pub requests_running: Gauge,
+    /// While the shard drains: for how long the oldest running request has run, microseconds.
+    pub oldest_request_us: Gauge,
     /// Requests waiting for a place on the shard or at an upstream, now.
     pub requests_waiting: Gauge,
     /// Requests that had to wait for one, ever.

@@ -10,6 +10,7 @@ pub mod buf;
 pub mod clock;
 pub mod counting;
 pub mod open_files;
+pub mod passing;
 pub mod probe;
 pub mod runtime;
 pub mod socket;

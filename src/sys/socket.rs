@@ -9,11 +9,11 @@ use super::{
     tls::{TlsReader, TlsWriter},
 };
 use monoio::{
-    io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable},
+    io::{AsyncReadRent, AsyncWriteRent, Canceller, OwnedReadHalf, OwnedWriteHalf, Splitable},
     net::{TcpListener, TcpStream},
 };
 use std::{
-    cell::UnsafeCell,
+    cell::{RefCell, UnsafeCell},
     io,
     net::SocketAddr,
     os::fd::{AsRawFd, BorrowedFd},
@@ -44,18 +44,33 @@ pub fn bind(address: SocketAddr, shared_port: bool) -> io::Result<std::net::TcpL
 }
 
 /// A shard's listener.
-pub struct Listener(TcpListener);
+pub struct Listener {
+    socket: TcpListener,
+    canceller: RefCell<Option<Canceller>>,
+}
 
 impl Listener {
     /// Takes over a bound socket; on the shard's own thread.
     pub fn new(bound: std::net::TcpListener) -> io::Result<Self> {
-        TcpListener::from_std(bound).map(Self)
+        let socket = TcpListener::from_std(bound)?;
+        Ok(Self { socket, canceller: RefCell::new(Some(Canceller::new())) })
     }
 
-    /// The next connection. Never dropped while it waits: a completed accept would leak its descriptor.
+    /// The next connection. Never dropped while it waits: a completed accept would leak its descriptor. `stop` ends it.
     pub async fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
-        let (stream, peer) = self.0.accept().await?;
+        let handle = self.canceller.borrow().as_ref().map(Canceller::handle);
+        let (stream, peer) = match handle {
+            Some(handle) => self.socket.cancelable_accept(handle).await?,
+            None => self.socket.accept().await?,
+        };
         Ok((Socket(stream), peer))
+    }
+
+    /// Ends the accept under way: it comes back with an error, or with the connection that it had already. Connections that wait
+    /// in the socket's queue stay there, for whoever else has this socket.
+    pub fn stop(&self) {
+        let canceller = self.canceller.borrow_mut().take();
+        *self.canceller.borrow_mut() = canceller.map(Canceller::cancel);
     }
 }
 

@@ -150,7 +150,11 @@ fn a_secret_shows_up_in_logs_metrics_answers_the_journal_or_at_the_provider() {
         shown += &format!("{entry:?}");
     }
     for file in fs::read_dir(fleet.weir.dir().join("weir-data")).expect("the store") {
-        shown += &String::from_utf8_lossy(&fs::read(file.expect("a file").path()).expect("its bytes"));
+        let path = file.expect("a file").path();
+        // `handover.sock` holds nothing.
+        if path.is_file() {
+            shown += &String::from_utf8_lossy(&fs::read(path).expect("its bytes"));
+        }
     }
     assert!(fleet.weir.log().len() > 1000, "something was logged");
     shown += &fleet.weir.log();

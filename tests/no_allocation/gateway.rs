@@ -2,21 +2,22 @@
 
 use std::net::SocketAddr;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use weir::boot::{self, Source};
+use weir::kernel::limits::TICK;
 use weir::loadtest::generator::workload::Workload;
 use weir::loadtest::generator::{RunOptions, run};
 use weir::loadtest::provider::{self, ProviderOptions};
 use weir::sys::counting::{shard_allocations, shard_ring_entries};
 
-/// What a shard may allocate for a whole request of 2 KB up and 2 KB down, on kept connections: 25 when this was written.
-const UNARY_ALLOCATIONS: f64 = 27.0;
+/// What a shard may allocate for a whole request of 2 KB up and 2 KB down, on kept connections: 18 when this was written.
+const UNARY_ALLOCATIONS: f64 = 21.0;
 /// How often it may enter its ring for one, where nothing else waits to share the entry: 4, for two reads and two writes.
 const UNARY_RING_ENTRIES: f64 = 5.0;
 /// How often it may enter its ring for an event that comes alone: 2, for a read and a write.
 const EVENT_RING_ENTRIES: f64 = 2.5;
-/// What ticks may add to a count while it is taken, however long that takes on a busy machine.
+/// What else may add to a count while it is taken, besides one allocation a tick.
 const TICKS: u64 = 40;
 
 const KEY: &str = "sk-count";
@@ -63,7 +64,7 @@ input_tokens_per_minute = 100_000_000_000
     // It serves until this process ends.
     std::thread::spawn(move || {
         let _store = dir;
-        boot::serve(Source::Text { text, environment }, |at| send.send(at.clients).expect("somebody waits"))
+        boot::serve(Source::Text { text, environment }, false, |at| send.send(at.clients).expect("somebody waits"))
     });
     let clients = ready.recv_timeout(Duration::from_secs(60)).expect("the gateway is ready");
     format!("http://{clients}")
@@ -107,9 +108,15 @@ fn a_request_or_an_event_costs_more_allocations_or_ring_entries_than_said() {
     let stream = |events: u64| Workload::spread(1, 1, events);
     count(&target, &stream(500), 1);
     let (short, short_entries) = count(&target, &stream(500), 1);
+    let began = Instant::now();
     let (long, long_entries) = count(&target, &stream(1500), 1);
+    // What shards do at each tick goes by the time, and a busy machine takes more of it.
+    let ticks = (began.elapsed().as_millis() / TICK.as_millis()) as u64;
     let entries = each(long_entries.saturating_sub(short_entries), 1000);
     println!("a thousand events more: {} allocations more, {entries:.2} ring entries each", long.saturating_sub(short));
-    assert!(long <= short + TICKS, "{short} allocations for 500 events, {long} for 1,500: some event allocates");
+    assert!(
+        long <= short + TICKS + ticks,
+        "{short} allocations for 500 events, {long} for 1,500: some event allocates"
+    );
     assert!(entries <= EVENT_RING_ENTRIES, "{entries} ring entries an event");
 }

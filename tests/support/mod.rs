@@ -47,6 +47,7 @@ path = "weir-data"
 /// A running `weir serve` with a directory of its own; killed when dropped, its stderr shown if the test failed.
 pub struct Weir {
     server: Option<Server>,
+    replaced: Vec<Server>,
     clients: SocketAddr,
     admin: SocketAddr,
     secrets: Vec<(String, String)>,
@@ -65,7 +66,7 @@ impl Weir {
         let own = [("WEIR_ADMIN_TOKEN", ADMIN_TOKEN), ("PROVIDER_KEY", PROVIDER_KEY)];
         let secrets = own.iter().chain(secrets).map(|(name, value)| (name.to_string(), value.to_string())).collect();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut weir = Weir { server: None, clients: nowhere, admin: nowhere, secrets, dir };
+        let mut weir = Weir { server: None, replaced: Vec::new(), clients: nowhere, admin: nowhere, secrets, dir };
         weir.write_config(config_toml);
         weir.spawn();
         weir
@@ -133,6 +134,32 @@ impl Weir {
         self.spawn();
     }
 
+    /// Starts a process that takes over from the running one, which is left to finish what it has.
+    pub fn replace(&mut self) {
+        let (clients, admin) = (self.clients, self.admin);
+        let before = self.server.take();
+        self.spawn_with(&["--replace"]);
+        self.replaced.extend(before);
+        assert_eq!((self.clients, self.admin), (clients, admin), "the sockets are the same");
+    }
+
+    /// The exit codes of all processes that have been replaced, in their order, once they have ended.
+    pub fn replaced_ended(&mut self) -> Vec<Option<i32>> {
+        self.replaced.drain(..).map(|mut server| server.wait(DEADLINE).code()).collect()
+    }
+
+    /// Ends the process that was replaced last, as a power cut would.
+    pub fn kill9_replaced(&mut self) {
+        let mut server = self.replaced.pop().expect("a process that was replaced");
+        server.signal(libc::SIGKILL);
+        server.wait(DEADLINE);
+    }
+
+    /// Starts again on the same directory, taking over from whoever serves there.
+    pub fn start_replacing(&mut self) {
+        self.spawn_with(&["--replace"]);
+    }
+
     /// The JSON answer of `GET` on the admin API; any status but 200 fails.
     pub fn admin_get(&self, path: &str) -> Value {
         let answer = self.admin_request("GET", path, b"");
@@ -158,8 +185,16 @@ impl Weir {
     }
 
     fn spawn(&mut self) {
+        self.spawn_with(&[]);
+    }
+
+    fn spawn_with(&mut self, options: &[&str]) {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_weir"));
-        command.args(["serve", "--config"]).arg(self.dir.path().join("weir.toml")).current_dir(self.dir.path());
+        command
+            .args(["serve", "--config"])
+            .arg(self.dir.path().join("weir.toml"))
+            .args(options)
+            .current_dir(self.dir.path());
         command.env_clear().envs(self.secrets.iter().map(|(name, value)| (name, value)));
         let server = Server::spawn(command, &self.log_path(), "weir: ready ", DEADLINE);
         self.clients = server.address("clients=");

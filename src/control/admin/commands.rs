@@ -12,7 +12,12 @@ use crate::{
     },
     link::down::Phase,
 };
-use axum::{Extension, Json, extract::State, http::StatusCode};
+use axum::{
+    Extension, Json,
+    extract::{Query, State},
+    http::StatusCode,
+};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{fmt, sync::Arc};
 use tokio::sync::{mpsc, oneshot};
@@ -85,26 +90,54 @@ impl ReloadReceiver {
     }
 }
 
+/// Says what a reload would change, and changes nothing.
+pub type Preview = Arc<dyn Fn() -> Result<Value, ReloadError> + Send + Sync>;
+
+/// How a reload is asked for.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReloadQuery {
+    /// Only say what it would change.
+    #[serde(default)]
+    dry_run: bool,
+}
+
 pub(super) async fn reload(
     State(state): State<AdminState>,
     Extension(by): Extension<Actor>,
+    Query(query): Query<ReloadQuery>,
 ) -> Result<Json<Value>, Refusal> {
+    if query.dry_run {
+        let preview = state.preview.clone();
+        // It reads files.
+        let told = tokio::task::spawn_blocking(move || preview()).await;
+        return match told {
+            Ok(Ok(told)) => Ok(Json(told)),
+            Ok(Err(ReloadError::Invalid(errors))) => Err(invalid(errors)),
+            Ok(Err(ReloadError::NotRecorded(_))) | Err(_) => {
+                let message = "what a reload would change cannot be said now; see the log";
+                Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message))
+            }
+        };
+    }
     match state.reload.reload(by).await {
         Some(Ok(version)) => Ok(Json(json!({ "version": version }))),
         Some(Err(ReloadError::NotRecorded(error))) => {
             let message = format!("{error}; the old configuration stays in force");
             Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message))
         }
-        Some(Err(ReloadError::Invalid(errors))) => {
-            let message = format!("the configuration was not taken, the old one stays in force: {}", errors.join("; "));
-            let refusal = Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_configuration", message);
-            Err(refusal.with_details(errors))
-        }
+        Some(Err(ReloadError::Invalid(errors))) => Err(invalid(errors)),
         None => {
             let message = "the reload did not end; see the log. The old configuration stays in force";
             Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message))
         }
     }
+}
+
+fn invalid(errors: Vec<String>) -> Refusal {
+    let message = format!("the configuration was not taken, the old one stays in force: {}", errors.join("; "));
+    let refusal = Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_configuration", message);
+    refusal.with_details(errors)
 }
 
 /// A drain does not wait for the disk: it begins, and the answer says whether the audit has it (`recorded`).

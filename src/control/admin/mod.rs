@@ -28,7 +28,7 @@ pub(crate) mod tests;
 
 pub use auth::AdminToken;
 pub use budgets::BudgetView;
-pub use commands::{ReloadError, ReloadReceiver, ReloadReply, ReloadSender, reloads};
+pub use commands::{Preview, ReloadError, ReloadReceiver, ReloadReply, ReloadSender, reloads};
 pub use credentials::CredentialView;
 pub use limits::LimitView;
 pub use raise::{Raise, RaiseAsk, RaiseError};
@@ -85,6 +85,8 @@ pub struct AdminState {
     pub credentials: Arc<CredentialKeeper>,
     /// Where a reload is asked for.
     pub reload: ReloadSender,
+    /// Says what a reload would change.
+    pub preview: Preview,
     /// Told once the phase is `Draining`, so that whoever waits for signals wakes up.
     pub drain: Arc<Notify>,
 }

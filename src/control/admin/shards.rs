@@ -107,6 +107,7 @@ pub(super) async fn shards(State(state): State<AdminState>) -> Json<Shards> {
     };
     let phase = match state.door.phase() {
         Phase::Serving => "serving",
+        Phase::Retiring => "retiring",
         Phase::Draining => "draining",
         Phase::Stopping => "stopping",
     };

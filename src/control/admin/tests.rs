@@ -122,6 +122,7 @@ pub(crate) fn serve() -> Served {
         keys: Arc::new(keys::Desk::new(directory.path())),
         credentials: Arc::default(),
         reload,
+        preview: Arc::new(|| Ok(json!({ "changed": { "key": { "added": ["carol"] } } }))),
         drain: Arc::default(),
     };
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

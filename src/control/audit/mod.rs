@@ -14,6 +14,7 @@ mod checkpoint;
 mod keys;
 mod query;
 mod scan;
+mod sides;
 mod verify;
 
 #[cfg(test)]

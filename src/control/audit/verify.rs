@@ -4,19 +4,21 @@ use super::{
     AuditError, BadBody, BodiesVerified, Checkpoint, Progress,
     bodies::{Stored, verify_bodies},
     hex, need_segments,
+    sides::verify_sides,
 };
 use crate::{
     control::{
         bodies::KeyRing,
         changes::Change,
         journal::{
-            ChainPlace, GroupPlace, HEADER_BYTES, Hash, IntactGroup, JournalError, SegmentHeader, Tail, Visit, Walk,
-            segment_path, segments,
+            ChainPlace, GroupPlace, HEADER_BYTES, Hash, IntactGroup, Joined, JournalError, SegmentHeader, Tail, Visit,
+            Walk, segment_path, segments,
         },
     },
     kernel::{ids::RequestId, names::Names, record::Entry, time::UnixMs},
 };
 use std::{
+    collections::BTreeMap,
     fmt, fs,
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -163,6 +165,7 @@ struct Verifier<'a> {
     pending: Option<(RequestId, UnixMs)>,
     checkpoint_met: bool,
     stored: Option<Stored>,
+    joined: BTreeMap<String, Joined>,
 }
 
 impl<'a> Verifier<'a> {
@@ -177,6 +180,7 @@ impl<'a> Verifier<'a> {
             pending: None,
             checkpoint_met: false,
             stored: options.body_keys.is_some().then(Stored::default),
+            joined: BTreeMap::new(),
         }
     }
 
@@ -200,6 +204,16 @@ impl<'a> Verifier<'a> {
             self.found.notes.push(checkpoint.holds());
         }
         self.found.notes.extend(cut_ends(&options.store)?);
+        let sides = match verify_sides(&options.store, &self.joined) {
+            Ok(notes) => notes,
+            Err(Err(JournalError::Damaged { path, offset, why })) => return Err(self.bad(path, Some(offset), why)),
+            Err(Err(JournalError::Missing { path })) => {
+                return Err(self.bad(path, None, "this segment of a side chain is missing".into()));
+            }
+            Err(Err(error)) => return Err(AuditError::from(error).into()),
+            Err(Ok(error)) => return Err(error.into()),
+        };
+        self.found.notes.extend(sides);
         if let (Some(keys), Some(stored)) = (&options.body_keys, self.stored.take()) {
             let bodies = verify_bodies(&options.store, keys, stored, self.progress).map_err(VerifyError::Bodies)?;
             self.found.bodies = Some(bodies);
@@ -290,6 +304,10 @@ impl Visit for Verifier<'_> {
         if let Some(stored) = &mut self.stored {
             stored.change(&change);
         }
+    }
+
+    fn joined(&mut self, joined: Joined) {
+        self.joined.insert(joined.name.clone(), joined);
     }
 
     fn group(&mut self, place: &GroupPlace, entries: u64) -> Result<ControlFlow<()>, String> {

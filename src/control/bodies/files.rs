@@ -44,11 +44,12 @@ pub(super) fn segments(directory: &Path) -> io::Result<Vec<u64>> {
     Ok(found)
 }
 
-/// Makes a segment with this header, durable together with its name.
+/// Makes a segment with this header, durable together with its name. A number that is taken is an error: while one process
+/// replaces another, both make segments here.
 pub(super) fn create(directory: &Path, segment: u64, header: &[u8; HEADER_BYTES]) -> io::Result<File> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let path = segment_path(directory, segment);
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all_at(header, 0)?;
     file.sync_all()?;
     sync(directory)?;
@@ -75,7 +76,7 @@ pub(super) fn write_index(directory: &Path, segment: u64, mut first_frames: Vec<
         bytes.extend_from_slice(&offset.to_le_bytes());
     }
     bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
-    let aside = directory.join("index.new");
+    let aside = directory.join(format!("index-{segment:010}.new"));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
     file.write_all(&bytes)?;
     file.sync_all()?;

@@ -68,7 +68,7 @@ impl fmt::Display for ChangeId {
 /// Who changes something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
-    /// The name of the admin token; `signal` for a signal, `process` for the gateway itself.
+    /// The name of the admin token; `signal` for a signal, `watch` for a file that changed, `process` for the gateway itself.
     pub name: Cow<'static, str>,
     /// Where the request came from.
     pub peer: Option<SocketAddr>,
@@ -77,6 +77,8 @@ pub struct Actor {
 impl Actor {
     /// A signal to the process.
     pub const SIGNAL: Self = Self { name: Cow::Borrowed("signal"), peer: None };
+    /// A file that has changed, where files are watched.
+    pub const WATCH: Self = Self { name: Cow::Borrowed("watch"), peer: None };
     /// The gateway itself.
     pub const PROCESS: Self = Self { name: Cow::Borrowed("process"), peer: None };
 

@@ -9,6 +9,7 @@ mod audit;
 mod base_url;
 mod budgets;
 mod cross;
+mod difference;
 mod dns;
 mod error;
 mod export;
@@ -35,6 +36,7 @@ mod upstreams;
 #[cfg(test)]
 mod tests;
 
+pub use difference::{difference, needs_new_process};
 pub use error::ConfigError;
 pub use outline::Outline;
 pub use snapshot::{Callers, Surroundings, build_snapshot};
@@ -42,7 +44,7 @@ pub use tls::roots as trusted_roots;
 pub use types::*;
 
 use reader::{Context, Reader};
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 /// Reads and checks a configuration file; secrets come from the environment of this process and from files.
 pub fn load(path: &Path) -> Result<Config, Vec<ConfigError>> {
@@ -60,6 +62,7 @@ pub fn parse(text: &str, base_dir: &Path, env: &dyn Fn(&str) -> Option<String>) 
     let mut config = read(&Reader::root(&table, &context));
     cross::check(&config, &context);
     config.outline = Outline::of(text, &table, &context);
+    config.named = context.named();
     let errors = context.into_errors();
     if errors.is_empty() { Ok(config) } else { Err(errors) }
 }
@@ -90,6 +93,8 @@ fn read(root: &Reader<'_>) -> Config {
         unknown_objects: service::unknown_objects(root),
         repair: service::repair(root),
         export: export::export(root),
+        watch: service::watch(root),
+        named: BTreeSet::new(),
         outline: Outline::default(),
     };
     root.finish();

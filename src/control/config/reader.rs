@@ -4,6 +4,7 @@
 use super::{error::ConfigError, units};
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeSet,
     ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
@@ -15,11 +16,12 @@ pub(super) struct Context<'a> {
     base_dir: &'a Path,
     pub(super) env: &'a dyn Fn(&str) -> Option<String>,
     errors: RefCell<Vec<ConfigError>>,
+    named: RefCell<BTreeSet<PathBuf>>,
 }
 
 impl<'a> Context<'a> {
     pub(super) fn new(base_dir: &'a Path, env: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self { base_dir, env, errors: RefCell::default() }
+        Self { base_dir, env, errors: RefCell::default(), named: RefCell::default() }
     }
 
     pub(super) fn note(&self, error: ConfigError) {
@@ -32,7 +34,14 @@ impl<'a> Context<'a> {
 
     /// A path as meant: relative ones start at the configuration file.
     pub(super) fn resolve(&self, path: &str) -> PathBuf {
-        self.base_dir.join(path)
+        let path = self.base_dir.join(path);
+        self.named.borrow_mut().insert(path.clone());
+        path
+    }
+
+    /// Everything that has been named so far, files and directories.
+    pub(super) fn named(&self) -> BTreeSet<PathBuf> {
+        self.named.borrow().clone()
     }
 }
 

@@ -1,4 +1,4 @@
-//! `[store]`, `[admin]`, `[budgets]`, `[objects]` and `[repair]`.
+//! `[store]`, `[admin]`, `[reload]`, `[budgets]`, `[objects]` and `[repair]`.
 
 use super::{
     reader::Reader,
@@ -40,6 +40,14 @@ pub(super) fn admin(root: &Reader<'_>) -> Admin {
     let token = reader.need_secret("token").unwrap_or_else(|| Secret::new(String::new()));
     reader.finish();
     Admin { token }
+}
+
+/// Reads `[reload]`: whether a change of files is enough.
+pub(super) fn watch(root: &Reader<'_>) -> bool {
+    let Some(reader) = root.table("reload") else { return false };
+    let watch = reader.boolean("watch", false);
+    reader.finish();
+    watch
 }
 
 /// Reads `[objects]`: batches and files.

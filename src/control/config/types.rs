@@ -25,7 +25,7 @@ use crate::kernel::{
     window::Period,
 };
 use ipnet::IpNet;
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// The whole configuration.
 pub struct Config {
@@ -73,6 +73,10 @@ pub struct Config {
     pub repair: RepairMode,
     /// Where records are exported to, if anywhere.
     pub export: Option<ExportJob>,
+    /// Reload when the file changes, or one that it names.
+    pub watch: bool,
+    /// Files that it names: secrets, certificates, keys; the store's directory, too.
+    pub named: BTreeSet<PathBuf>,
     /// What the file says, item by item, so that a reload can tell what it changes.
     pub outline: Outline,
 }

@@ -3,6 +3,7 @@
 use super::{
     CRASH,
     entry::{AttemptV1, ChangeV1, CloseV1, EntryV1, KindV1, ObjectsV1, OpenV1, PrincipalV1, UsageV1},
+    side::Joined,
 };
 use crate::{
     control::changes::{Change, ChangeId},
@@ -99,6 +100,8 @@ pub(super) enum Decoded {
     Entry(Entry),
     /// Of a change.
     Change(Change),
+    /// Of a side chain.
+    Joined(Joined),
 }
 
 /// Turns a change into its message.
@@ -296,6 +299,10 @@ impl Decoder {
                 self.close(close).map(|record| Some(Decoded::Entry(Entry::Close(record.into()))))
             }
             Some(KindV1::Change(change)) => Ok(Some(Decoded::Change(decode_change(change)))),
+            Some(KindV1::Join(join)) => match Joined::decode(join) {
+                Ok(joined) => Ok(Some(Decoded::Joined(joined))),
+                Err(_) => Err(DecodeError::UnknownValue { field: "hash", number: 0 }),
+            },
             None => Ok(None),
         }
     }
@@ -425,7 +432,7 @@ fn decode_usage(usage: Option<UsageV1>) -> Usage {
     Usage { input, output, cache_read, cache_write_5m, cache_write_1h, web_search, fast, batch, geo_us }
 }
 
-fn other_request(record: &Record, which: impl Fn(&TurnMark) -> Option<RequestId>) -> Vec<u8> {
+pub(super) fn other_request(record: &Record, which: impl Fn(&TurnMark) -> Option<RequestId>) -> Vec<u8> {
     let other = record.turn.as_deref().and_then(which);
     other.map_or_else(Vec::new, |id| id.0.to_be_bytes().to_vec())
 }

@@ -23,12 +23,17 @@ pub enum NotRecorded {
     Refused,
     /// Not within `CHANGE_WAIT`: it is written as soon as the disk takes it, if weir lives that long.
     Late,
+    /// Another process is taking over, or has: changes are its business.
+    HandedOver,
 }
 
 impl fmt::Display for NotRecorded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Refused => "the audit's journal cannot be written now, so this change has no entry in it",
+            Self::HandedOver => {
+                "another process is taking this gateway over and answers here in a moment; nothing was changed, ask again then"
+            }
             Self::Late => "the audit's journal has not taken this change's entry yet; it does as soon as its disk does",
         })
     }

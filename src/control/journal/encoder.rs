@@ -1,7 +1,7 @@
 //! Entries of requests straight into a group's bytes: the messages of `entry.rs` without making them first, since every request
 //! leaves one. Byte for byte what `codec` encodes (a test compares). Names are looked up once and kept encoded.
 
-use super::codec::{FORMATS, KEPT, OPERATIONS, OUTCOMES, RESULTS, SOURCES, encode_objects, number};
+use super::codec::{FORMATS, KEPT, OPERATIONS, OUTCOMES, RESULTS, SOURCES, encode_objects, number, other_request};
 use crate::kernel::{
     ids::{PrincipalId, RequestId},
     names::{NameId, Names},
@@ -106,6 +106,8 @@ impl Encoder {
             // Rare: the message does.
             bytes(m, 60, &encode_objects(note, &self.names).encode_to_vec());
         }
+        present(m, 62, &other_request(record, |turn| turn.duplicate_of));
+        present(m, 63, &other_request(record, |turn| turn.repeated_by));
         self.entry(CLOSE, message, out);
     }
 

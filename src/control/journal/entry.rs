@@ -3,7 +3,7 @@
 /// One entry of a group. Further kinds take the next tags.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct EntryV1 {
-    #[prost(oneof = "KindV1", tags = "1, 2, 3")]
+    #[prost(oneof = "KindV1", tags = "1, 2, 3, 4")]
     pub kind: Option<KindV1>,
 }
 
@@ -16,6 +16,25 @@ pub(super) enum KindV1 {
     Close(CloseV1),
     #[prost(message, tag = "3")]
     Change(ChangeV1),
+    #[prost(message, tag = "4")]
+    Join(JoinV1),
+}
+
+/// How far a side chain has come over into this one (`side`). Readers that do not know it pass it by.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct JoinV1 {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(uint64, tag = "2")]
+    pub segment: u64,
+    #[prost(uint64, tag = "3")]
+    pub offset: u64,
+    /// The hash of the side chain's last group before that place.
+    #[prost(bytes = "vec", tag = "4")]
+    pub last: Vec<u8>,
+    /// Nothing more will come of it.
+    #[prost(bool, tag = "5")]
+    pub done: bool,
 }
 
 /// Somebody changes something (`control::changes`). Readers that do not know it pass it by.

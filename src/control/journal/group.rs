@@ -102,6 +102,13 @@ impl GroupBuilder {
         self.entries += 1;
     }
 
+    /// An entry as it stands in another group.
+    pub fn push_raw(&mut self, entry: &[u8]) {
+        self.bytes.extend_from_slice(&(entry.len() as u32).to_le_bytes());
+        self.bytes.extend_from_slice(entry);
+        self.entries += 1;
+    }
+
     pub fn entries(&self) -> usize {
         self.entries as usize
     }

@@ -6,8 +6,10 @@ use super::{
     codec,
     desk::{self, ChangeDesk, Inbox},
     group::GroupBuilder,
-    replay::{End, Replayer},
+    moves::Moves,
+    replay::{End, Left, Replayer},
     retention::Retention,
+    side::Sides,
     state::{InFlight, JournalState},
     storage::{DiskStorage, Storage, lock},
     walk::ChainPlace,
@@ -83,6 +85,13 @@ pub trait Sink: Send + 'static {
         false
     }
 
+    /// These records, of which `flushed` is told next, are of a process that this one has replaced, by the name of its side
+    /// chain; `done`: its last.
+    fn inherited(&mut self, _side: &str, _closes: &[Arc<Record>], _done: bool) {}
+
+    /// Another process goes on with the journal; `back`: this one does again.
+    fn retired(&mut self, _back: bool) {}
+
     /// The journal's state, right after `flushed` has told of everything before it.
     fn state(&mut self, _state: JournalState) {}
 
@@ -93,13 +102,23 @@ pub trait Sink: Send + 'static {
 /// A store that this process has for itself, as long as it keeps this.
 pub struct Store {
     directory: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Store {
     /// Makes the directory if need be and takes it.
     pub fn take(directory: &Path) -> Result<Self, JournalError> {
-        Ok(Self { directory: directory.into(), _lock: lock(directory)? })
+        Ok(Self { directory: directory.into(), lock: lock(directory)? })
+    }
+
+    /// Takes it over, with a copy of the lock of the process that has it.
+    pub fn take_over(directory: &Path, lock: File) -> Self {
+        Self { directory: directory.into(), lock }
+    }
+
+    /// A copy of the lock, for another process: the store is free when all copies are closed.
+    pub fn lock(&self) -> &File {
+        &self.lock
     }
 
     /// Where it is.
@@ -126,9 +145,12 @@ pub struct Journal {
     /// Bytes of groups that were read, since the last state that somebody kept.
     pub(super) replayed_bytes: u64,
     pub(super) inbox: Inbox,
-    desk: ChangeDesk,
+    pub(super) sides: Sides,
+    /// In flight elsewhere when it was opened.
+    pub(super) in_flight: InFlight,
+    pub(super) desk: ChangeDesk,
     // Held for the life of the journal: it is the lock on the store.
-    _store: Store,
+    pub(super) store: Store,
 }
 
 /// The running journal.
@@ -137,6 +159,7 @@ pub struct JournalHandle {
     thread: JoinHandle<Result<(), JournalError>>,
     health: Arc<JournalHealth>,
     desk: ChangeDesk,
+    moves: Moves,
 }
 
 impl Journal {
@@ -165,11 +188,14 @@ impl Journal {
         resume: Option<Resume>,
         mut visit: impl FnMut(&Record),
     ) -> Result<(Self, Replay), JournalError> {
-        let mut replayer = Replayer::new(&options.directory, options.names.clone(), &mut visit);
+        let mut sides = Sides::look(&options.directory, options.names.clone())?;
+        let mut replayer = Replayer::new(&options.directory, options.names.clone(), &mut visit).spare(sides.known());
         if let Some(Resume { state, closed }) = resume {
             replayer = replayer.resume(state, closed);
         }
-        let (replay, end, ages, last_seen) = replayer.run()?;
+        let (replay, end, left) = replayer.run()?;
+        let Left { ages, last_seen, mut in_flight, joins } = left;
+        sides.resume(&joins);
         let max = options.segment_bytes_max;
         let opened = match end {
             End::Fresh(position) => Appender::begin(storage, Position { offset: 0, ..position }, max, now()),
@@ -189,6 +215,16 @@ impl Journal {
             retention.wrote(appender.segment(), newest);
             orphans.iter().for_each(&mut visit);
         }
+        // What a process before this one wrote after it was replaced, as far as it is there.
+        while let Some(joining) = sides.next(last_seen) {
+            let (closes, (side, joined)) = (joining.closes(), joining.source());
+            joining.entries.iter().for_each(|entry| in_flight.note(entry));
+            let newest = joining.newest;
+            appender.append(&appender.seal(joining.builder), now()).map_err(failed)?;
+            retention.wrote(appender.segment(), newest);
+            sides.wrote(side, joined);
+            closes.iter().map(AsRef::as_ref).for_each(&mut visit);
+        }
         // After replay, which is how the ages are known: what goes now has been counted once more, for this process only.
         retention.apply(&mut appender, now(), Instant::now());
         let health = Arc::new(JournalHealth::default());
@@ -196,8 +232,19 @@ impl Journal {
         health.set_flushed_at(now(), clock::mono());
         let (desk, inbox) = desk::door(health.clone());
         let replayed_bytes = replay.bytes;
-        let journal =
-            Self { options, appender, retention, health, last_seen, replayed_bytes, inbox, desk, _store: store };
+        let journal = Self {
+            options,
+            appender,
+            retention,
+            health,
+            last_seen,
+            replayed_bytes,
+            inbox,
+            sides,
+            in_flight,
+            desk,
+            store,
+        };
         Ok((journal, replay))
     }
 
@@ -219,6 +266,7 @@ impl Journal {
             ages: self.retention.ages(),
             in_flight: in_flight.clone(),
             last_seen: self.last_seen,
+            joins: self.sides.joins(),
         }
     }
 
@@ -228,13 +276,15 @@ impl Journal {
         let health = self.health();
         let directory = self.options.directory.clone();
         let desk = self.changes();
-        let writer = Writer::new(self, receivers, Box::new(sink), stop.clone());
+        let moves = Moves::default();
+        let writer = Writer::new(self, receivers, Box::new(sink), stop.clone(), moves.clone());
         let thread = thread::Builder::new()
             .name("weir-journal".into())
             .spawn(move || writer.run())
             .map_err(|source| JournalError::Io { doing: "start the thread that writes", path: directory, source })?;
         desk.wakes(thread.thread().clone());
-        Ok(JournalHandle { stop, thread, health, desk })
+        moves.wakes(thread.thread().clone());
+        Ok(JournalHandle { stop, thread, health, desk, moves })
     }
 }
 
@@ -249,6 +299,11 @@ impl JournalHandle {
     /// Where changes are handed in.
     pub fn changes(&self) -> ChangeDesk {
         self.desk.clone()
+    }
+
+    /// Where it is said that another process goes on with it.
+    pub fn moves(&self) -> Moves {
+        self.moves.clone()
     }
 
     /// The journal's state.

@@ -42,6 +42,9 @@
 //! Entries are of requests (`OpenV1`, `CloseV1`; a request that was opened and closed within one group has only the latter), or of changes (`ChangeV1`: keys, raises, reloads, drains, starts and stops), in
 //! one chain. Replay passes changes on and books nothing by them.
 //!
+//! While one process replaces another, the older writes a chain of its own, in a directory of the store, and the newer
+//! brings what is in it over into this one (`side`): entries of a further kind, `JoinV1`, say how far.
+//!
 //! Names are texts in entries, never numbers, so that a segment can be read without the process that wrote it.
 //!
 //! Retention takes whole segments away, oldest first, and leaves the format alone: the first remaining header says which
@@ -58,9 +61,11 @@ mod error;
 mod group;
 mod handle;
 mod health;
+mod moves;
 mod replay;
 mod retention;
 mod segment;
+mod side;
 mod state;
 mod storage;
 mod walk;
@@ -75,7 +80,10 @@ pub use error::JournalError;
 pub(super) use group::{HEADER_BYTES, Hash, IntactGroup, SegmentHeader};
 pub use handle::{Journal, JournalHandle, JournalOptions, Resume, Sink, Store};
 pub use health::JournalHealth;
+pub use moves::Moves;
 pub use replay::{Replay, read};
+pub(super) use side::{Joined, side_chains};
+pub use side::{Retired, somebody_retires};
 pub use state::JournalState;
 pub use storage::{DiskStorage, SegmentFile, Storage};
 pub(super) use storage::{segment_path, segments};

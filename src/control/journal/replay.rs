@@ -6,7 +6,8 @@ use super::{
     codec::close_orphan,
     group::SegmentHeader,
     retention::{Ages, SegmentAge},
-    state::JournalState,
+    side::{Joined, Joins},
+    state::{InFlight, JournalState},
     walk::{ChainPlace, GroupPlace, Tail, Visit, Walk},
 };
 use crate::{
@@ -55,6 +56,15 @@ pub(super) enum End {
     In(Position),
 }
 
+/// What whoever goes on writing must know besides.
+pub(super) struct Left {
+    pub ages: Ages,
+    pub last_seen: UnixMs,
+    /// What runs elsewhere.
+    pub in_flight: InFlight,
+    pub joins: Joins,
+}
+
 pub(super) struct Replayer<'a> {
     directory: &'a Path,
     names: Arc<Names>,
@@ -68,6 +78,9 @@ pub(super) struct Replayer<'a> {
     ages: Ages,
     found: Replay,
     reads_only: bool,
+    /// Requests that are open in a side chain: they are in flight, or are closed with it.
+    spared: HashSet<RequestId>,
+    joins: Joins,
     from: Option<ChainPlace>,
 }
 
@@ -92,6 +105,8 @@ impl<'a> Replayer<'a> {
             ages: Ages::new(),
             found: Replay::default(),
             reads_only: false,
+            spared: HashSet::new(),
+            joins: Joins::new(),
             from: None,
         }
     }
@@ -102,13 +117,20 @@ impl<'a> Replayer<'a> {
         self.from = Some(state.place);
         self.ages = state.ages;
         self.open = state.in_flight.into_map();
+        self.joins = state.joins;
         self.last_seen = state.last_seen;
         self.closed.extend(closed);
         self
     }
 
+    /// Leaves these open.
+    pub fn spare(mut self, running: HashSet<RequestId>) -> Self {
+        self.spared = running;
+        self
+    }
+
     /// Reads all segments. Orphans are found, but not yet closed on disk.
-    pub fn run(mut self) -> Result<(Replay, End, Ages, UnixMs), JournalError> {
+    pub fn run(mut self) -> Result<(Replay, End, Left), JournalError> {
         let walk = Walk::new(self.directory, self.names.clone());
         let walk = match self.from {
             Some(from) => walk.resume(from),
@@ -129,9 +151,12 @@ impl<'a> Replayer<'a> {
             }
         };
         let last_seen = self.last_seen;
-        self.found.orphans = self.open.values().map(|open| close_orphan(open, last_seen)).collect();
+        let (spared, orphans): (Vec<Open>, Vec<Open>) =
+            self.open.values().copied().partition(|open| self.spared.contains(&open.request_id));
+        self.found.orphans = orphans.iter().map(|open| close_orphan(open, last_seen)).collect();
         self.found.orphans.sort_by_key(|record| record.request_id);
-        Ok((self.found, end, self.ages, last_seen))
+        let left = Left { ages: self.ages, last_seen, in_flight: spared.into_iter().collect(), joins: self.joins };
+        Ok((self.found, end, left))
     }
 
     fn seen(&mut self, at: UnixMs) {
@@ -204,6 +229,10 @@ impl Visit for Replayer<'_> {
     fn change(&mut self, change: Change) {
         self.seen(change.at);
         self.found.changes.push(change);
+    }
+
+    fn joined(&mut self, joined: Joined) {
+        self.joins.insert(joined.name.clone(), joined);
     }
 
     fn segment_end(&mut self, segment: u64, bytes: u64) {

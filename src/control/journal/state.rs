@@ -3,17 +3,18 @@
 use super::{
     JournalError,
     codec::{self, Decoder},
-    entry::OpenV1,
+    entry::{JoinV1, OpenV1},
     group::{HEADER_BYTES, Hash},
     retention::{Ages, SegmentAge},
     segment::{Opened, SegmentReader},
+    side::{Joined, Joins},
     storage::segments,
     walk::ChainPlace,
 };
 use crate::kernel::{
     ids::{Mixing, RequestId},
     names::Names,
-    record::Open,
+    record::{Entry, Open},
     time::UnixMs,
 };
 use prost::Message;
@@ -34,6 +35,15 @@ struct Slot {
     written: bool,
 }
 
+/// What replay has found open: it stands in groups.
+impl FromIterator<Open> for InFlight {
+    fn from_iter<T: IntoIterator<Item = Open>>(opens: T) -> Self {
+        let mut all = Self::default();
+        opens.into_iter().for_each(|open| all.open(open, true));
+        all
+    }
+}
+
 impl InFlight {
     /// Takes note of a request that was opened.
     pub fn open(&mut self, open: Open, written: bool) {
@@ -50,6 +60,14 @@ impl InFlight {
         };
         if let Some(twice) = self.places.insert(open.request_id, place) {
             self.forget(twice);
+        }
+    }
+
+    /// Takes note of an entry that stands in a group.
+    pub fn note(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Open(open) => self.open(*open, true),
+            Entry::Close(record) => self.close(record.request_id),
         }
     }
 
@@ -88,6 +106,7 @@ pub struct JournalState {
     pub(super) ages: Ages,
     pub(super) in_flight: InFlight,
     pub(super) last_seen: UnixMs,
+    pub(super) joins: Joins,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -104,6 +123,8 @@ struct StateV1 {
     in_flight: Vec<OpenV1>,
     #[prost(uint64, tag = "6")]
     last_seen_ms: u64,
+    #[prost(message, repeated, tag = "7")]
+    joins: Vec<JoinV1>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -130,6 +151,7 @@ impl JournalState {
             ages: self.ages.iter().map(age).collect(),
             in_flight: self.in_flight.values().map(|open| codec::encode_open(open, names)).collect(),
             last_seen_ms: self.last_seen.0,
+            joins: self.joins.values().map(Joined::encode).collect(),
         }
         .encode_to_vec()
     }
@@ -143,12 +165,14 @@ impl JournalState {
         for open in state.in_flight {
             in_flight.open(decoder.open(open).map_err(|error| error.to_string())?, true);
         }
+        let joins: Result<Vec<Joined>, String> = state.joins.into_iter().map(Joined::decode).collect();
         let age = |age: AgeV1| SegmentAge { segment: age.segment, newest: UnixMs(age.newest_ms) };
         Ok(Self {
             place: ChainPlace { segment: state.segment, offset: state.offset, last },
             ages: state.ages.into_iter().map(age).collect(),
             in_flight,
             last_seen: UnixMs(state.last_seen_ms),
+            joins: joins?.into_iter().map(|joined| (joined.name.clone(), joined)).collect(),
         })
     }
 

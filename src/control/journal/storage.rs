@@ -115,6 +115,22 @@ pub(in crate::control) fn segments(directory: &Path) -> Result<Vec<u64>, Journal
     Ok(found)
 }
 
+/// Does a process use the store in this directory?
+pub(super) fn is_locked(directory: &Path) -> Result<bool, JournalError> {
+    let path = directory.join("lock");
+    let failed = |source| JournalError::Io { doing: "look at", path: path.clone(), source };
+    let file = match OpenOptions::new().write(true).open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(failed(error)),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
 /// Makes the directory if need be, and takes the store for this process. The lock goes with the file.
 pub(super) fn lock(directory: &Path) -> Result<File, JournalError> {
     let mut builder = fs::DirBuilder::new();

@@ -6,6 +6,7 @@ use super::{
     codec::{Decoded, Decoder},
     group::{HEADER_BYTES, Hash, IntactGroup, SegmentHeader, any_intact_group},
     segment::{Opened, SegmentReader},
+    side::Joined,
     storage::{segment_path, segments},
 };
 use crate::{
@@ -49,11 +50,17 @@ pub(in crate::control) trait Visit {
         Ok(())
     }
 
+    /// Any entry of the group that comes next, as it stands there; before it is shown as what it is.
+    fn raw(&mut self, _bytes: &[u8]) {}
+
     /// An entry of the group that comes next; `None` for one of a kind that a later version added.
     fn entry(&mut self, entry: Option<Entry>);
 
     /// A change in the group that comes next, in its place among the entries.
     fn change(&mut self, _change: Change) {}
+
+    /// So far a side chain has come over, with the entries before this in the group.
+    fn joined(&mut self, _joined: Joined) {}
 
     /// The end of an intact group that continues the chain. `entries` of it have been shown.
     fn group(&mut self, _place: &GroupPlace, _entries: u64) -> Result<ControlFlow<()>, String> {
@@ -243,9 +250,11 @@ fn show(
 ) -> Result<ControlFlow<()>, String> {
     let entries = group.entries()?;
     for bytes in &entries {
+        visit.raw(bytes);
         match decoder.decode(bytes).map_err(|error| error.to_string())? {
             Some(Decoded::Entry(entry)) => visit.entry(Some(entry)),
             Some(Decoded::Change(change)) => visit.change(change),
+            Some(Decoded::Joined(joined)) => visit.joined(joined),
             None => visit.entry(None),
         }
     }

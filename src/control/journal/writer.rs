@@ -6,6 +6,7 @@ use super::{
     encoder::Encoder,
     group::{Group, GroupBuilder},
     handle::now,
+    moves::{self, Left, Move, Moves},
     state::InFlight,
 };
 use crate::{
@@ -46,6 +47,8 @@ pub(super) struct Writer {
     /// What the group being made opens.
     opened: Vec<RequestId>,
     in_flight: InFlight,
+    moves: Moves,
+    left: Option<Left>,
     /// Of the last group.
     memory: Vec<u8>,
     /// Bytes since a state was last given.
@@ -62,8 +65,15 @@ impl Drop for AcceptNothingAtEnd {
 }
 
 impl Writer {
-    pub fn new(journal: Journal, receivers: Vec<UpReceiver>, sink: Box<dyn Sink>, stop: Arc<AtomicBool>) -> Self {
+    pub fn new(
+        mut journal: Journal,
+        receivers: Vec<UpReceiver>,
+        sink: Box<dyn Sink>,
+        stop: Arc<AtomicBool>,
+        moves: Moves,
+    ) -> Self {
         let unstated_bytes = journal.replayed_bytes;
+        let in_flight = std::mem::take(&mut journal.in_flight);
         Self {
             encoder: Encoder::new(journal.options.names.clone()),
             journal,
@@ -72,7 +82,9 @@ impl Writer {
             stop,
             closes: Vec::new(),
             opened: Vec::new(),
-            in_flight: InFlight::default(),
+            in_flight,
+            moves,
+            left: None,
             memory: Vec::new(),
             unstated_bytes,
         }
@@ -86,6 +98,11 @@ impl Writer {
             let (begun_at, begun) = (now(), clock::mono());
             let more = self.pass()?;
             if more {
+                continue;
+            }
+            while self.join()? {}
+            if let Some(asked) = self.moves.asked() {
+                self.go(asked);
                 continue;
             }
             self.journal.health.set_flushed_at(begun_at, begun);
@@ -131,6 +148,55 @@ impl Writer {
         self.memory.shrink_to(GROUP_MEMORY_BYTES);
         self.give_state();
         Ok(more)
+    }
+
+    /// Brings over a group of what a process before this one writes; true if there may be more.
+    fn join(&mut self) -> Result<bool, JournalError> {
+        let last_seen = self.journal.last_seen.max(now());
+        let Some(joining) = self.journal.sides.next(last_seen) else { return Ok(false) };
+        let (closes, (side, joined)) = (joining.closes(), joining.source());
+        let (name, done) = (joined.name.clone(), joined.done);
+        joining.entries.iter().for_each(|entry| self.in_flight.note(entry));
+        let group = self.journal.appender.seal(joining.builder);
+        self.write(&group)?;
+        self.journal.sides.wrote(side, joined);
+        self.journal.retention.wrote(self.journal.appender.segment(), joining.newest);
+        self.unstated_bytes += group.bytes.len() as u64;
+        if !joining.silent {
+            self.sink.changed(&joining.changes);
+            self.sink.inherited(&name, &closes, done);
+            self.sink.flushed(&closes, self.journal.health.flushed_at());
+        }
+        Ok(true)
+    }
+
+    /// Moves out to a side chain, or back.
+    fn go(&mut self, asked: Move) {
+        match asked {
+            Move::Out(told) => {
+                self.sink.retired(false);
+                let moved = moves::out(&mut self.journal, &self.in_flight).map(|(retired, left)| {
+                    self.left = Some(left);
+                    retired
+                });
+                if moved.is_err() {
+                    self.sink.retired(true);
+                }
+                // Whoever asked waits for it, or has given up; then the lock goes with what it would have got.
+                let _gone = told.send(moved);
+            }
+            Move::Back(told) => {
+                let moved = match &self.left {
+                    Some(left) => moves::back(&mut self.journal, left, &self.in_flight),
+                    None => Ok(()),
+                };
+                if moved.is_ok() {
+                    self.left = None;
+                    self.sink.retired(true);
+                }
+                let _gone = told.send(moved);
+            }
+        }
     }
 
     /// Takes what the shards have sent into a group: what was closed, and what was opened and is still open. An opening note whose

@@ -33,7 +33,7 @@ pub use image::{Detail, LedgerImage};
 pub use newest::RecordFilter;
 pub use query::{Dimension, UsageQuery, parse_time};
 pub use reprice::{Reprice, RepricedRow};
-pub use sink::LedgerSink;
+pub use sink::{Inherit, LedgerSink};
 pub use view::{AttemptView, RecordView};
 
 use super::changes::{Change, ChangeLog};

@@ -18,13 +18,22 @@ pub struct LedgerSink {
     metrics: Arc<Metrics>,
     names: Arc<Names>,
     keeper: Option<Keeper>,
+    inherit: Option<Inherit>,
     caches: Option<SharedCacheHealth>,
 }
+
+/// Who is told of what a process before this one has spent: the name of its side chain, its records, and whether they are its last.
+pub type Inherit = Box<dyn FnMut(&str, &[Arc<Record>], bool) + Send>;
 
 impl LedgerSink {
     /// A sink for `Journal::start`. Without a keeper no snapshots are written.
     pub fn new(ledger: SharedLedger, metrics: Arc<Metrics>, names: Arc<Names>, keeper: Option<Keeper>) -> Self {
-        Self { ledger, metrics, names, keeper, caches: None }
+        Self { ledger, metrics, names, keeper, inherit: None, caches: None }
+    }
+
+    /// Also tells somebody of records that are of a process before this one, before they are booked.
+    pub fn inheriting(self, inherit: Inherit) -> Self {
+        Self { inherit: Some(inherit), ..self }
     }
 
     /// The same, which shows this book every record, too.
@@ -57,6 +66,18 @@ impl Sink for LedgerSink {
             }
             let mut ledger = self.ledger.write();
             changes.iter().for_each(|change| ledger.apply_change(change.clone()));
+        }
+    }
+
+    fn inherited(&mut self, side: &str, closes: &[Arc<Record>], done: bool) {
+        if let Some(inherit) = &mut self.inherit {
+            inherit(side, closes, done);
+        }
+    }
+
+    fn retired(&mut self, back: bool) {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.rest(!back);
         }
     }
 

@@ -174,10 +174,11 @@ impl Connection {
             *head = RequestHead::default();
         }
         pipe.reset(!bad);
-        link.reset();
+        let started = clock::mono();
+        link.reset(started);
         // An HTTP/1.0 client that asks to keep the connection wants that confirmed in words of its own; it may have a new one.
         let last = bad || !head.keep_alive || head.minor_version == 0;
-        link.closing.set(last || shard.door.phase() != Phase::Serving);
+        link.closing.set(last || shard.door.phase() != Phase::Serving || !shard.door.accepts());
         link.deadlines.arm(Awaited::Read, shard.sweeper.in_(serving.limits.body_timeout));
         let cx = Exchange {
             shard,
@@ -189,7 +190,7 @@ impl Connection {
             peer: peer.ip(),
             certificate: certificate.as_deref(),
             id: shard.next_request_id(),
-            started: clock::mono(),
+            started,
         };
         let source = Source {
             framing: head.body,

@@ -42,6 +42,8 @@ pub struct ClientLink {
     pub broken: Cell<bool>,
     /// The key of the running request was revoked, and such requests are to end.
     pub revoked: Cell<bool>,
+    /// When the running request began.
+    pub since: Cell<MonoUs>,
     caller: Cell<Option<Shown>>,
     upstream: RefCell<Option<Work>>,
     turn: RefCell<Option<OwnTurn>>,
@@ -65,6 +67,7 @@ impl ClientLink {
             walking: Cell::new(false),
             broken: Cell::new(false),
             revoked: Cell::new(false),
+            since: Cell::new(MonoUs(0)),
             caller: Cell::new(None),
             upstream: RefCell::new(None),
             turn: RefCell::new(None),
@@ -72,7 +75,8 @@ impl ClientLink {
     }
 
     /// Makes it ready for the next exchange.
-    pub fn reset(&self) {
+    pub fn reset(&self, now: MonoUs) {
+        self.since.set(now);
         self.gone.set(false);
         self.caller.set(None);
         self.walking.set(true);

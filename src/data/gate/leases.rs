@@ -197,6 +197,12 @@ impl LeaseBook {
             slot.take(full);
             return Ok(full);
         }
+        if slot.account.is_handed_over() {
+            // The process that has replaced this one has the room, and is asked for it; what is spent is its business, too.
+            slot.account.want(Nanos(bound));
+            slot.account.recall(now.0 + RECALL_MS);
+            return Err(Refusal::Wait);
+        }
         // The room at hand is smaller than what the request can cost. What is true of the account as a whole?
         slot.account.recall(now.0 + RECALL_MS);
         let Some(spent) = slot.account.spent() else { return Err(Refusal::Wait) };

@@ -7,6 +7,7 @@ use crate::{
     kernel::{
         limits::REVOKED_LEAVE,
         snapshot::{OnRevoke, Snapshot},
+        time::MonoUs,
     },
 };
 use std::{
@@ -34,6 +35,13 @@ impl Callers {
             self.tidy_at.set(all.len() * 2);
         }
         all.push(Rc::downgrade(link));
+    }
+
+    /// When the request began that runs longest; none if none runs.
+    pub fn oldest(&self) -> Option<MonoUs> {
+        let links = self.all.borrow();
+        let running = links.iter().filter_map(Weak::upgrade).filter(|link| link.walking.get());
+        running.map(|link| link.since.get()).min()
     }
 
     /// The connections whose running request was asked with what counts no more: a secret that is gone, a token whose issuer

@@ -28,7 +28,7 @@ use crate::{
         routing::{hash, sessions::Sessions},
     },
     link::{bodies::BodySender, down::DownDoor, gauges::ShardGauges, up::UpSender},
-    sys::clock,
+    sys::{clock, socket::Listener},
 };
 pub use run::{Setup, run};
 use serving::Serving;
@@ -82,6 +82,9 @@ pub struct Shard {
     sequence: Cell<u64>,
     chance: Cell<u64>,
     connections: Cell<usize>,
+    /// Accepts in the kernel's hands: each may still bring a connection.
+    accepts: Cell<usize>,
+    listeners: Box<[Listener]>,
     running: Cell<usize>,
 }
 

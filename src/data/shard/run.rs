@@ -59,8 +59,8 @@ pub struct Setup {
     pub core: Option<usize>,
     /// How it waits for the kernel.
     pub driver: Driver,
-    /// Its own listening socket.
-    pub listener: TcpListener,
+    /// Its listening sockets: one of its own, or what a process before this left.
+    pub listeners: Vec<TcpListener>,
     /// From the control plane.
     pub door: Arc<DownDoor>,
     /// For the control plane's eyes.
@@ -84,8 +84,9 @@ pub fn run(setup: Setup) -> io::Error {
 }
 
 async fn live(setup: Setup) -> i32 {
-    let listener = match Listener::new(setup.listener) {
-        Ok(listener) => listener,
+    let listeners: io::Result<Box<[Listener]>> = setup.listeners.into_iter().map(Listener::new).collect();
+    let listeners = match listeners {
+        Ok(listeners) => listeners,
         Err(error) => {
             tracing::error!(shard = setup.id.0, %error, "cannot listen");
             return 1;
@@ -114,6 +115,8 @@ async fn live(setup: Setup) -> i32 {
         sequence: Cell::new(setup.sequence),
         chance: Cell::new(setup.sequence.rotate_left(17)),
         connections: Cell::new(0),
+        accepts: Cell::new(0),
+        listeners,
         running: Cell::new(0),
         serving: RefCell::new(serving),
         door: setup.door,
@@ -122,16 +125,28 @@ async fn live(setup: Setup) -> i32 {
     shard.queues.follow(std::iter::once(&shard.slots).chain(shard.serving().slots_in_use()));
     shard.credentials.borrow_mut().follow(&shard.serving().upstreams);
     shard.door.applied(shard.id, shard.serving().version);
-    runtime::spawn(accept_all(shard.clone(), listener));
+    for place in 0..shard.listeners.len() {
+        runtime::spawn(accept_all(shard.clone(), place));
+    }
     tick_on(shard).await;
     runtime::forever().await
 }
 
-/// Accepts for ever: an accept is never dropped. While draining, newcomers are turned away.
-async fn accept_all(shard: Rc<Shard>, listener: Listener) {
+/// Accepts for ever: an accept is never dropped. While draining, newcomers are turned away; while nothing is to be accepted, they
+/// are left in the socket's queue.
+async fn accept_all(shard: Rc<Shard>, place: usize) {
+    let Some(listener) = shard.listeners.get(place) else { return };
     loop {
-        match listener.accept().await {
+        if !shard.door.accepts() {
+            runtime::sleep(TICK).await;
+            continue;
+        }
+        shard.accepts.set(shard.accepts.get() + 1);
+        let accepted = listener.accept().await;
+        shard.accepts.set(shard.accepts.get() - 1);
+        match accepted {
             Ok((socket, peer)) => admit_connection(&shard, socket, peer),
+            Err(_) if !shard.door.accepts() => {}
             Err(error) => {
                 tracing::warn!(shard = shard.id.0, %error, "cannot accept");
                 runtime::sleep(ACCEPT_RETRY).await;
@@ -147,7 +162,7 @@ fn admit_connection(shard: &Rc<Shard>, socket: Socket, peer: SocketAddr) {
     let edge = &serving.edge;
     let mut welcome = edge.allow_from.iter().chain(&edge.trusted_proxies);
     let allowed = edge.allow_from.is_empty() || welcome.any(|net| net.contains(&peer.ip()));
-    if full || !allowed || shard.door.phase() != Phase::Serving {
+    if full || !allowed || shard.door.phase() >= Phase::Draining {
         shard.gauges.connections_refused.add(1);
         return;
     }
@@ -197,7 +212,10 @@ async fn tick_on(shard: Rc<Shard>) {
                 shard.idle.borrow_mut().prune(shard.sweeper.now(), &shard.serving(), &shard.gauges.connections_up);
             shard.gauges.upstream_idle.set(idle as u64);
         }
-        if shard.door.phase() >= Phase::Draining {
+        if !shard.door.accepts() && shard.accepts.get() > 0 {
+            shard.listeners.iter().for_each(Listener::stop);
+        }
+        if shard.door.phase() >= Phase::Retiring {
             let drain = draining.get_or_insert_with(|| Drain::begin(&shard));
             if drain.is_over(&shard) {
                 shard.door.finished(shard.id);
@@ -227,7 +245,9 @@ fn take_snapshot(shard: &Rc<Shard>) {
     }
 }
 
-/// A drain under way: connections without a request leave soon, running requests finish, and at the deadline all end.
+/// A drain under way: connections without a request leave soon, running requests finish, and at the deadline all end. While it
+/// retires, a shard closes no connection that waits for a request: nobody can know whether one is on its way. They end with
+/// their next answer, which says so, or when they have been idle for `keep_alive_timeout`.
 struct Drain {
     idle_leave_at: crate::kernel::time::MonoUs,
     all_end_at: crate::kernel::time::MonoUs,
@@ -248,7 +268,13 @@ impl Drain {
 
     fn is_over(&mut self, shard: &Shard) -> bool {
         let now = shard.sweeper.now();
-        let no_request = shard.running.get() == 0 && now >= self.idle_leave_at;
+        if self.looked.is_multiple_of(SWEEP_TICKS) {
+            let oldest = shard.callers.oldest().map_or(0, |since| now.since(since));
+            shard.gauges.oldest_request_us.set(oldest);
+        }
+        let retired = shard.connections.get() == 0 && shard.accepts.get() == 0;
+        let draining = shard.door.phase() >= Phase::Draining && now >= self.idle_leave_at;
+        let no_request = shard.running.get() == 0 && (retired || draining);
         let too_late = now >= self.all_end_at || shard.door.phase() == Phase::Stopping;
         // Once is not enough: a connection may have been on its way to its upstream just then.
         self.looked += 1;

@@ -120,6 +120,16 @@ impl Minute {
         amount - left
     }
 
+    /// What is noted: the age of each second, and its amount.
+    pub fn noted(&self, now: Second) -> Vec<(u64, i64)> {
+        let noted = |age: u64| {
+            let second = Second(now.0.saturating_sub(age));
+            let place = Place::unpack(self.place(second).load(SeqCst));
+            (place.age_at(second) == 0 && place.amount != 0).then_some((age, place.amount))
+        };
+        (0..=COUNTS_SECONDS).filter_map(noted).collect()
+    }
+
     /// Seconds until `missing` will have come back; `None` if that is more than the minute holds.
     pub fn seconds_until(&self, missing: i64, now: Second) -> Option<u64> {
         let mut back = 0i64;

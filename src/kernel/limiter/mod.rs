@@ -210,6 +210,25 @@ impl Limiter {
         }
     }
 
+    /// What counts now: what runs at once, under the age 0, or what was taken in each of the last seconds, under its age.
+    pub fn taken(&self, now: Second) -> Vec<(u64, i64)> {
+        self.sweep(now);
+        match &self.minute {
+            Some(minute) => minute.noted(now),
+            None => vec![(0, self.limit() - self.free())],
+        }
+    }
+
+    /// The same of a process before this one counts here, too.
+    pub fn succeed(&self, taken: &[(u64, i64)], now: Second) {
+        for (age, amount) in taken {
+            let at = Second(now.0.saturating_sub(*age));
+            if self.minute.as_ref().is_none_or(|minute| self.note(minute, at, *amount)) {
+                self.free.fetch_sub(*amount, SeqCst);
+            }
+        }
+    }
+
     /// Says how much of this limit shards hold for later: more (or, with a negative amount, less) than before.
     pub fn lend(&self, amount: i64) {
         if amount != 0 {

@@ -34,6 +34,8 @@ pub struct Keeper {
     files: Option<Files>,
     shared: Arc<Shared>,
     last: Instant,
+    /// Another process writes them.
+    resting: bool,
 }
 
 #[derive(Default)]
@@ -69,7 +71,17 @@ impl Keeper {
             current: known.filter(|(_, current)| *current).map(|(place, _)| place),
             previous: known.filter(|(_, current)| !current).map(|((segment, _), _)| segment),
         };
-        Self { jobs: None, thread: None, files: Some(files), shared, last: Instant::now() }
+        Self { jobs: None, thread: None, files: Some(files), shared, last: Instant::now(), resting: false }
+    }
+
+    /// Another process writes them from now on, or no longer. One that is being written is completed first.
+    pub fn rest(&mut self, resting: bool) {
+        self.resting = resting;
+        if resting {
+            drop(self.jobs.take());
+            let files = self.thread.take().and_then(|thread| thread.join().ok());
+            self.files = files.or(self.files.take());
+        }
     }
 
     /// Segments before the one with this number are in the snapshots.
@@ -79,6 +91,9 @@ impl Keeper {
 
     /// Is one due, now that so many bytes have been written since the last? Never while one is being written.
     pub fn is_due(&self, bytes_since: u64) -> bool {
+        if self.resting {
+            return false;
+        }
         let enough = TAIL_BYTES_MIN.max(TAIL_PER_SNAPSHOT.saturating_mul(self.shared.size.load(SeqCst)));
         (bytes_since >= enough || self.last.elapsed() >= INTERVAL) && !self.shared.busy.load(SeqCst)
     }
@@ -98,6 +113,9 @@ impl Keeper {
 
     /// Writes the last one, and returns when it is on disk: nothing else is done any more.
     pub fn stopped(&mut self, image: &LedgerImage, state: &JournalState) {
+        if self.resting {
+            return;
+        }
         drop(self.jobs.take());
         let files = self.thread.take().and_then(|thread| thread.join().ok()).or_else(|| self.files.take());
         if let Some(mut files) = files {
