@@ -17,4 +17,5 @@ mod python;
 mod sandbox;
 mod sdk;
 mod sdk_checks;
+mod signatures;
 mod typescript;
