@@ -157,7 +157,10 @@ fn a_made_secret_shows_up_in_logs_lists_or_on_disk() {
         let path = file.expect("a file").path();
         let mode = fs::metadata(&path).expect("its mode").permissions().mode();
         assert_eq!(mode & 0o077, 0, "{} is for its owner alone", path.display());
-        shown += &String::from_utf8_lossy(&fs::read(path).expect("its bytes"));
+        // The socket on which a successor would ask has no bytes.
+        if path.is_file() {
+            shown += &String::from_utf8_lossy(&fs::read(path).expect("its bytes"));
+        }
     }
     assert!(shown.contains("key created") && shown.contains("\"sha256\""), "the log and the store were looked at");
     for secret in [&first, &second] {

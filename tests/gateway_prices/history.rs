@@ -24,6 +24,7 @@ fn rows(fleet: &Fleet, by: &str) -> Vec<Value> {
 fn files(store: &Path) -> Vec<(String, Vec<u8>)> {
     let entries = fs::read_dir(store).expect("a store").map(|entry| entry.expect("a file"));
     let mut files: Vec<_> = entries
+        .filter(|entry| entry.path().is_file())
         .map(|entry| (entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path()).expect("its bytes")))
         .filter(|(name, _): &(String, _)| name.ends_with(".wal"))
         .collect();
