@@ -105,10 +105,11 @@ pub const PANICS: &str = "weir_panics";
 pub const CONNECTIONS_REFUSED: &str = "weir_connections_refused";
 
 /// Every `reason` of `weir_refused_total`: the labels of `FaultKind`.
-pub const REFUSAL_REASONS: [&str; 21] = [
+pub const REFUSAL_REASONS: [&str; 22] = [
     "bad_head",
     "bad_body",
     "unauthenticated",
+    "signed_by_client",
     "token_key_unknown",
     "key_revoked",
     "denied",
@@ -162,6 +163,7 @@ mod tests {
             FaultKind::BadHead(400),
             FaultKind::BadBody,
             FaultKind::Unauthenticated,
+            FaultKind::SignedByClient,
             FaultKind::TokenKeyUnknown,
             FaultKind::KeyRevoked,
             FaultKind::Denied,
