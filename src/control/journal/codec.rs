@@ -3,6 +3,7 @@
 use super::{
     CRASH,
     entry::{AttemptV1, ChangeV1, CloseV1, EntryV1, KindV1, ObjectsV1, OpenV1, PrincipalV1, UsageV1},
+    shorthand::{lengthen, session, shorten, uuid},
     side::Joined,
 };
 use crate::{
@@ -139,12 +140,14 @@ pub(super) fn encode(entry: &Entry, names: &Names) -> EntryV1 {
 
 pub(super) fn encode_open(open: &Open, names: &Names) -> OpenV1 {
     let (request_id_high, request_id_low) = halves(open.request_id);
+    let session_uuid = uuid(&open.session).map_or_else(Vec::new, Into::into);
     OpenV1 {
         request_id_high,
         request_id_low,
         started_at_ms: open.started_at.0,
         principal: Some(encode_principal(open.principal, names)),
-        session: open.session.as_str().into(),
+        session: if session_uuid.is_empty() { open.session.as_str().into() } else { String::new() },
+        session_uuid,
         format: number(&FORMATS, open.format),
         operation: number(&OPERATIONS, open.operation),
         model_requested: open.model_requested.as_str().into(),
@@ -158,6 +161,10 @@ pub(super) fn encode_open(open: &Open, names: &Names) -> OpenV1 {
 
 pub(super) fn encode_close(record: &Record, names: &Names) -> CloseV1 {
     let (request_id_high, request_id_low) = halves(record.request_id);
+    let session_uuid = uuid(&record.session).map_or_else(Vec::new, Into::into);
+    let served_as_requested = is_served_as_requested(record);
+    let mut usage_short = Vec::new();
+    let usage_raw = record.usage_raw.as_deref().filter(|raw| !shorten(raw, &mut usage_short)).map(Into::into);
     CloseV1 {
         request_id_high,
         request_id_low,
@@ -165,13 +172,15 @@ pub(super) fn encode_close(record: &Record, names: &Names) -> CloseV1 {
         started_at_ms: record.started_at.0,
         ended_at_ms: record.ended_at.0,
         principal: record.principal.map(|id| encode_principal(id, names)),
-        session: record.session.as_str().into(),
+        session: if session_uuid.is_empty() { record.session.as_str().into() } else { String::new() },
+        session_uuid,
         agent: record.agent.as_str().into(),
         request_class: record.request_class.as_str().into(),
         format: number(&FORMATS, record.format),
         operation: number(&OPERATIONS, record.operation),
         model_requested: record.model_requested.as_str().into(),
-        model_served: record.model_served.as_str().into(),
+        model_served: if served_as_requested { String::new() } else { record.model_served.as_str().into() },
+        served_as_requested,
         upstream: record.upstream.map(|id| names.name_of(id).as_ref().into()),
         status: u32::from(record.status),
         outcome: number(&OUTCOMES, record.outcome),
@@ -184,12 +193,13 @@ pub(super) fn encode_close(record: &Record, names: &Names) -> CloseV1 {
         cost_nanos: record.cost.0,
         reserved_nanos: record.reserved.0,
         price_version: record.price_version.as_str().into(),
-        attempts: record.attempts.iter().map(|a| encode_attempt(a, names)).collect(),
+        attempts: record.attempts.iter().map(|a| encode_attempt(a, record.upstream, names)).collect(),
         ttfb_us: record.ttfb_us,
         duration_us: record.duration_us,
         gateway_us: record.gateway_us,
         request_sha256: record.request_sha256.map_or_else(Vec::new, Into::into),
-        usage_raw: record.usage_raw.as_deref().map(Into::into),
+        usage_raw,
+        usage_short,
         response_sha256: record.response_sha256.map_or_else(Vec::new, Into::into),
         body_kept: if record.body.kept == Kept::None { 0 } else { number(&KEPT, record.body.kept) },
         request_cut: record.body.request_cut,
@@ -209,9 +219,15 @@ pub(super) fn encode_objects(note: &ObjectNote, names: &Names) -> ObjectsV1 {
     }
 }
 
-fn encode_attempt(attempt: &Attempt, names: &Names) -> AttemptV1 {
+/// Does the record's entry say so in place of the name?
+pub(super) fn is_served_as_requested(record: &Record) -> bool {
+    !record.model_served.is_empty() && record.model_served == record.model_requested
+}
+
+fn encode_attempt(attempt: &Attempt, answered: Option<NameId>, names: &Names) -> AttemptV1 {
+    let elsewhere = answered != Some(attempt.upstream);
     AttemptV1 {
-        upstream: names.name_of(attempt.upstream).as_ref().into(),
+        upstream: if elsewhere { names.name_of(attempt.upstream).as_ref().into() } else { String::new() },
         status: u32::from(attempt.status),
         result: number(&RESULTS, attempt.result),
         duration_us: attempt.duration_us,
@@ -312,7 +328,7 @@ impl Decoder {
             request_id: whole(open.request_id_high, open.request_id_low),
             started_at: UnixMs(open.started_at_ms),
             principal: self.principal(open.principal.unwrap_or_default()),
-            session: inline(open.session.as_bytes()),
+            session: session(&open.session, &open.session_uuid),
             format: value(&FORMATS, open.format, "format")?,
             operation: value(&OPERATIONS, open.operation, "operation")?,
             model_requested: inline(open.model_requested.as_bytes()),
@@ -326,6 +342,8 @@ impl Decoder {
 
     fn close(&mut self, close: CloseV1) -> Result<Record, DecodeError> {
         let objects = close.objects.map(|objects| self.objects(objects)).transpose()?;
+        let upstream = close.upstream.map(|name| self.upstream(name));
+        let model_served = if close.served_as_requested { &close.model_requested } else { &close.model_served };
         Ok(Record {
             objects,
             request_id: whole(close.request_id_high, close.request_id_low),
@@ -333,14 +351,14 @@ impl Decoder {
             started_at: UnixMs(close.started_at_ms),
             ended_at: UnixMs(close.ended_at_ms),
             principal: close.principal.map(|p| self.principal(p)),
-            session: inline(close.session.as_bytes()),
+            session: session(&close.session, &close.session_uuid),
             agent: inline(close.agent.as_bytes()),
             request_class: inline(close.request_class.as_bytes()),
             format: value(&FORMATS, close.format, "format")?,
             operation: value(&OPERATIONS, close.operation, "operation")?,
             model_requested: inline(close.model_requested.as_bytes()),
-            model_served: inline(close.model_served.as_bytes()),
-            upstream: close.upstream.map(|name| self.upstream(name)),
+            model_served: inline(model_served.as_bytes()),
+            upstream,
             status: status(close.status)?,
             outcome: value(&OUTCOMES, close.outcome, "outcome")?,
             refused_by: close.refused_by.as_deref().map(reason),
@@ -352,12 +370,12 @@ impl Decoder {
             cost: Nanos(close.cost_nanos),
             reserved: Nanos(close.reserved_nanos),
             price_version: inline(close.price_version.as_bytes()),
-            attempts: self.attempts(close.attempts)?,
+            attempts: self.attempts(close.attempts, upstream)?,
             ttfb_us: close.ttfb_us,
             duration_us: close.duration_us,
             gateway_us: close.gateway_us,
             request_sha256: close.request_sha256.try_into().ok(),
-            usage_raw: close.usage_raw.map(Into::into),
+            usage_raw: usage_raw(close.usage_raw, &close.usage_short)?,
             response_sha256: close.response_sha256.try_into().ok(),
             body: BodyMark {
                 // An absent field is a record from before, or one of which nothing is kept.
@@ -381,11 +399,13 @@ impl Decoder {
     fn attempts(
         &mut self,
         attempts: Vec<AttemptV1>,
+        answered: Option<NameId>,
     ) -> Result<arrayvec::ArrayVec<Attempt, { crate::kernel::limits::ATTEMPTS_MAX }>, DecodeError> {
         let mut out = arrayvec::ArrayVec::new();
         for attempt in attempts {
+            let upstream = answered.filter(|_| attempt.upstream.is_empty());
             let attempt = Attempt {
-                upstream: self.upstream(attempt.upstream),
+                upstream: upstream.unwrap_or_else(|| self.upstream(attempt.upstream)),
                 status: status(attempt.status)?,
                 result: value(&RESULTS, attempt.result, "attempt result")?,
                 duration_us: attempt.duration_us,
@@ -419,6 +439,14 @@ impl Decoder {
 
 fn status(number: u32) -> Result<u16, DecodeError> {
     u16::try_from(number).map_err(|_| DecodeError::UnknownValue { field: "status", number })
+}
+
+fn usage_raw(raw: Option<String>, short: &[u8]) -> Result<Option<Box<str>>, DecodeError> {
+    if short.is_empty() {
+        return Ok(raw.map(Into::into));
+    }
+    let unknown = |byte: u8| DecodeError::UnknownValue { field: "a word of usage,", number: byte.into() };
+    lengthen(short).map(Some).map_err(unknown)
 }
 
 /// The static text of a reason, since records carry no owned strings.

@@ -1,7 +1,13 @@
 //! Entries of requests straight into a group's bytes: the messages of `entry.rs` without making them first, since every request
 //! leaves one. Byte for byte what `codec` encodes (a test compares). Names are looked up once and kept encoded.
 
-use super::codec::{FORMATS, KEPT, OPERATIONS, OUTCOMES, RESULTS, SOURCES, encode_objects, number, other_request};
+use super::{
+    codec::{
+        FORMATS, KEPT, OPERATIONS, OUTCOMES, RESULTS, SOURCES, encode_objects, is_served_as_requested, number,
+        other_request,
+    },
+    shorthand::{shorten, uuid},
+};
 use crate::kernel::{
     ids::{PrincipalId, RequestId},
     names::{NameId, Names},
@@ -41,7 +47,7 @@ impl Encoder {
         id(m, open.request_id);
         uint(m, 3, open.started_at.0);
         self.principal(m, 4, open.principal);
-        text(m, 5, &open.session);
+        let session_uuid = session(m, 5, &open.session);
         uint(m, 6, number(&FORMATS, open.format).into());
         uint(m, 7, number(&OPERATIONS, open.operation).into());
         text(m, 8, &open.model_requested);
@@ -50,6 +56,7 @@ impl Encoder {
         sint(m, 11, open.reserved.0);
         usage(m, 12, &open.estimate);
         sint(m, 13, open.estimate_cost.0);
+        present(m, 14, session_uuid.as_ref().map_or(&[], |uuid| uuid));
         self.entry(OPEN, message, out);
     }
 
@@ -65,13 +72,14 @@ impl Encoder {
         if let Some(principal) = record.principal {
             self.principal(m, 6, principal);
         }
-        text(m, 7, &record.session);
+        let session_uuid = session(m, 7, &record.session);
         text(m, 8, &record.agent);
         text(m, 9, &record.request_class);
         uint(m, 10, number(&FORMATS, record.format).into());
         uint(m, 11, number(&OPERATIONS, record.operation).into());
         text(m, 12, &record.model_requested);
-        text(m, 13, &record.model_served);
+        let served_as_requested = is_served_as_requested(record);
+        text(m, 13, if served_as_requested { "" } else { &record.model_served });
         if let Some(upstream) = record.upstream {
             bytes(m, 14, self.upstream(upstream).as_bytes());
         }
@@ -89,14 +97,14 @@ impl Encoder {
         sint(m, 24, record.reserved.0);
         text(m, 25, &record.price_version);
         for attempt in &record.attempts {
-            self.attempt(m, attempt);
+            self.attempt(m, attempt, record.upstream);
         }
         uint(m, 27, record.ttfb_us);
         uint(m, 28, record.duration_us);
         uint(m, 29, record.gateway_us);
         present(m, 30, record.request_sha256.as_ref().map_or(&[], |sha| sha));
         if let Some(raw) = &record.usage_raw {
-            bytes(m, 31, raw.as_bytes());
+            usage_raw(m, raw);
         }
         present(m, 40, record.response_sha256.as_ref().map_or(&[], |sha| sha));
         uint(m, 41, if record.body.kept == Kept::None { 0 } else { number(&KEPT, record.body.kept).into() });
@@ -108,6 +116,8 @@ impl Encoder {
         }
         present(m, 62, &other_request(record, |turn| turn.duplicate_of));
         present(m, 63, &other_request(record, |turn| turn.repeated_by));
+        present(m, 64, session_uuid.as_ref().map_or(&[], |uuid| uuid));
+        uint(m, 65, served_as_requested.into());
         self.entry(CLOSE, message, out);
     }
 
@@ -121,10 +131,11 @@ impl Encoder {
         self.message = message;
     }
 
-    fn attempt(&mut self, out: &mut Vec<u8>, attempt: &Attempt) {
-        let upstream = self.upstream(attempt.upstream);
+    fn attempt(&mut self, out: &mut Vec<u8>, attempt: &Attempt, answered: Option<NameId>) {
         nested(out, 26, |out| {
-            text(out, 1, &upstream);
+            if answered != Some(attempt.upstream) {
+                text(out, 1, &self.upstream(attempt.upstream));
+            }
             uint(out, 2, attempt.status.into());
             uint(out, 3, number(&RESULTS, attempt.result).into());
             uint(out, 4, attempt.duration_us);
@@ -212,6 +223,24 @@ fn text(out: &mut Vec<u8>, tag: u32, value: &str) {
 fn id(out: &mut Vec<u8>, id: RequestId) {
     fixed(out, 1, (id.0 >> 64) as u64);
     fixed(out, 2, id.0 as u64);
+}
+
+/// The session as text, unless it is the UUID that is returned.
+fn session(out: &mut Vec<u8>, tag: u32, session: &str) -> Option<[u8; 16]> {
+    let uuid = uuid(session);
+    text(out, tag, if uuid.is_some() { "" } else { session });
+    uuid
+}
+
+/// The usage objects, short where that can be.
+fn usage_raw(out: &mut Vec<u8>, raw: &str) {
+    let place = out.len();
+    let mut shortened = false;
+    nested(out, 32, |out| shortened = shorten(raw, out));
+    if !shortened {
+        out.truncate(place);
+        bytes(out, 31, raw.as_bytes());
+    }
 }
 
 fn usage(out: &mut Vec<u8>, tag: u32, usage: &Usage) {

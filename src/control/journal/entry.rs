@@ -94,10 +94,13 @@ pub(super) struct OpenV1 {
     pub estimate: Option<UsageV1>,
     #[prost(sint64, tag = "13")]
     pub estimate_cost_nanos: i64,
+    /// As in `CloseV1`.
+    #[prost(bytes = "vec", tag = "14")]
+    pub session_uuid: Vec<u8>,
 }
 
 /// A request is over.
-/// Reserved: 32 to 39 for usage, 40 to 59 for the audit (peer, digests, stored bodies).
+/// Reserved: 33 to 39 for usage, 40 to 59 for the audit (peer, digests, stored bodies).
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct CloseV1 {
     #[prost(fixed64, tag = "1")]
@@ -160,9 +163,12 @@ pub(super) struct CloseV1 {
     pub gateway_us: u64,
     #[prost(bytes = "vec", tag = "30")]
     pub request_sha256: Vec<u8>,
-    /// The usage objects as the provider sent them, JSON. Entries from before have none.
+    /// The usage objects as the provider sent them, JSON, where `usage_short` cannot say it. Entries from before have none.
     #[prost(string, optional, tag = "31")]
     pub usage_raw: Option<String>,
+    /// The same, shorter (`shorthand::shorten`).
+    #[prost(bytes = "vec", tag = "32")]
+    pub usage_short: Vec<u8>,
     #[prost(bytes = "vec", tag = "40")]
     pub response_sha256: Vec<u8>,
     /// What is kept of the bodies.
@@ -180,6 +186,12 @@ pub(super) struct CloseV1 {
     pub repeated_by: Vec<u8>,
     #[prost(message, optional, tag = "60")]
     pub objects: Option<ObjectsV1>,
+    /// The session, where it is a UUID: 16 bytes, and `session` is empty.
+    #[prost(bytes = "vec", tag = "64")]
+    pub session_uuid: Vec<u8>,
+    /// The model that was asked for answered, and `model_served` is empty.
+    #[prost(bool, tag = "65")]
+    pub served_as_requested: bool,
 }
 
 /// Batches, files, containers and threads that a request made, settled or removed.
@@ -236,6 +248,7 @@ pub(super) struct UsageV1 {
 /// One attempt at an upstream.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct AttemptV1 {
+    /// Empty: the upstream that answered the request.
     #[prost(string, tag = "1")]
     pub upstream: String,
     #[prost(uint32, tag = "2")]

@@ -45,7 +45,9 @@
 //! While one process replaces another, the older writes a chain of its own, in a directory of the store, and the newer
 //! brings what is in it over into this one (`side`): entries of a further kind, `JoinV1`, say how far.
 //!
-//! Names are texts in entries, never numbers, so that a segment can be read without the process that wrote it.
+//! Names are texts in entries, never numbers, so that a segment can be read without the process that wrote it. What repeats
+//! itself within an entry, or in all of them, is written shorter (`shorthand`, and the fields of `CloseV1` that say so); entries
+//! that were written before that are read as they are. A weir from before it reads newer entries without these fields.
 //!
 //! Retention takes whole segments away, oldest first, and leaves the format alone: the first remaining header says which
 //! hash the chain goes on from. Usage and budgets survive it in the ledger's snapshot (`control::ledger::snapshot`), a further
@@ -65,6 +67,7 @@ mod moves;
 mod replay;
 mod retention;
 mod segment;
+mod shorthand;
 mod side;
 mod state;
 mod storage;

@@ -1,10 +1,13 @@
 use super::*;
+use crate::control::journal::entry::{AttemptV1, CloseV1};
 use crate::kernel::ids::{RequestId, SnapshotVersion};
+use crate::kernel::names::NameId;
 use crate::kernel::objects::ObjectNote;
-use crate::kernel::record::{Attempt, AttemptResult, BodyMark, Kept, ObjectEvent, TurnMark};
+use crate::kernel::record::{Attempt, AttemptResult, BodyMark, Kept, Label, ObjectEvent, TurnMark};
 use crate::observe::names::REFUSAL_REASONS;
 use arrayvec::ArrayVec;
 use proptest::prelude::*;
+use prost::Message;
 
 fn usage() -> impl Strategy<Value = Usage> {
     (any::<[u64; 6]>(), any::<[bool; 3]>()).prop_map(|(n, flags)| Usage {
@@ -20,10 +23,14 @@ fn usage() -> impl Strategy<Value = Usage> {
     })
 }
 
+fn upstream(names: &Names, seed: u64) -> NameId {
+    names.name(&format!("upstream-{}", seed % 3))
+}
+
 fn attempt(names: &Names, seed: u64) -> Attempt {
     use AttemptResult::*;
     Attempt {
-        upstream: names.name(&format!("upstream-{}", seed % 7)),
+        upstream: upstream(names, seed),
         status: seed as u16,
         result: [Answered, Unreachable, TimedOut, Broken, Cancelled][seed as usize % 5],
         duration_us: seed,
@@ -31,10 +38,21 @@ fn attempt(names: &Names, seed: u64) -> Attempt {
     }
 }
 
+/// Nearly always a UUID, or what could be taken for one.
+fn session(text: &str, n: u64) -> Label {
+    let uuid = format!("{n:08x}-0d3a-4f5b-9c6d-0000000000ff");
+    match n % 4 {
+        0 => inline(text.as_bytes()),
+        1 => inline(uuid.to_uppercase().as_bytes()),
+        _ => inline(uuid.as_bytes()),
+    }
+}
+
 fn record(names: &Names, texts: &[String; 8], n: &[u64; 12], usage: Usage, attempts: &[u64]) -> Record {
     use Operation::*;
     use Outcome::*;
-    let [key, user, team, project, session, agent, model, version] = texts;
+    let [key, user, team, project, other, agent, model, version] = texts;
+    let usage_json = format!(r#"{{"input_tokens":{},"note":"{}","message":{{"speed":"fast"}}}}"#, n[0], agent);
     let principal = Principal { key: key.clone(), user: user.clone(), team: team.clone(), project: project.clone() };
     Record {
         objects: n[9].is_multiple_of(2).then(|| {
@@ -50,14 +68,14 @@ fn record(names: &Names, texts: &[String; 8], n: &[u64; 12], usage: Usage, attem
         started_at: UnixMs(n[2]),
         ended_at: UnixMs(n[3]),
         principal: (!n[4].is_multiple_of(3)).then(|| names.principal(&principal)),
-        session: inline(session.as_bytes()),
+        session: session(other, n[11] % (1 << 32)),
         agent: inline(agent.as_bytes()),
         request_class: inline(user.as_bytes()),
         format: [Format::Anthropic, Format::Bedrock, Format::Vertex][n[4] as usize % 3],
         operation: [Messages, CountTokens, Models, Probe, Unknown][n[5] as usize % 5],
         model_requested: inline(model.as_bytes()),
-        model_served: inline(session.as_bytes()),
-        upstream: (!n[5].is_multiple_of(2)).then(|| names.name(team)),
+        model_served: inline(if n[10].is_multiple_of(2) { model.as_bytes() } else { other.as_bytes() }),
+        upstream: (!n[5].is_multiple_of(3)).then(|| upstream(names, n[5])),
         status: n[6] as u16,
         outcome: [Completed, ClientAborted, UpstreamFailed, Refused, GatewayFailed][n[6] as usize % 5],
         refused_by: (!n[7].is_multiple_of(2)).then(|| REFUSAL_REASONS[n[7] as usize % REFUSAL_REASONS.len()]),
@@ -65,7 +83,11 @@ fn record(names: &Names, texts: &[String; 8], n: &[u64; 12], usage: Usage, attem
         request_bytes: n[8],
         response_bytes: n[9],
         usage,
-        usage_raw: (!n[7].is_multiple_of(3)).then(|| texts[0].as_str().into()),
+        usage_raw: match n[7] % 3 {
+            0 => None,
+            1 => Some(key.as_str().into()),
+            _ => Some(usage_json.into()),
+        },
         usage_source: [UsageSource::Reported, UsageSource::Estimated, UsageSource::None][n[9] as usize % 3],
         cost: Nanos(n[10] as i64),
         reserved: Nanos(n[11] as i64),
@@ -140,6 +162,40 @@ proptest! {
             }
         }
         prop_assert_eq!(straight.seal(&[7; 32]).bytes, by_message.seal(&[7; 32]).bytes);
+    }
+}
+
+/// The message as it was before anything in it was written shorter.
+fn as_before(close: CloseV1, record: &Record, names: &Names) -> CloseV1 {
+    let named = |attempt: &Attempt| names.name_of(attempt.upstream).as_ref().into();
+    let attempts = close.attempts.into_iter().zip(&record.attempts);
+    CloseV1 {
+        session: record.session.as_str().into(),
+        session_uuid: Vec::new(),
+        model_served: record.model_served.as_str().into(),
+        served_as_requested: false,
+        usage_raw: record.usage_raw.as_deref().map(Into::into),
+        usage_short: Vec::new(),
+        attempts: attempts.map(|(sent, attempt)| AttemptV1 { upstream: named(attempt), ..sent }).collect(),
+        ..close
+    }
+}
+
+proptest! {
+    #[test]
+    fn an_entry_from_before_anything_was_shortened_reads_differently_or_is_shorter(
+        texts in any::<[String; 8]>(),
+        numbers in any::<[u64; 12]>(),
+        usage in usage(),
+        attempts in proptest::collection::vec(any::<u64>(), 0..=4),
+    ) {
+        let names = Arc::new(Names::default());
+        let record = record(&names, &texts, &numbers, usage, &attempts);
+        let now = crate::control::journal::codec::encode_close(&record, &names);
+        let before = as_before(now.clone(), &record, &names).encode_to_vec();
+        prop_assert!(now.encoded_len() <= before.len());
+        let read = crate::control::journal::records_of([before.as_slice()].into_iter(), &names).unwrap();
+        prop_assert_eq!(format!("{:?}", read[0]), format!("{record:?}"));
     }
 }
 
