@@ -74,6 +74,14 @@ impl Hasher for MixingHasher {
         self.0 = super::routing::hash::bytes(self.0, bytes);
     }
 
+    fn write_u8(&mut self, number: u8) {
+        self.write_u64(u64::from(number));
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.write_u64(number as u64);
+    }
+
     fn write_u32(&mut self, number: u32) {
         self.write_u64(u64::from(number));
     }

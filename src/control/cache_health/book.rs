@@ -4,15 +4,16 @@ use super::{CACHE_LIVES, CHANGES_KEPT_MAX, LONG_CACHE_LIVES, ROWS_MAX, SESSIONS_
 use crate::{
     control::changes::{Change, ChangeId, kinds},
     kernel::{
-        ids::SnapshotVersion,
+        ids::{Mixing, SnapshotVersion},
         money::Nanos,
         names::{NameId, Names},
-        record::{Operation, Record},
+        record::{Label, ModelLabel, Operation, Record},
         snapshot::Snapshot,
         time::UnixMs,
         usage::{Usage, UsageSource},
     },
 };
+use arrayvec::ArrayVec;
 use parking_lot::Mutex;
 use std::{
     collections::{HashMap, VecDeque},
@@ -31,6 +32,8 @@ const TAKES_MS: u64 = 5000;
 const SAY_AFTER_MS: u64 = 2000;
 /// How often the log tells of one change. Milliseconds.
 const SAY_EVERY_MS: u64 = 60_000;
+/// What tells one session's turns from another's: a number, four lengths, three labels and a model.
+const ASKS_BYTES_MAX: usize = 8 + 4 + 3 * size_of::<Label>() + size_of::<ModelLabel>();
 /// The name of all teams and models beyond `ROWS_MAX`.
 const OTHER: &str = "other";
 
@@ -139,7 +142,8 @@ pub struct CacheHealth {
     prices: Prices,
     names: Arc<Names>,
     hasher: RandomState,
-    turns: HashMap<u64, Turn>,
+    /// By a keyed hash of whose they are.
+    turns: HashMap<u64, Turn, Mixing>,
     pub(super) reloads: VecDeque<Reload>,
     pub(super) moved: Tallies,
     pub(super) forgotten: u64,
@@ -152,7 +156,7 @@ impl CacheHealth {
             prices,
             names,
             hasher: RandomState::new(),
-            turns: HashMap::new(),
+            turns: HashMap::default(),
             reloads: VecDeque::new(),
             moved: Tallies::default(),
             forgotten: 0,
@@ -192,8 +196,7 @@ impl CacheHealth {
         if !reported || record.session.is_empty() || usage.prompt() == 0 {
             return None;
         }
-        let asks = (&record.session, &record.agent, &record.request_class, &record.model_requested);
-        let key = self.hasher.hash_one((record.principal, asks));
+        let key = self.key(record);
         let mut turn = Turn::of(record);
         let Some(before) = self.turns.get(&key).copied() else {
             self.remember(key, turn);
@@ -225,6 +228,20 @@ impl CacheHealth {
             self.reloads[place].first_loss.get_or_insert(record.ended_at);
         }
         loss
+    }
+
+    /// Who asks for what in this record. Clients choose nearly all of it, so that the hash is keyed; in one piece, since each would
+    /// cost a round of its own.
+    fn key(&self, record: &Record) -> u64 {
+        let mut asks = ArrayVec::<u8, ASKS_BYTES_MAX>::new();
+        let principal = record.principal.map_or(u64::MAX, |id| u64::from(id.0));
+        let texts = [&*record.session, &*record.agent, &*record.request_class, &*record.model_requested];
+        let lengths = texts.map(|text| text.len() as u8);
+        for part in [&principal.to_le_bytes()[..], &lengths].into_iter().chain(texts.map(str::as_bytes)) {
+            let fits = asks.try_extend_from_slice(part);
+            debug_assert!(fits.is_ok(), "labels are bounded");
+        }
+        self.hasher.hash_one(asks.as_slice())
     }
 
     /// The newest reload that stands between two turns of a session.

@@ -9,12 +9,18 @@ use std::{collections::HashMap, sync::Arc};
 pub(super) struct Models {
     list: Vec<Arc<str>>,
     places: HashMap<Arc<str>, u32>,
+    /// What was asked for last: nearly always what is asked for next.
+    last: u32,
 }
 
 impl Models {
     /// The place of a model, new or old; that of `other` if there are too many.
     pub fn place(&mut self, text: &str) -> u32 {
+        if self.list.get(self.last as usize).is_some_and(|known| **known == *text) {
+            return self.last;
+        }
         if let Some(place) = self.places.get(text) {
+            self.last = *place;
             return *place;
         }
         if text != OTHER && self.list.len() >= MODELS_MAX {

@@ -1,7 +1,13 @@
 //! What each scope spent on each day: what budgets are rebuilt from at start.
 
 use crate::kernel::{
-    account::Scope, ids::PrincipalId, money::Nanos, names::Names, sessions::SessionSpend, window::Window,
+    account::Scope,
+    ids::{Mixing, PrincipalId},
+    keys::Principal,
+    money::Nanos,
+    names::Names,
+    sessions::SessionSpend,
+    window::Window,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -27,10 +33,16 @@ pub(super) struct Spent<'a> {
 pub(super) struct Spend {
     scopes: HashMap<Scope, usize>,
     days: Vec<BTreeMap<i64, Nanos>>,
-    // The places a principal's spending is booked at, so that a record needs no text.
-    places: HashMap<Option<PrincipalId>, Box<[usize]>>,
+    // Where a principal's spending is booked, so that a record needs no text.
+    booked: HashMap<Option<PrincipalId>, Booked, Mixing>,
     /// Shards look at it.
     pub sessions: Arc<SessionSpend>,
+}
+
+/// A principal, and the places of its scopes.
+struct Booked {
+    principal: Option<Arc<Principal>>,
+    places: Box<[usize]>,
 }
 
 impl Spend {
@@ -39,31 +51,26 @@ impl Spend {
         if spent.cost == Nanos::ZERO {
             return;
         }
-        if !self.places.contains_key(&spent.principal) {
-            let places = scopes_of(spent.principal, names).into_iter().map(|scope| self.place(scope)).collect();
-            self.places.insert(spent.principal, places);
-        }
-        if let Some(id) = spent.principal
+        let Self { scopes, days, booked, sessions } = self;
+        let Booked { principal, places } = booked.entry(spent.principal).or_insert_with(|| {
+            let principal = spent.principal.map(|id| names.principal_of(id));
+            let scopes_of = scopes_of(principal.as_deref()).into_iter();
+            Booked { places: scopes_of.map(|scope| place(scopes, days, scope)).collect(), principal }
+        });
+        if let Some(principal) = principal
             && !spent.session.is_empty()
         {
-            self.sessions.add(&names.principal_of(id), spent.session, spent.began_seconds, spent.cost);
+            sessions.add(principal, spent.session, spent.began_seconds, spent.cost);
         }
         let day = spent.began_seconds.div_euclid(DAY_SECONDS);
-        for place in self.places.get(&spent.principal).into_iter().flatten() {
-            *self.days[*place].entry(day).or_default() += spent.cost;
+        for place in places.iter() {
+            *days[*place].entry(day).or_default() += spent.cost;
         }
     }
 
     /// Everybody who ever spent something.
     pub fn spenders(&self) -> impl Iterator<Item = PrincipalId> {
-        self.places.keys().filter_map(|principal| *principal)
-    }
-
-    fn place(&mut self, scope: Scope) -> usize {
-        *self.scopes.entry(scope).or_insert_with(|| {
-            self.days.push(BTreeMap::new());
-            self.days.len() - 1
-        })
+        self.booked.keys().filter_map(|principal| *principal)
     }
 
     pub fn spent(&self, scope: &Scope, window: Window) -> Nanos {
@@ -79,10 +86,16 @@ impl Spend {
     }
 }
 
-fn scopes_of(principal: Option<PrincipalId>, names: &Names) -> Vec<Scope> {
+fn place(scopes: &mut HashMap<Scope, usize>, days: &mut Vec<BTreeMap<i64, Nanos>>, scope: Scope) -> usize {
+    *scopes.entry(scope).or_insert_with(|| {
+        days.push(BTreeMap::new());
+        days.len() - 1
+    })
+}
+
+fn scopes_of(principal: Option<&Principal>) -> Vec<Scope> {
     let mut scopes = vec![Scope::Org];
-    if let Some(id) = principal {
-        let principal = names.principal_of(id);
+    if let Some(principal) = principal {
         scopes.push(Scope::Team(principal.team.clone()));
         scopes.push(Scope::Project(principal.project.clone()));
         scopes.push(Scope::User(principal.user.clone()));
