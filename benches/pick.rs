@@ -5,7 +5,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use std::{cell::RefCell, hint::black_box};
 use weir::kernel::{
     ids::UpstreamIx,
-    models::{Strategy, Target},
+    models::{Strategy, Target, Weight},
     routing::{
         hash::mix,
         health::Health,
@@ -20,7 +20,7 @@ fn pick_among(c: &mut Criterion) {
         let targets: Vec<Target> = (0..count)
             .map(|at| {
                 let mut target = Target::new(UpstreamIx(at), &format!("account-{at}"), "claude-sonnet-4-6", None, 0);
-                target.weight = 1 + u32::from(at % 3);
+                target.weight = Weight::new(1 + u32::from(at % 3));
                 target
             })
             .collect();

@@ -11,7 +11,7 @@ pub struct Target {
     /// The id to ask it for, where it differs from what the client wrote.
     pub model: Option<Box<str>>,
     /// Share of the traffic among targets of its rank.
-    pub weight: u32,
+    pub weight: Weight,
     /// Later ranks are asked when earlier ones take nothing. Targets stand in the order of their ranks.
     pub rank: u16,
     /// The upstream's number in races, the same on every machine, over every reload and for every model: a session that asks
@@ -21,6 +21,31 @@ pub struct Target {
     pub identity: u64,
     /// Its place among all targets of the snapshot.
     pub place: TargetIx,
+}
+
+/// A share of the traffic, and what races divide by it with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weight {
+    share: u32,
+    inverse: u32,
+}
+
+impl Weight {
+    /// A share of 0 is one of 1: a target that is to get nothing is not in the list.
+    pub fn new(share: u32) -> Self {
+        let share = share.max(1);
+        Self { share, inverse: u32::MAX / share }
+    }
+
+    /// The share.
+    pub fn share(self) -> u32 {
+        self.share
+    }
+
+    /// One by the share, in units of 2^-32, and never more than that.
+    pub fn inverse(self) -> u32 {
+        self.inverse
+    }
 }
 
 /// Position of a target among all targets of one snapshot.
@@ -33,7 +58,15 @@ impl Target {
     pub fn new(upstream: UpstreamIx, upstream_name: &str, listed: &str, model: Option<&str>, nth: usize) -> Self {
         let salt = hash::bytes(nth as u64, upstream_name.as_bytes()).max(1);
         let identity = hash::bytes(hash::bytes(salt, listed.as_bytes()), model.unwrap_or("").as_bytes());
-        Self { upstream, model: model.map(Into::into), weight: 1, rank: 0, salt, identity, place: TargetIx(0) }
+        Self {
+            upstream,
+            model: model.map(Into::into),
+            weight: Weight::new(1),
+            rank: 0,
+            salt,
+            identity,
+            place: TargetIx(0),
+        }
     }
 }
 

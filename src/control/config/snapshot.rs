@@ -17,7 +17,7 @@ use crate::{
         ids::{SnapshotVersion, UpstreamIx},
         keys::{Key, KeyDigest, KeyTable, Principal},
         limits::TARGETS_MAX,
-        models::{Model, ModelTable, Target},
+        models::{Model, ModelTable, Target, Weight},
         money::Nanos,
         names::Names,
         platform,
@@ -253,7 +253,7 @@ fn targets(config: &Config, model: &ModelConfig) -> Vec<Target> {
         let before = model.targets[..at].iter().filter(|other| other.upstream == written.upstream).count();
         let asked_for = asked(model, written.model.as_deref(), &config.upstreams[place]);
         let mut target = Target::new(UpstreamIx(ix), &written.upstream, &model.id, asked_for.as_deref(), before);
-        target.weight = written.weight.unwrap_or(config.upstreams[place].weight);
+        target.weight = Weight::new(written.weight.unwrap_or(config.upstreams[place].weight));
         target.rank = written.rank;
         targets.push(target);
     }

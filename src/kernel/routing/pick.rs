@@ -6,10 +6,11 @@
 //! when a target goes, only its own sessions move. With chance as key it is a weighted draw. No allocation, one pass.
 //!
 //! The race is run as if everybody were well, since nearly always everybody is: nobody is faster than that, so a winner who
-//! takes its whole share has won. Only else are the standings of the others looked at.
+//! takes its whole share has won. And it is run by bounds of the times, which cost far less than the times: a winner whose time
+//! is before everybody else's bound has won. Only else are times and standings of the others looked at.
 
 use super::{hash::mix, race};
-use crate::kernel::models::{Strategy, Target};
+use crate::kernel::models::{Strategy, Target, Weight};
 
 /// What a target is like at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,11 +30,11 @@ impl Standing {
     pub const OPEN: Self = Self { share: 1000, in_flight: 0, latency_us: 0 };
 
     /// What a request would have to wait for here, in no unit: less is better.
-    fn load(&self, weight: u32) -> f64 {
+    fn load(&self, weight: Weight) -> f64 {
         // One who has not been asked yet is neither the fastest nor the slowest.
         const UNKNOWN_US: u32 = 1000;
         let latency = if self.latency_us == 0 { UNKNOWN_US } else { self.latency_us };
-        f64::from(self.in_flight + 1) * f64::from(latency) / f64::from(weight.max(1))
+        f64::from(self.in_flight + 1) * f64::from(latency) / f64::from(weight.share())
     }
 }
 
@@ -56,26 +57,53 @@ pub struct Ask {
 pub fn pick(targets: &[Target], ask: &Ask, standing: impl Fn(&Target) -> Standing) -> Option<usize> {
     let mut from = 0;
     while let Some(first) = targets.get(from) {
-        let among = Rank { targets, from, rank: first.rank };
-        if let Some(place) = among.pick(ask, &standing) {
+        let to = match targets.last() {
+            Some(last) if last.rank == first.rank => targets.len(),
+            _ => from + targets[from..].iter().take_while(|target| target.rank == first.rank).count(),
+        };
+        if let Some(place) = (Rank { targets, from, to }).pick(ask, &standing) {
             return Some(place);
         }
-        from += among.places().count();
+        from = to;
     }
     None
 }
 
-/// The targets of one rank.
+/// The targets of one rank: those at the places from `from` to `to`.
 #[derive(Clone, Copy)]
 struct Rank<'a> {
     targets: &'a [Target],
     from: usize,
-    rank: u16,
+    to: usize,
 }
 
 impl Ask {
     fn has_tried(&self, place: usize) -> bool {
         self.tried >> (place & 63) & 1 == 1
+    }
+}
+
+/// When a target is through at the soonest, and its place, in one number: the least of them is the soonest.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Soon(u64);
+
+impl Soon {
+    /// Of one who does not run.
+    const NEVER: Self = Self(u64::MAX);
+    /// The low bits of a time make room for a place: more than `TARGETS_MAX` of them.
+    const PLACES: u64 = 1 << 16;
+
+    fn new(not_before: u64, place: usize) -> Self {
+        Self(not_before & !(Self::PLACES - 1) | place as u64 & (Self::PLACES - 1))
+    }
+
+    fn place(self) -> Option<usize> {
+        (self != Self::NEVER).then_some((self.0 & (Self::PLACES - 1)) as usize)
+    }
+
+    /// Is it certain that this one, and so every one that comes after it, does not win against a time?
+    fn is_behind(self, time: f32) -> bool {
+        self == Self::NEVER || race::bound(self.0 & !(Self::PLACES - 1)) >= time
     }
 }
 
@@ -86,15 +114,21 @@ struct Winner {
     standing: Standing,
 }
 
+impl Winner {
+    fn is_before(&self, other: &Self) -> bool {
+        (self.time, self.place) < (other.time, other.place)
+    }
+}
+
 impl<'a> Rank<'a> {
     fn places(self) -> impl Iterator<Item = (usize, &'a Target)> {
-        let all = self.targets.iter().enumerate().skip(self.from);
-        all.take_while(move |(_, target)| target.rank == self.rank)
+        (self.from..).zip(&self.targets[self.from..self.to])
     }
 
     fn pick(self, ask: &Ask, standing: &impl Fn(&Target) -> Standing) -> Option<usize> {
         if let Some(bound) = ask.bound
-            && let Some(target) = self.targets.get(bound).filter(|target| target.rank == self.rank)
+            && (self.from..self.to).contains(&bound)
+            && let Some(target) = self.targets.get(bound)
             && !ask.has_tried(bound)
             && standing(target).share > 0
         {
@@ -126,12 +160,10 @@ impl<'a> Rank<'a> {
 
     /// The winner of the race for a key.
     fn first(self, ask: &Ask, key: u64, standing: &impl Fn(&Target) -> Standing) -> Option<usize> {
-        let [(place, time), _] = self.first_two_if_well(ask, key);
-        if time == f32::INFINITY {
-            return None;
-        }
-        if standing(&self.targets[place]).share >= 1000 {
-            return Some(place);
+        let [first, second, _] = self.soonest(ask, key);
+        let target = &self.targets[first.place()?];
+        if second.is_behind(race::time(key, target.salt, target.weight)) && standing(target).share >= 1000 {
+            return first.place();
         }
         self.first_two(ask, key, standing)[0].map(|winner| winner.place)
     }
@@ -139,11 +171,16 @@ impl<'a> Rank<'a> {
     /// The power of two choices: the first two of the race for chance are two different targets drawn by weight; the one with
     /// less to do gets the request. Better than the least busy of all, whom every shard would choose at once.
     fn less_busy(self, ask: &Ask, standing: &impl Fn(&Target) -> Standing) -> Option<usize> {
-        let well = self.first_two_if_well(ask, ask.random).map(|(place, time)| {
-            let standing = (time < f32::INFINITY).then(|| standing(&self.targets[place]))?;
+        let [first, second, third] = self.soonest(ask, ask.random);
+        let well = [first, second].map(|soon| {
+            let place = soon.place()?;
+            let target = &self.targets[place];
+            let time = race::time(ask.random, target.salt, target.weight);
+            let standing = third.is_behind(time).then(|| standing(target))?;
             (standing.share >= 1000).then_some(Winner { place, time, standing })
         });
         let two = match well {
+            [Some(one), Some(other)] if other.is_before(&one) => [Some(other), Some(one)],
             [Some(_), Some(_)] => well,
             _ => self.first_two(ask, ask.random, standing),
         };
@@ -154,19 +191,19 @@ impl<'a> Rank<'a> {
         }
     }
 
-    /// The first two of the race for a key, if all were well; an infinite time where there is none. Without a branch that
-    /// depends on a hash: mispredicted ones would cost more than all the arithmetic.
+    /// The first three of the race for a key, if all were well, as far as their bounds tell. Without a branch that depends on a
+    /// hash: mispredicted ones would cost more than all the arithmetic.
     #[inline]
-    fn first_two_if_well(self, ask: &Ask, key: u64) -> [(usize, f32); 2] {
-        let (mut first, mut second) = ((0, f32::INFINITY), (0, f32::INFINITY));
+    fn soonest(self, ask: &Ask, key: u64) -> [Soon; 3] {
+        let [mut first, mut second, mut third] = [Soon::NEVER; 3];
         for (place, target) in self.places() {
-            let time = race::time(key, target.salt, target.weight);
-            let mine = (place, if ask.has_tried(place) { f32::INFINITY } else { time });
-            let later = if mine.1 < first.1 { first } else { mine };
-            first = if mine.1 < first.1 { mine } else { first };
-            second = if later.1 < second.1 { later } else { second };
+            let soon = Soon::new(race::not_before(key, target.salt, target.weight), place);
+            let soon = if ask.has_tried(place) { Soon::NEVER } else { soon };
+            third = third.min(second.max(soon));
+            second = second.min(first.max(soon));
+            first = first.min(soon);
         }
-        [first, second]
+        [first, second, third]
     }
 
     /// The first two of the race for a key, by what each takes now.

@@ -1,9 +1,10 @@
 use crate::kernel::{
     ids::UpstreamIx,
-    models::{Strategy, Target},
+    models::{Strategy, Target, Weight},
     routing::{
         hash::mix,
         pick::{Ask, Standing, pick},
+        race,
         sessions::{REMEMBERED, SESSIONS_MAX, Sessions},
     },
     time::MonoUs,
@@ -13,7 +14,7 @@ use proptest::prelude::*;
 fn targets(weights: &[u32]) -> Vec<Target> {
     let target = |(at, weight): (usize, &u32)| {
         let mut target = Target::new(UpstreamIx(at as u16), &format!("account-{at}"), "claude-test", None, 0);
-        target.weight = *weight;
+        target.weight = Weight::new(*weight);
         target
     };
     weights.iter().enumerate().map(target).collect()
@@ -51,6 +52,31 @@ proptest! {
                 let expected = KEYS as f64 * share;
                 let deviation = (KEYS as f64 * share * (1.0 - share)).sqrt();
                 prop_assert!((won as f64 - expected).abs() < 6.0 * deviation, "{won} of {expected} with {weights:?}");
+            }
+        }
+    }
+
+    /// A plain race: everybody's time is worked out.
+    #[test]
+    fn another_than_the_earliest_wins(
+        weights in prop::collection::vec((1u32..1100, prop_oneof![3 => Just(1000u16), 1 => 0u16..1000]), 1..64),
+        alike in any::<bool>(), tried in any::<u64>(), key in any::<u64>()
+    ) {
+        let weight = |weight: u32| if alike { 3 } else { weight };
+        let all = targets(&weights.iter().map(|(own, _)| weight(*own)).collect::<Vec<_>>());
+        let standing = |target: &Target| Standing { share: weights[usize::from(target.upstream.0)].1, ..Standing::OPEN };
+        for tried in [0, tried] {
+            for nth in 0..50 {
+                let key = mix(key, nth);
+                let time = |place: usize| {
+                    let (target, share) = (&all[place], standing(&all[place]).share);
+                    let runs = share > 0 && tried >> place & 1 == 0;
+                    runs.then(|| race::time(key, target.salt, target.weight) * (1000.0 / f32::from(share)))
+                };
+                let times = (0..all.len()).filter_map(|place| Some((time(place)?, place)));
+                let earliest = times.min_by(|one, other| one.partial_cmp(other).expect("no time is not a number"));
+                let ask = Ask { tried, ..of(Strategy::Affinity, Some(key), key) };
+                prop_assert_eq!(pick(&all, &ask, standing), earliest.map(|(_, place)| place));
             }
         }
     }
