@@ -17,7 +17,6 @@ use crate::{
         fault::{Fault, FaultKind, Room},
         overload::class::Class,
         record::{Operation, Outcome, Record, inline},
-        time::UnixMs,
     },
     sys::{clock, socket::Writer},
     wire::h1::{Known, Method},
@@ -168,7 +167,7 @@ fn draft(cx: &Exchange<'_>) -> Box<Record> {
     let label = |known| cx.header(known).map(inline).unwrap_or_default();
     let mut record = Box::<Record>::default();
     record.request_id = cx.id;
-    record.started_at = UnixMs((cx.id.0 >> 80) as u64);
+    record.started_at = cx.began_at();
     record.session = label(Known::ClaudeCodeSessionId);
     record.agent = label(Known::ClaudeCodeAgentId);
     record.request_class = label(Known::ClaudeCodeRequestClass);

@@ -1,6 +1,6 @@
 //! Newtypes for everything that is numbered, so that two numbers cannot be swapped.
 
-use super::routing::hash::mix;
+use super::{routing::hash::mix, time::UnixMs};
 use std::{
     fmt,
     hash::{BuildHasherDefault, Hasher},
@@ -38,6 +38,11 @@ impl RequestId {
     /// Puts an id together.
     pub fn new(unix_ms: u64, shard: ShardId, sequence: u64) -> Self {
         Self((u128::from(unix_ms & 0xffff_ffff_ffff) << 80) | (u128::from(shard.0) << 64) | u128::from(sequence))
+    }
+
+    /// The moment it was put together at.
+    pub fn began_at(self) -> UnixMs {
+        UnixMs((self.0 >> 80) as u64)
     }
 
     /// The printed form, without allocation.

@@ -1,6 +1,11 @@
 //! Gateway keys: found by a keyed hash of their digest, compared in constant time. The secret itself is not kept.
 
-use super::{ids::KeyIx, ids::Mixing, ids::PrincipalId, policy::AllowList, snapshot::BudgetIx, snapshot::RateLimitIx};
+use super::{
+    ids::{KeyIx, Mixing, PrincipalId},
+    policy::AllowList,
+    routing::hash,
+    snapshot::{BudgetIx, RateLimitIx},
+};
 use aws_lc_rs::{constant_time, digest};
 use ipnet::IpNet;
 use std::{collections::HashMap, hash::BuildHasher, hash::RandomState};
@@ -100,21 +105,27 @@ pub struct Key {
 pub struct KeyTable {
     keys: Vec<Key>,
     index: HashMap<u64, Vec<KeyIx>, Mixing>,
-    hasher: RandomState,
+    seed: u64,
+}
+
+/// A digest's bits are as good as any hash's; the seed is what nobody outside knows.
+fn bucket(seed: u64, digest: KeyDigest) -> u64 {
+    let [first, second, ..] = *digest.0.as_chunks::<8>().0 else { return seed };
+    hash::mix(seed ^ u64::from_le_bytes(first), u64::from_le_bytes(second))
 }
 
 impl KeyTable {
     /// Builds the table. The hash that places a key is keyed at random, so nobody outside can aim at one bucket.
     pub fn new(keys: Vec<Key>) -> Self {
-        let hasher = RandomState::new();
+        let seed = RandomState::new().hash_one(0u64);
         let mut index: HashMap<u64, Vec<KeyIx>, Mixing> =
             HashMap::with_capacity_and_hasher(keys.len(), Mixing::default());
         for (place, key) in keys.iter().enumerate() {
             for digest in [Some(key.digest), key.retiring.map(|old| old.digest)].into_iter().flatten() {
-                index.entry(hasher.hash_one(digest.0)).or_default().push(KeyIx(place as u32));
+                index.entry(bucket(seed, digest)).or_default().push(KeyIx(place as u32));
             }
         }
-        Self { keys, index, hasher }
+        Self { keys, index, seed }
     }
 
     /// Finds the key of a credential. The final comparison takes the same time for right and wrong.
@@ -125,7 +136,7 @@ impl KeyTable {
     /// Finds the key that has or had a secret of this digest.
     pub fn find_digest(&self, shown: KeyDigest) -> Option<Found> {
         let same = |digest: &KeyDigest| constant_time::verify_slices_are_equal(&digest.0, &shown.0).is_ok();
-        let bucket = self.index.get(&self.hasher.hash_one(shown.0))?;
+        let bucket = self.index.get(&bucket(self.seed, shown))?;
         bucket.iter().copied().find_map(|ix| {
             let key = self.get(ix)?;
             if same(&key.digest) {

@@ -1,6 +1,10 @@
 //! What clients may ask for, and which upstreams serve it.
 
-use super::{ids::UpstreamIx, pricing::canonical, routing::hash};
+use super::{
+    ids::{Mixing, UpstreamIx},
+    pricing::canonical,
+    routing::hash,
+};
 use std::collections::HashMap;
 
 /// One upstream that serves a model.
@@ -101,7 +105,8 @@ pub struct Model {
 #[derive(Clone, Debug, Default)]
 pub struct ModelTable {
     models: Vec<Model>,
-    index: HashMap<Box<str>, u32>,
+    // Clients ask for any id, but what is in the table is the configuration's.
+    index: HashMap<Box<str>, u32, Mixing>,
     /// By the name that a price table knows, for ids in another platform's spelling. `None`: two models would fit.
     by_name: HashMap<Box<str>, Option<u32>>,
     passthrough: Vec<Target>,
@@ -112,7 +117,7 @@ pub struct ModelTable {
 impl ModelTable {
     /// Builds the table. Ids and aliases are unique (the configuration is checked); `passthrough` serves ids not listed.
     pub fn new(mut models: Vec<Model>, mut passthrough: Vec<Target>) -> Self {
-        let mut index = HashMap::new();
+        let mut index = HashMap::default();
         let mut target_count = 0;
         for target in models.iter_mut().flat_map(|model| &mut model.targets).chain(&mut passthrough) {
             target.place = TargetIx(target_count as u32);

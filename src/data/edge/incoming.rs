@@ -16,7 +16,7 @@ use crate::{
         identity::CertificateNames,
         ids::RequestId,
         limits::DISCARD_BYTES_MAX,
-        time::MonoUs,
+        time::{MonoUs, UnixMs},
     },
     sys::{clock, socket::Kill},
     wire::h1::{Known, RequestBody, RequestHead, header},
@@ -190,6 +190,11 @@ pub struct Exchange<'c> {
 }
 
 impl<'c> Exchange<'c> {
+    /// When its head was read, by the wall clock.
+    pub fn began_at(&self) -> UnixMs {
+        self.id.began_at()
+    }
+
     /// The first header of that name.
     pub fn header(&self, known: Known) -> Option<&'c [u8]> {
         header(self.bytes, &self.head.headers, known)

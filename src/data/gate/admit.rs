@@ -3,6 +3,7 @@
 
 use super::{
     Routed,
+    expect::Kind,
     leases::{Ask, BUDGETS_PER_REQUEST_MAX, Decision, Reservation, Touch},
     limit::limit,
     prices::{Prices, prices_of},
@@ -104,11 +105,10 @@ pub fn bound(cx: &Exchange<'_>, ceiling: &Ceiling) -> Nanos {
     ceiling.bound(input, output)
 }
 
-fn ask(cx: &Exchange<'_>, ceiling: &Ceiling, routed: &Routed<'_>) -> Ask {
+fn ask(cx: &Exchange<'_>, ceiling: &Ceiling, kind: Kind) -> Ask {
     let bound = bound(cx, ceiling);
-    let expectations = cx.shard.expectations.borrow();
-    let kind = expectations.kind(routed.identified.caller.principal, &routed.model);
-    Ask { bound, expected: expectations.expected(kind, bound), exact: cx.pipe.is_ended() }
+    let expected = cx.shard.expectations.borrow().expected(kind, bound);
+    Ask { bound, expected, exact: cx.pipe.is_ended() }
 }
 
 fn max_tokens(cx: &Exchange<'_>) -> Option<u64> {
@@ -118,15 +118,15 @@ fn max_tokens(cx: &Exchange<'_>) -> Option<u64> {
 }
 
 async fn hold(cx: &Exchange<'_>, routed: &Routed<'_>, prices: &Prices) -> Result<Held, Fault> {
-    let now = clock::unix().seconds();
+    // A request is booked at the moment it began, so that is the window that must have room.
+    let now = cx.began_at().seconds();
     let budgets = routed.identified.caller.budgets(cx.serving);
     let touches = budgets.filter_map(|b| Some((Touch { account: b.account_at(now)?, mode: b.mode }, b)));
     let touches: ArrayVec<(Touch<'_>, &Budget), BUDGETS_PER_REQUEST_MAX> =
         touches.take(BUDGETS_PER_REQUEST_MAX).collect();
-    let reservation = reserve(cx, routed, &prices.ceiling, &touches).await?;
-    let asked = ask(cx, &prices.ceiling, routed);
     let kind = cx.shard.expectations.borrow().kind(routed.identified.caller.principal, &routed.model);
     let Prices { dearest: rates, ceiling } = *prices;
+    let (reservation, asked) = reserve(cx, &ceiling, kind, &touches).await?;
     Ok(Held { reservation, rates, ceiling, kind, bound: asked.bound })
 }
 
@@ -134,35 +134,38 @@ async fn hold(cx: &Exchange<'_>, routed: &Routed<'_>, prices: &Prices) -> Result
 /// makes the bound tight; then the request waits its turn, for a bounded time.
 async fn reserve(
     cx: &Exchange<'_>,
-    routed: &Routed<'_>,
     ceiling: &Ceiling,
+    kind: Kind,
     touches: &[(Touch<'_>, &Budget)],
-) -> Result<Reservation, Fault> {
+) -> Result<(Reservation, Ask), Fault> {
     if touches.is_empty() {
-        return Ok(Reservation::default());
+        return Ok((Reservation::default(), ask(cx, ceiling, kind)));
     }
     let accounts: ArrayVec<Touch<'_>, BUDGETS_PER_REQUEST_MAX> =
         touches.iter().map(|(touch, _)| touch.clone()).collect();
-    let mut deadline = clock::mono().after(BUDGET_WAIT);
+    let mut deadline = None;
     let mut exact = false;
     loop {
-        let asked = ask(cx, ceiling, routed);
+        let asked = ask(cx, ceiling, kind);
         let decision = cx.shard.leases.borrow_mut().admit(&accounts, asked, cx.serving.reserve, clock::unix());
         match decision {
-            Decision::Admitted(reservation) => return Ok(reservation),
+            Decision::Admitted(reservation) => return Ok((reservation, asked)),
             _ if !exact && !cx.pipe.is_ended() => {}
             Decision::Spent(place) => return Err(spent(touches, place)),
-            Decision::Wait if clock::mono() >= deadline => {
-                let text = "this budget is nearly spent and other requests have its last room; try again shortly";
-                return Err(Fault::new(Room::Gate, FaultKind::BudgetBusy, text));
+            Decision::Wait => {
+                let now = clock::mono();
+                if now >= *deadline.get_or_insert(now.after(BUDGET_WAIT)) {
+                    let text = "this budget is nearly spent and other requests have its last room; try again shortly";
+                    return Err(Fault::new(Room::Gate, FaultKind::BudgetBusy, text));
+                }
+                runtime::sleep(TICK).await;
             }
-            Decision::Wait => runtime::sleep(TICK).await,
         }
         if !exact {
             whole_body(cx).await?;
             exact = true;
             // Its turn begins when there is something to decide on; a slow body must not use it up.
-            deadline = clock::mono().after(BUDGET_WAIT);
+            deadline = None;
         }
         if let Some(failure) = cx.pipe.failure() {
             return Err(body_fault(cx, failure));

@@ -14,7 +14,6 @@ use crate::{
         snapshot::{Budget, RateLimit, Snapshot},
         standing::{Crowded, Standing},
     },
-    sys::clock,
     wire::h1::Known,
 };
 use std::rc::Rc;
@@ -42,7 +41,7 @@ impl<'c> Caller<'c> {
     /// empty ones belong to no scope. The first time any shard sees it, its accounts and limiters are opened by the rules for
     /// each and for its ids; a caller seen before costs one hash lookup. A full table is a fault (`Overloaded`).
     pub fn of_principal(cx: &Exchange<'_>, who: Who<'_>, models: &'c AllowList) -> Result<Self, Fault> {
-        let standing = cx.shard.standings.borrow_mut().of(who, cx.serving, now());
+        let standing = cx.shard.standings.borrow_mut().of(who, cx.serving, now(cx));
         let own = standing.map_err(crowded)?;
         let session = session(cx, own.principal)?;
         let scope = hash::bytes(hash::bytes(1, who.key.as_bytes()), who.user.as_bytes());
@@ -79,12 +78,12 @@ fn session(cx: &Exchange<'_>, principal: PrincipalId) -> Result<Option<Rc<Standi
     if id.is_empty() {
         return Ok(None);
     }
-    let standing = cx.shard.standings.borrow_mut().of_session(principal, &id, cx.serving, now());
+    let standing = cx.shard.standings.borrow_mut().of_session(principal, &id, cx.serving, now(cx));
     standing.map(Some).map_err(crowded)
 }
 
-fn now() -> Moment {
-    Moment { mono: clock::mono(), unix_seconds: clock::unix().seconds() }
+fn now(cx: &Exchange<'_>) -> Moment {
+    Moment { mono: cx.started, unix_seconds: cx.began_at().seconds() }
 }
 
 fn crowded(_: Crowded) -> Fault {

@@ -9,7 +9,6 @@ use crate::{
         keys::{Key, KeyDigest},
         policy::AllowList,
     },
-    sys::clock,
     wire::h1::{Known, header_all},
 };
 use std::rc::Rc;
@@ -119,7 +118,7 @@ impl Given<'_> {
 }
 
 fn judge<'c>(cx: &Exchange<'c>, credential: &[u8]) -> Result<Given<'c>, Why> {
-    let now = clock::unix().seconds();
+    let now = cx.began_at().seconds();
     let serving = cx.serving;
     let digest = KeyDigest::of(credential);
     if let Some(found) = serving.keys.find_digest(digest) {

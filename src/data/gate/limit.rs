@@ -37,16 +37,19 @@ pub async fn limit(
         requests_only: operation != Operation::Messages,
         input_tokens: announced_bytes(cx) / BYTES_PER_TOKEN,
     };
-    let deadline = clock::mono().after(RATE_WAIT);
+    let mut now = clock::mono();
+    let deadline = now.after(RATE_WAIT);
     loop {
-        let now = clock::mono();
         let decision = cx.shard.rates.borrow_mut().admit(&limits, ask, now, now < deadline);
         match decision {
             RateDecision::Admitted(held) => {
                 open.hold_rates(held);
                 return Ok(());
             }
-            RateDecision::Wait => runtime::sleep(TICK).await,
+            RateDecision::Wait => {
+                runtime::sleep(TICK).await;
+                now = clock::mono();
+            }
             RateDecision::Refused(place, seconds) => return Err(refused(limits.get(place).copied(), seconds)),
         }
     }

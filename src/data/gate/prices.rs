@@ -112,8 +112,9 @@ struct KnownRates {
 impl RatesMemo {
     /// What the book says, or said when it was asked for the same before.
     pub fn rates(&self, book: &PriceBook, upstream: &str, model: &str, requested: &str) -> Rates {
+        let other = if requested == model { "" } else { requested };
         let place =
-            [model, requested].iter().fold(0, |seed, text| hash::bytes(seed, text.as_bytes())) as usize % RATES_KEPT;
+            [model, other].iter().fold(0, |seed, text| hash::bytes(seed, text.as_bytes())) as usize % RATES_KEPT;
         let mut all = self.0.borrow_mut();
         if let Some(known) = &all[place]
             && (*known.upstream == *upstream && *known.model == *model && *known.requested == *requested)

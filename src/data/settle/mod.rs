@@ -207,6 +207,7 @@ impl OpenRecord {
     fn settle(&mut self, outcome: Outcome, metered: Metered) {
         let Some(ticket) = self.ticket.take() else { return };
         self.slot = None;
+        let now = clock::mono();
         let mut record = self.record.0.take().unwrap_or_default();
         record.outcome = outcome;
         record.usage = metered.usage;
@@ -222,13 +223,13 @@ impl OpenRecord {
             turn.end(&mut record, &self.shard.gauges);
         }
         if let Some(held) = self.rates.take() {
-            self.shard.rates.borrow_mut().settle(held, &metered.usage, clock::mono());
+            self.shard.rates.borrow_mut().settle(held, &metered.usage, now);
         }
         if let Some(capture) = self.capture.take() {
             capture.close(&mut record, outcome == Outcome::Completed);
         }
         record.ended_at = clock::unix();
-        record.duration_us = clock::mono().since(self.started);
+        record.duration_us = now.since(self.started);
         record.gateway_us = record.duration_us.saturating_sub(self.waited_us);
         self.shard.up.borrow_mut().close(ticket, record);
     }
