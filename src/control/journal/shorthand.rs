@@ -5,11 +5,12 @@
 //!   that JSON never has. Everything else stands as it came, so that the text comes back byte for byte.
 
 use crate::kernel::record::{Label, inline};
-use memchr::memchr;
+
+const WORDS_COUNT: usize = 22;
 
 /// The words. A word's byte on disk follows from its place here (`code`): new words go to the end, and none leaves. In the order
 /// in which providers write them, since that is how the next one is found.
-const WORDS: [&str; 22] = [
+static WORDS: [&str; WORDS_COUNT] = [
     "\"message_start\":",
     "\"input_tokens\":",
     "\"cache_creation_input_tokens\":",
@@ -47,28 +48,31 @@ const fn place(byte: u8) -> Option<usize> {
     }
 }
 
-const _: () = assert!(code(WORDS.len() - 1) < b' ', "there is a byte for every word");
+const _: () = assert!(code(WORDS_COUNT - 1) < b' ', "there is a byte for every word");
 
 /// Appends a text with its words as bytes; false, and nothing is appended, where it has such bytes itself or is empty.
 pub(super) fn shorten(text: &str, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     let (mut rest, mut expected) = (text.as_bytes(), 0);
     while !rest.is_empty() {
-        let (between, behind) = rest.split_at(memchr(b'"', rest).unwrap_or(rest.len()));
-        if between.iter().any(|byte| place(*byte).is_some()) {
+        // What stands between two words is a few bytes: a number, and what parts it from the next.
+        let between = rest.iter().position(|byte| *byte == b'"' || place(*byte).is_some()).unwrap_or(rest.len());
+        out.extend_from_slice(&rest[..between]);
+        rest = &rest[between..];
+        let Some(byte) = rest.first() else { break };
+        if *byte != b'"' {
             out.truncate(start);
             return false;
         }
-        out.extend_from_slice(between);
-        rest = behind;
-        let in_order = (expected..WORDS.len()).chain(0..expected);
-        if let Some(place) = in_order.into_iter().find(|place| rest.starts_with(WORDS[*place].as_bytes())) {
+        let is_next = |place: &usize| WORDS.get(*place).is_some_and(|word| rest.starts_with(word.as_bytes()));
+        let found = Some(expected).filter(is_next).or_else(|| (0..WORDS_COUNT).find(is_next));
+        if let Some(place) = found {
             out.push(code(place));
             rest = &rest[WORDS[place].len()..];
             expected = place + 1;
-        } else if let [quote, behind @ ..] = rest {
-            out.push(*quote);
-            rest = behind;
+        } else {
+            out.push(*byte);
+            rest = &rest[1..];
         }
     }
     out.len() > start
@@ -90,22 +94,32 @@ pub(super) fn lengthen(short: &[u8]) -> Result<Box<str>, u8> {
 /// Where a UUID has its dashes.
 const DASHES: [usize; 4] = [8, 13, 18, 23];
 const UUID_CHARS: usize = 36;
+/// Where the two digits of each of its bytes begin.
+const BYTES_AT: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+
+/// What a character is worth as a digit of a UUID; more than 15 for one that is none.
+static DIGITS: [u8; 256] = digits();
+
+const fn digits() -> [u8; 256] {
+    let mut digits = [u8::MAX; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        digits[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    digits
+}
 
 /// A UUID's bytes; `None` for any text that is not exactly how `uuid_text` writes one.
 pub(super) fn uuid(text: &str) -> Option<[u8; 16]> {
     let text: &[u8; UUID_CHARS] = text.as_bytes().try_into().ok()?;
-    let (mut value, mut digits) = (0u128, 0u32);
-    for (at, byte) in text.iter().enumerate() {
-        let digit = match byte {
-            b'-' if DASHES.contains(&at) => continue,
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            _ => return None,
-        };
-        value = value << 4 | u128::from(digit);
-        digits += 1;
+    let (mut value, mut seen) = ([0; 16], 0);
+    for (byte, at) in value.iter_mut().zip(BYTES_AT) {
+        let (high, low) = (DIGITS[usize::from(text[at])], DIGITS[usize::from(text[at + 1])]);
+        seen |= high | low;
+        *byte = (high << 4) | (low & 15);
     }
-    (digits == 32).then(|| value.to_be_bytes())
+    (seen < 16 && DASHES.iter().all(|at| text[*at] == b'-')).then_some(value)
 }
 
 /// A session that is a UUID, if there are the bytes of one; else the text.
