@@ -19,7 +19,8 @@ use crate::{
 };
 
 use arrayvec::ArrayVec;
-use memchr::memmem;
+use memchr::memmem::Finder;
+use std::sync::LazyLock;
 
 /// Bytes of a content delta event's data that are not content (contract.md §4.1).
 const DELTA_ENVELOPE_BYTES: u64 = 88;
@@ -32,6 +33,9 @@ static WANTED: [Wanted; 3] = [
 /// The same, of an answer in a thread: what goes on names it.
 static WANTED_OF_THREAD: [Wanted; 4] =
     [WANTED[0], WANTED[1], WANTED[2], Wanted { key: "id", capture_bytes_max: MODEL_BYTES_MAX }];
+
+/// Made once: making one costs more than looking through an event.
+static CONTAINER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"container\""));
 
 /// The meter of one answer.
 pub struct Meter {
@@ -221,7 +225,20 @@ impl Meter {
 }
 
 impl SseVisitor for Reading {
+    #[inline]
     fn event(&mut self, class: EventClass, data: &[u8], data_len: u64) {
+        // Nearly all events of a stream are content.
+        match class {
+            EventClass::ContentBlockDelta => self.output_bytes += data_len.saturating_sub(DELTA_ENVELOPE_BYTES),
+            _ => self.telling(class, data),
+        }
+    }
+}
+
+impl Reading {
+    /// An event that tells of the answer, and carries none of it.
+    #[inline(never)]
+    fn telling(&mut self, class: EventClass, data: &[u8]) {
         match class {
             EventClass::MessageStart => {
                 self.odd |= !self.tally.start(data);
@@ -231,13 +248,12 @@ impl SseVisitor for Reading {
             }
             EventClass::MessageDelta => {
                 self.odd |= !self.tally.delta(data);
-                if self.sticky.len() < OBJECTS_PER_ANSWER_MAX && memmem::find(data, b"\"container\"").is_some() {
+                if self.sticky.len() < OBJECTS_PER_ANSWER_MAX && CONTAINER.find(data).is_some() {
                     self.sticky.extend(sticky::of_delta(data));
                 }
             }
             // Shown only where its first bytes look like a takeover by another model.
             EventClass::ContentBlockStart if !data.is_empty() => self.odd |= !self.tally.block(data),
-            EventClass::ContentBlockDelta => self.output_bytes += data_len.saturating_sub(DELTA_ENVELOPE_BYTES),
             EventClass::MessageStop => (self.ended, self.stopped) = (true, true),
             EventClass::Error => self.ended = true,
             _ => {}

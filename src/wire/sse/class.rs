@@ -1,6 +1,8 @@
 //! The kinds of events of a Messages stream.
 
 use crate::wire::json::{TopLevelScanner, Wanted, unescape_string};
+use memchr::memmem::Finder;
+use std::sync::LazyLock;
 
 /// What an event is (contract.md §4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +34,10 @@ const BLOCK_TYPE_BYTES_MAX: usize = 128;
 /// Bytes of data that suffice to classify any event.
 pub(super) const HEAD_BYTES_MAX: usize = 128;
 
+/// Made once: making one costs more than looking through so few bytes.
+static TYPE_KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"type\""));
+static FALLBACK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"fallback\""));
+
 impl EventClass {
     /// The kind an `event:` line names.
     pub(super) fn of_name(name: &[u8]) -> Self {
@@ -52,7 +58,8 @@ impl EventClass {
     pub fn of_data(data: &[u8]) -> Self {
         let start = data.get(..TYPE_KEY_BYTES_MAX).unwrap_or(data);
         let head = data.get(..HEAD_BYTES_MAX).unwrap_or(data);
-        memchr::memmem::find(start, b"\"type\"")
+        TYPE_KEY
+            .find(start)
             .and_then(|at| head.get(at + 6..)?.trim_ascii_start().strip_prefix(b":"))
             .and_then(|rest| rest.trim_ascii_start().strip_prefix(b"\""))
             .and_then(|rest| rest.get(..memchr::memchr(b'"', rest)?))
@@ -71,11 +78,13 @@ impl EventClass {
     }
 
     /// Whether a visitor needs this event's data, by its kind and its first bytes.
+    #[inline]
     pub fn is_needed(self, data: &[u8]) -> bool {
         self.is_shown() && (self != Self::ContentBlockStart || is_fallback_block(data))
     }
 
     /// Whether a visitor may need this kind's data.
+    #[inline]
     pub(super) fn is_shown(self) -> bool {
         matches!(self, Self::MessageStart | Self::MessageDelta | Self::Error | Self::ContentBlockStart)
     }
@@ -84,5 +93,5 @@ impl EventClass {
 /// Whether a content block's first bytes make it a `fallback` block: another model answers from here.
 pub(super) fn is_fallback_block(data: &[u8]) -> bool {
     let head = data.get(..BLOCK_TYPE_BYTES_MAX).unwrap_or(data);
-    memchr::memmem::find(head, b"\"fallback\"").is_some()
+    FALLBACK.find(head).is_some()
 }

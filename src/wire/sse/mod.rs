@@ -5,6 +5,7 @@
 
 mod class;
 mod scanner;
+mod whole;
 
 pub use class::EventClass;
 pub use scanner::{SseScanner, SseVisitor};

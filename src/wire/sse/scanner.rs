@@ -1,8 +1,12 @@
 //! The line machine of an event stream, resumable at any byte.
 
 use arrayvec::ArrayVec;
+use fearless_simd::Level;
 
-use super::class::{EventClass, HEAD_BYTES_MAX};
+use super::{
+    class::{EventClass, HEAD_BYTES_MAX},
+    whole::WholeEvent,
+};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -48,6 +52,8 @@ enum Held {
 /// order. Events without a name are classified by the `type` member of their data.
 #[derive(Clone, Debug)]
 pub struct SseScanner {
+    /// The vectors this machine has.
+    level: Level,
     capture_bytes_max: usize,
     line: Line,
     /// The field name of a line that came in parts, and a byte order mark before it.
@@ -73,6 +79,7 @@ impl SseScanner {
     /// A scanner at the start of a stream, which shows data up to `capture_bytes_max` bytes per event.
     pub fn new(capture_bytes_max: usize) -> Self {
         Self {
+            level: Level::new(),
             capture_bytes_max,
             line: Line::Start,
             field: ArrayVec::new(),
@@ -115,6 +122,15 @@ impl SseScanner {
             at = usize::from(chunk.first() == Some(&b'\n'));
         }
         while let Some(rest) = chunk.get(at..).filter(|rest| !rest.is_empty()) {
+            if self.line == Line::Start
+                && !self.in_event
+                && let Some(event) = WholeEvent::first_of(self.level, rest)
+            {
+                self.is_first_line = false;
+                self.overflowed |= !show(&event, self.capture_bytes_max, visitor);
+                at += event.len;
+                continue;
+            }
             let Some(len) = memchr::memchr2(b'\n', b'\r', rest) else {
                 self.spill(chunk);
                 self.line_part(rest);
@@ -318,6 +334,18 @@ impl SseScanner {
         self.held = Held::Nothing;
         self.skipped_data = false;
     }
+}
+
+/// Tells of an event that lies whole in the chunk. False if it should have been shown and is above the cap.
+#[inline]
+fn show(event: &WholeEvent<'_>, capture_bytes_max: usize, visitor: &mut impl SseVisitor) -> bool {
+    let WholeEvent { class, data, .. } = *event;
+    let shown = if class.is_needed(data) { data } else { &[] };
+    let fits = shown.len() <= capture_bytes_max;
+    if fits {
+        visitor.event(class, shown, data.len() as u64);
+    }
+    fits
 }
 
 /// The value of a line of this field, without the one space that may come first.

@@ -1,5 +1,6 @@
 //! Tests of the event-stream scanner, named after the failure they prevent.
 
+use fearless_simd::Level;
 use proptest::prelude::*;
 
 use super::*;
@@ -148,6 +149,26 @@ fn data_in_one_chunk_is_shown_uncopied() {
 }
 
 #[test]
+fn a_line_ends_where_the_first_lf_or_cr_stands_on_every_kind_of_vector() {
+    let widest = Level::new();
+    let mut levels = vec![widest, Level::baseline()];
+    #[cfg(target_arch = "x86_64")]
+    {
+        levels.extend(widest.as_avx2().map(Level::Avx2));
+        levels.extend(widest.as_sse4_2().map(Level::Sse4_2));
+    }
+    for (len, from, end) in (0..210).flat_map(|len| [0, 1, 31, 64].map(|from| (len, from, (len * 7) % 211))) {
+        let mut bytes = vec![b'x'; len];
+        bytes.iter_mut().take(from).for_each(|byte| *byte = b'\n');
+        bytes.iter_mut().skip(end).step_by(5).for_each(|byte| *byte = if end % 2 == 0 { b'\n' } else { b'\r' });
+        let expected = (from..len).find(|at| matches!(bytes[*at], b'\n' | b'\r'));
+        for level in &levels {
+            assert_eq!(whole::line_end(*level, &bytes, from), expected, "{level:?}, {len} from {from}");
+        }
+    }
+}
+
+#[test]
 fn an_unnamed_event_is_what_its_type_says() {
     let class = |data: &str| scan(format!("data: {data}\n\n"), &[]).visits[0].0;
     assert_eq!(class(r#"{"type":"message_delta"}"#), EventClass::MessageDelta);
@@ -285,7 +306,37 @@ fn check(stream: &[u8], ends: &mut [usize]) {
     }
 }
 
+/// Events as providers write them, of any length around the blocks they are looked at in, and a few that differ by a byte.
+fn usual_stream() -> impl Strategy<Value = Vec<u8>> {
+    let name = prop_oneof![
+        4 => Just("content_block_delta"),
+        1 => Just("message_delta"),
+        1 => Just("content_block_start"),
+        1 => Just("ping"),
+        1 => Just("later_kind"),
+        1 => Just(""),
+        1 => Just("content_block_delta\r"),
+    ];
+    let space = prop_oneof![6 => Just(" "), 1 => Just(""), 1 => Just("  ")];
+    let spice = prop_oneof![
+        6 => Just("x"), 1 => Just("\r"), 1 => Just("\n"), 1 => Just("\r\n"), 1 => Just("\ndata: y"), 1 => Just("\"fallback\"")
+    ];
+    let end = prop_oneof![8 => Just("\n\n"), 1 => Just("\n"), 1 => Just("\r\n\r\n"), 1 => Just("\n\r\n"), 1 => Just("\n\n\n")];
+    let event =
+        (name, space, 0_usize..CAP + 20, spice, 0_usize..140, end).prop_map(|(name, space, a, spice, b, end)| {
+            format!("event: {name}\ndata:{space}{}{spice}{}{end}", "x".repeat(a), "y".repeat(b))
+        });
+    proptest::collection::vec(event, 0..8).prop_map(|events| events.concat().into_bytes())
+}
+
 proptest! {
+    #[test]
+    fn usual_streams_are_seen_like_the_reference_at_any_split(
+        stream in usual_stream(), mut ends in proptest::collection::vec(0_usize..2400, 0..8),
+    ) {
+        check(&stream, &mut ends);
+    }
+
     #[test]
     fn likely_streams_are_seen_like_the_reference_at_any_split(
         stream in likely_stream(), mut ends in proptest::collection::vec(0_usize..400, 0..8),
