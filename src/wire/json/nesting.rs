@@ -14,9 +14,9 @@ pub(super) struct Nesting {
 }
 
 impl Nesting {
-    /// One open container.
-    pub(super) fn of(is_object: bool) -> Self {
-        Self { depth: 1, innermost: u64::from(is_object), ..Self::default() }
+    /// One open container. What lies further out is written before it is read.
+    pub(super) fn begin(&mut self, is_object: bool) {
+        (self.depth, self.innermost) = (1, u64::from(is_object));
     }
 
     /// Opens a container. `None` when it is one too many.

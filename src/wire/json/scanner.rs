@@ -3,7 +3,7 @@
 use fearless_simd::Level;
 
 use super::error::JsonError;
-use super::inside::{Flaw, Inside};
+use super::inside::{Flaw, Inside, short_string_end};
 use super::string::unescape_into;
 
 /// A top-level member to look for.
@@ -168,23 +168,13 @@ impl TopLevelScanner {
         self.offset
     }
 
-    /// Takes the bytes of one token, or what the chunk has of it. Returns where to go on.
+    /// Takes the bytes of one token, or what the chunk has of it, and what follows it where that is what should. Returns
+    /// where to go on.
+    #[inline]
     fn advance(&mut self, chunk: &[u8], at: usize) -> Result<usize, JsonError> {
         match self.at {
             At::Key => self.walk_key(chunk, at),
-            At::String => Ok(match self.inside.string_end(chunk.get(at..).unwrap_or_default()) {
-                Some(len) => self.end_value(chunk, at + len),
-                None => chunk.len(),
-            }),
-            At::Scalar => {
-                let rest = chunk.get(at..).unwrap_or_default();
-                let scalar = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
-                match rest.iter().position(|byte| !scalar(byte)) {
-                    Some(len) => Ok(self.end_value(chunk, at + len)),
-                    None => Ok(chunk.len()),
-                }
-            }
-            At::Container => self.walk_container(chunk, at),
+            At::String | At::Scalar | At::Container => self.walk_value(chunk, at),
             _ => match chunk.get(at) {
                 Some(b' ' | b'\t' | b'\n' | b'\r') => Ok(at + 1),
                 Some(byte) => self.punctuation(*byte, at),
@@ -196,59 +186,69 @@ impl TopLevelScanner {
     /// A byte between the tokens of the top level.
     fn punctuation(&mut self, byte: u8, at: usize) -> Result<usize, JsonError> {
         let offset = self.offset + at as u64;
-        self.at = match (self.at, byte) {
-            (At::Start, b'{') => At::FirstKeyOrEnd,
+        match (self.at, byte) {
+            (At::Start, b'{') => self.at = At::FirstKeyOrEnd,
             (At::Start, 0xef) => return Err(JsonError::ByteOrderMark),
             (At::Start, _) => return Err(JsonError::NotAnObject { found: name_of(byte) }),
-            (At::FirstKeyOrEnd | At::NextKey, b'"') => {
-                self.part_start = at + 1;
-                self.key_start = offset;
-                self.key.clear();
-                self.key_is_foreign = false;
-                self.inside.enter_string();
-                At::Key
-            }
-            (At::FirstKeyOrEnd | At::CommaOrEnd, b'}') => At::Done,
-            (At::Colon, b':') => At::ValueStart,
-            (At::CommaOrEnd, b',') => At::NextKey,
-            (At::ValueStart, _) => {
-                self.part_start = at;
-                if let Some(slot) = self.filling.and_then(|index| self.slots.get_mut(index)) {
-                    slot.start = offset;
-                }
-                match byte {
-                    b'"' => {
-                        self.inside.enter_string();
-                        At::String
-                    }
-                    b'{' | b'[' => {
-                        self.inside.enter_container(byte == b'{');
-                        At::Container
-                    }
-                    b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => At::Scalar,
-                    _ => return Err(JsonError::Unexpected { offset, expected: "a value" }),
-                }
-            }
+            (At::FirstKeyOrEnd | At::NextKey, b'"') => self.begin_key(at),
+            (At::FirstKeyOrEnd | At::CommaOrEnd, b'}') => self.at = At::Done,
+            (At::Colon, b':') => self.at = At::ValueStart,
+            (At::CommaOrEnd, b',') => self.at = At::NextKey,
+            (At::ValueStart, _) => self.begin_value(byte, at)?,
             (At::Done, _) => return Err(JsonError::Trailing { offset }),
             (At::FirstKeyOrEnd, _) => return Err(JsonError::Unexpected { offset, expected: "a key or `}`" }),
             (At::NextKey, _) => return Err(JsonError::Unexpected { offset, expected: "a key" }),
             (At::Colon, _) => return Err(JsonError::Unexpected { offset, expected: "`:`" }),
             (_, _) => return Err(JsonError::Unexpected { offset, expected: "`,` or `}`" }),
-        };
+        }
         Ok(at + 1)
     }
 
-    fn walk_key(&mut self, chunk: &[u8], at: usize) -> Result<usize, JsonError> {
-        let Some(len) = self.inside.string_end(chunk.get(at..).unwrap_or_default()) else { return Ok(chunk.len()) };
-        let quote = at + len - 1;
-        let found = if self.key.is_empty() && !self.key_is_foreign {
-            let whole = chunk.get(self.part_start..quote).unwrap_or_default();
-            find(self.wanted, whole, &mut self.unescaped)
-        } else {
-            self.keep_key(chunk.get(..quote).unwrap_or_default());
-            if self.key_is_foreign { Ok(None) } else { find(self.wanted, &self.key, &mut self.unescaped) }
+    /// The first quote of a key stands at `at`.
+    #[inline]
+    fn begin_key(&mut self, at: usize) {
+        self.part_start = at + 1;
+        self.key_start = self.offset + at as u64;
+        self.key.clear();
+        self.key_is_foreign = false;
+        self.inside.enter_string();
+        self.at = At::Key;
+    }
+
+    /// A value begins with `byte` at `at`.
+    #[inline]
+    fn begin_value(&mut self, byte: u8, at: usize) -> Result<(), JsonError> {
+        let offset = self.offset + at as u64;
+        self.part_start = at;
+        if let Some(slot) = self.filling.and_then(|index| self.slots.get_mut(index)) {
+            slot.start = offset;
+        }
+        self.at = match byte {
+            b'"' => {
+                self.inside.enter_string();
+                At::String
+            }
+            b'{' | b'[' => {
+                self.inside.enter_container(byte == b'{');
+                At::Container
+            }
+            b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => At::Scalar,
+            _ => return Err(JsonError::Unexpected { offset, expected: "a value" }),
         };
-        let found = found.map_err(|BadEscape| JsonError::KeyEscape { offset: self.offset + quote as u64 })?;
+        Ok(())
+    }
+
+    fn walk_key(&mut self, chunk: &[u8], at: usize) -> Result<usize, JsonError> {
+        let rest = chunk.get(at..).unwrap_or_default();
+        let begins_here = at == self.part_start && self.key.is_empty() && !self.key_is_foreign;
+        let (quote, found) = match short_string_end(rest).filter(|_| begins_here) {
+            Some(len) => (at + len - 1, index_of(self.wanted, rest.get(..len - 1).unwrap_or_default())),
+            None => {
+                let Some(len) = self.inside.string_end(rest) else { return Ok(chunk.len()) };
+                let quote = at + len - 1;
+                (quote, self.find_long_key(chunk, quote, begins_here)?)
+            }
+        };
         self.filling = None;
         if let Some((index, slot)) = found.and_then(|index| Some((index, self.slots.get_mut(index)?))) {
             slot.seen = slot.seen.saturating_add(1);
@@ -257,8 +257,66 @@ impl TopLevelScanner {
                 self.filling = Some(index);
             }
         }
+        self.behind_key(chunk, quote + 1)
+    }
+
+    /// Which wanted key ends at `quote`, where it may hold escapes or have begun in an earlier chunk.
+    fn find_long_key(&mut self, chunk: &[u8], quote: usize, begins_here: bool) -> Result<Option<usize>, JsonError> {
+        let found = if begins_here {
+            let whole = chunk.get(self.part_start..quote).unwrap_or_default();
+            find(self.wanted, whole, &mut self.unescaped)
+        } else {
+            self.keep_key(chunk.get(..quote).unwrap_or_default());
+            if self.key_is_foreign { Ok(None) } else { find(self.wanted, &self.key, &mut self.unescaped) }
+        };
+        found.map_err(|BadEscape| JsonError::KeyEscape { offset: self.offset + quote as u64 })
+    }
+
+    /// A key has ended. Nearly always its colon and its value are in the chunk too.
+    #[inline]
+    fn behind_key(&mut self, chunk: &[u8], at: usize) -> Result<usize, JsonError> {
         self.at = At::Colon;
-        Ok(quote + 1)
+        let at = behind_spaces(chunk, at);
+        if chunk.get(at) != Some(&b':') {
+            return Ok(at);
+        }
+        self.at = At::ValueStart;
+        let at = behind_spaces(chunk, at + 1);
+        let Some(byte) = chunk.get(at) else { return Ok(at) };
+        self.begin_value(*byte, at)?;
+        self.walk_value(chunk, at + 1)
+    }
+
+    /// A value has ended. Nearly always a comma and the next key follow.
+    #[inline]
+    fn behind_value(&mut self, chunk: &[u8], at: usize) -> usize {
+        self.at = At::CommaOrEnd;
+        let at = behind_spaces(chunk, at);
+        if chunk.get(at) != Some(&b',') {
+            return at;
+        }
+        self.at = At::NextKey;
+        let at = behind_spaces(chunk, at + 1);
+        if chunk.get(at) != Some(&b'"') {
+            return at;
+        }
+        self.begin_key(at);
+        at + 1
+    }
+
+    /// Skips to the end of the chunk or of the value.
+    #[inline]
+    fn walk_value(&mut self, chunk: &[u8], at: usize) -> Result<usize, JsonError> {
+        let rest = chunk.get(at..).unwrap_or_default();
+        let len = match self.at {
+            At::Container => return self.walk_container(chunk, at),
+            At::String => self.inside.string_end(rest),
+            _ => {
+                let scalar = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+                rest.iter().position(|byte| !scalar(byte))
+            }
+        };
+        Ok(len.map_or(chunk.len(), |len| self.end_value(chunk, at + len)))
     }
 
     /// Skips to the end of the chunk or of the outermost container.
@@ -279,8 +337,7 @@ impl TopLevelScanner {
         if let Some(slot) = self.filling.take().and_then(|index| self.slots.get_mut(index)) {
             slot.end = Some(self.offset + end as u64);
         }
-        self.at = At::CommaOrEnd;
-        end
+        self.behind_value(chunk, end)
     }
 
     /// Copies what the chunk has of the current value, as far as it is wanted.
@@ -304,18 +361,33 @@ impl TopLevelScanner {
     }
 }
 
+/// Where the next byte that is no white space stands.
+#[inline]
+fn behind_spaces(chunk: &[u8], at: usize) -> usize {
+    let mut at = at;
+    while let Some(b' ' | b'\t' | b'\n' | b'\r') = chunk.get(at) {
+        at += 1;
+    }
+    at
+}
+
 /// A key with an escape that JSON does not have: readers disagree about such a key, so it must not get through.
 struct BadEscape;
 
 /// Which wanted key a raw key spells.
 fn find(wanted: &[Wanted], raw: &[u8], unescaped: &mut Vec<u8>) -> Result<Option<usize>, BadEscape> {
-    let index_of = |key: &[u8]| wanted.iter().position(|wanted| wanted.key.as_bytes() == key);
     if memchr::memchr(b'\\', raw).is_none() || raw.len() > key_bytes_max(wanted) {
-        return Ok(index_of(raw));
+        return Ok(index_of(wanted, raw));
     }
     unescaped.clear();
     unescape_into(raw, unescaped).ok_or(BadEscape)?;
-    Ok(index_of(unescaped))
+    Ok(index_of(wanted, unescaped))
+}
+
+/// Which wanted key this is.
+#[inline]
+fn index_of(wanted: &[Wanted], key: &[u8]) -> Option<usize> {
+    wanted.iter().position(|wanted| wanted.key.as_bytes() == key)
 }
 
 /// Longest spelling of a wanted key: `\uXXXX` for every byte.

@@ -97,21 +97,25 @@ fn string(level: Level, pieces: &[&[u8]]) -> Option<usize> {
 
 /// Compares both walks on all vectors: whole, at every split in two, and in pieces of some sizes.
 fn compare(bytes: &[u8]) {
+    compare_at(bytes, 0..=bytes.len(), &[1, 7, 63, 64, 65]);
+}
+
+fn compare_at(bytes: &[u8], splits: impl IntoIterator<Item = usize> + Clone, sizes: &[usize]) {
     let text = String::from_utf8_lossy(bytes);
+    let (of_list, of_object) = (container_by_bytes(bytes, false), container_by_bytes(bytes, true));
+    let of_string = string_by_bytes(bytes);
     for level in levels() {
         let check = |pieces: &[&[u8]], cut: &str, at: usize| {
-            for is_object in [false, true] {
-                let expected = container_by_bytes(bytes, is_object);
-                assert_eq!(container(level, is_object, pieces), expected, "{level:?}, {cut} {at}: {text}");
-            }
-            assert_eq!(string(level, pieces), string_by_bytes(bytes), "{level:?}, {cut} {at}: {text}");
+            assert_eq!(container(level, false, pieces), of_list, "{level:?}, {cut} {at}: {text}");
+            assert_eq!(container(level, true, pieces), of_object, "{level:?}, {cut} {at}: {text}");
+            assert_eq!(string(level, pieces), of_string, "{level:?}, {cut} {at}: {text}");
         };
-        for split in 0..=bytes.len() {
-            let (first, second) = bytes.split_at(split);
+        for split in splits.clone() {
+            let (first, second) = bytes.split_at(split.min(bytes.len()));
             check(&[first, second], "split at", split);
         }
-        for size in [1, 7, 63, 64, 65] {
-            check(&bytes.chunks(size).collect::<Vec<_>>(), "pieces of", size);
+        for size in sizes {
+            check(&bytes.chunks(*size).collect::<Vec<_>>(), "pieces of", *size);
         }
     }
 }
@@ -123,6 +127,14 @@ fn an_escaped_quote_at_a_block_edge_ends_no_string() {
             let bytes = ["\"", &"x".repeat(before), &"\\".repeat(run), "\"]\"", "]\"]"].concat();
             compare(bytes.as_bytes());
         }
+    }
+}
+
+#[test]
+fn an_escape_at_the_end_of_a_piece_reaches_no_further_than_one_byte() {
+    for plain in [1, 63, 64, 65, 127, 128, 129, 1024] {
+        let bytes = format!("\"x\\{}\"]\"]", "n".repeat(plain));
+        compare_at(bytes.as_bytes(), [2, 3, 4], &[]);
     }
 }
 
@@ -200,6 +212,15 @@ proptest! {
         texts in proptest::collection::vec("([\\\\\"\n{}\\[\\]]{1,4}|[a-z]{0,9}){0,20}", 0..4),
     ) {
         compare(format!("{}]", serde_json::to_string(&texts).unwrap()).as_bytes());
+    }
+
+    #[test]
+    fn blocks_never_see_in_long_texts_what_bytes_do_not(
+        runs in proptest::collection::vec((0_usize..1500, "[\\\\]{0,3}[\\\\\"]{0,2}[\\[\\]{}]?|[\\\\]{60,68}"), 0..6),
+        splits in proptest::collection::vec(0_usize..9000, 0..4),
+    ) {
+        let text: String = runs.iter().map(|(len, end)| "t".repeat(*len) + end).collect();
+        compare_at(format!("\"{text}\"]").as_bytes(), splits.iter().copied().chain([0]), &[1000, 4096]);
     }
 
     #[test]
