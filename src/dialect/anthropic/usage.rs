@@ -19,12 +19,13 @@ use crate::{
     wire::json::{Wanted, unescape_string},
 };
 use hops::{Hop, HopKind};
-use raw::{Raw, key, member};
-use wire::{WireCacheCreation, WireCredit, WireUsage, writes};
+use raw::{Raw, key, keys, member, members};
+use wire::{WireCacheCreation, WireCredit, WireUsage, Word, writes};
 
 static MESSAGE: [Wanted; 1] = key("message");
 static MODEL: [Wanted; 1] = key("model");
 static USAGE: [Wanted; 1] = key("usage");
+static MODEL_AND_USAGE: [Wanted; 2] = keys(["model", "usage"]);
 static BLOCK: [Wanted; 1] = key("content_block");
 static TYPE: [Wanted; 1] = key("type");
 static TO: [Wanted; 1] = key("to");
@@ -59,8 +60,9 @@ impl UsageTally {
     /// Takes the data of a `message_start` event.
     pub fn start(&mut self, data: &[u8]) -> bool {
         let Some(message) = member(data, &MESSAGE) else { return false };
-        self.model = text_of(message, &MODEL);
-        member(message, &USAGE).is_none_or(|usage| self.started_with(usage))
+        let [model, usage] = members(message, &MODEL_AND_USAGE);
+        self.model = model.and_then(unescape_string).map(Into::into);
+        usage.is_none_or(|usage| self.started_with(usage))
     }
 
     /// Takes the data of a `message_delta` event.
@@ -102,11 +104,11 @@ impl UsageTally {
             return self.merge(&usage);
         }
         let mut scratch = raw.to_vec();
-        let usage = simd_json::serde::from_slice::<WireUsage<'_>>(&mut scratch);
+        let usage = simd_json::serde::from_slice::<WireUsage>(&mut scratch);
         usage.is_ok_and(|usage| self.merge(&usage))
     }
 
-    fn merge(&mut self, usage: &WireUsage<'_>) -> bool {
+    fn merge(&mut self, usage: &WireUsage) -> bool {
         let take = |place: &mut u64, value: Option<u64>| *place = value.unwrap_or(*place);
         take(&mut self.seen.input, usage.input_tokens);
         take(&mut self.seen.output, usage.output_tokens);
@@ -117,13 +119,13 @@ impl UsageTally {
             take(&mut self.seen.web_search, tools.web_search_requests);
         }
         if let Some(tier) = &usage.service_tier {
-            self.seen.batch = tier == "batch";
+            self.seen.batch = *tier == Word::Batch;
         }
         if let Some(geo) = &usage.inference_geo {
-            self.seen.geo_us = geo == "us";
+            self.seen.geo_us = *geo == Word::Us;
         }
         if let Some(speed) = &usage.speed {
-            self.seen.fast = speed == "fast";
+            self.seen.fast = *speed == Word::Fast;
         }
         if let Some(credit) = &usage.fallback_credit {
             self.credit_redeemed = WireCredit::redeemed(credit);

@@ -12,7 +12,7 @@ mod string;
 
 pub use error::JsonError;
 pub use scanner::{TopLevelScanner, Value, Wanted};
-pub use string::unescape_string;
+pub use string::{plain_text, unescape_string};
 
 #[cfg(test)]
 mod tests;

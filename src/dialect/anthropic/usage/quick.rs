@@ -2,8 +2,8 @@
 //! written otherwise (a list, an escape, a fraction, a member twice) is left to the parser that reads all of JSON; a test holds
 //! both to the same answers.
 
-use super::wire::{TOKENS_MAX, WireCacheCreation, WireServerTools, WireUsage};
-use std::borrow::Cow;
+use super::wire::{TOKENS_MAX, WireCacheCreation, WireServerTools, WireUsage, Word};
+use crate::wire::json::plain_text;
 
 /// Digits of a number that always fits 64 bits.
 const DIGITS_MAX: usize = 18;
@@ -11,7 +11,7 @@ const DIGITS_MAX: usize = 18;
 const DEPTH_MAX: u8 = 4;
 
 /// Reads the object. `None`: it is not written as simply as that.
-pub(super) fn quick(raw: &[u8]) -> Option<WireUsage<'_>> {
+pub(super) fn quick(raw: &[u8]) -> Option<WireUsage> {
     let mut usage = WireUsage::default();
     let mut walk = Walk { rest: raw, seen: 0 };
     walk.object(|walk, key| {
@@ -31,7 +31,11 @@ pub(super) fn quick(raw: &[u8]) -> Option<WireUsage<'_>> {
         }
         Some(())
     })?;
-    walk.rest.trim_ascii_start().is_empty().then_some(usage)
+    walk.first().is_none().then_some(usage)
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
 struct Walk<'a> {
@@ -41,18 +45,21 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
+    /// The next byte that is no white space, taken.
+    #[inline]
     fn byte(&mut self) -> Option<u8> {
-        loop {
-            let (byte, rest) = self.rest.split_first()?;
-            self.rest = rest;
-            if !matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
-                return Some(*byte);
-            }
-        }
+        let byte = self.first()?;
+        self.rest = self.rest.get(1..)?;
+        Some(byte)
     }
 
+    /// The next byte that is no white space, not taken.
+    #[inline]
     fn first(&mut self) -> Option<u8> {
-        self.rest = self.rest.trim_ascii_start();
+        // Rarely there is any.
+        if self.rest.first().is_some_and(|byte| *byte <= b' ') {
+            self.rest = self.rest.get(self.rest.iter().take_while(|byte| is_space(**byte)).count()..)?;
+        }
         self.rest.first().copied()
     }
 
@@ -88,22 +95,24 @@ impl<'a> Walk<'a> {
     /// A string of plain ASCII.
     fn text(&mut self) -> Option<&'a [u8]> {
         self.eat(b'"')?;
-        let end = self.rest.iter().position(|byte| !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\'))?;
-        let (text, rest) = self.rest.split_at(end);
-        self.rest = rest;
-        self.eat(b'"')?;
+        let text = plain_text(self.rest)?;
+        self.rest = self.rest.get(text.len() + 1..)?;
         Some(text)
     }
 
     fn number(&mut self) -> Option<u64> {
-        self.first()?;
-        let end = self.rest.iter().position(|byte| !byte.is_ascii_digit())?;
-        let (digits, rest) = self.rest.split_at(end);
-        if digits.is_empty() || digits.len() > DIGITS_MAX || (digits.len() > 1 && digits[0] == b'0') {
+        let first = self.first()?;
+        let (mut number, mut len) = (0, 0);
+        while let Some(digit @ b'0'..=b'9') = self.rest.get(len).filter(|_| len <= DIGITS_MAX) {
+            number = number * 10 + u64::from(digit - b'0');
+            len += 1;
+        }
+        if len == 0 || len > DIGITS_MAX || (len > 1 && first == b'0') {
             return None;
         }
-        self.rest = rest;
-        Some(digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
+        // What ends with its digits may have gone on.
+        self.rest = self.rest.get(len..).filter(|rest| !rest.is_empty())?;
+        Some(number)
     }
 
     fn literal(&mut self, text: &[u8]) -> Option<()> {
@@ -120,11 +129,11 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn word(&mut self, member: u8) -> Option<Option<Cow<'a, str>>> {
+    fn word(&mut self, member: u8) -> Option<Option<Word>> {
         self.once(member)?;
         match self.first()? {
             b'n' => self.literal(b"null").map(|()| None),
-            _ => std::str::from_utf8(self.text()?).ok().map(|word| Some(Cow::Borrowed(word))),
+            _ => Some(Some(Word::of(self.text()?))),
         }
     }
 
@@ -184,7 +193,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn slowly(raw: &[u8]) -> Option<String> {
-        simd_json::serde::from_slice::<WireUsage<'_>>(&mut raw.to_vec()).ok().map(|usage| format!("{usage:?}"))
+        simd_json::serde::from_slice::<WireUsage>(&mut raw.to_vec()).ok().map(|usage| format!("{usage:?}"))
     }
 
     #[test]
@@ -212,6 +221,11 @@ mod tests {
             Just("[]".to_owned()),
             Just("{}".to_owned()),
             Just("\"fast\"".to_owned()),
+            Just("\"batch\"".to_owned()),
+            Just("\"us\"".to_owned()),
+            Just("\"a word of more than sixteen bytes\"".to_owned()),
+            Just("9999999999999999999".to_owned()),
+            Just("999999999999999999".to_owned()),
             Just("\"b\\u0061tch\"".to_owned()),
             Just("\"\u{e9}\"".to_owned()),
             Just("{\"ephemeral_1h_input_tokens\":4, \"web_search_requests\" : 2}".to_owned()),

@@ -11,16 +11,37 @@ use crate::{
 
 /// The raw value of a member of a JSON object, given as the one key that is wanted.
 pub(super) fn member<'a>(object: &'a [u8], wanted: &'static [Wanted; 1]) -> Option<&'a [u8]> {
+    let [value] = members(object, wanted);
+    value
+}
+
+/// The raw values of some members, read in one walk. None of them where the object cannot be walked.
+pub(super) fn members<'a, const N: usize>(object: &'a [u8], wanted: &'static [Wanted; N]) -> [Option<&'a [u8]>; N] {
     let mut scanner = TopLevelScanner::new(wanted);
-    scanner.feed(object).ok()?;
-    let value = scanner.value(0)?;
-    let (start, end) = (usize::try_from(value.start).ok()?, usize::try_from(value.end).ok()?);
-    object.get(start..end).filter(|raw| *raw != b"null")
+    if scanner.feed(object).is_err() {
+        return [None; N];
+    }
+    std::array::from_fn(|index| {
+        let value = scanner.value(index)?;
+        let (start, end) = (usize::try_from(value.start).ok()?, usize::try_from(value.end).ok()?);
+        object.get(start..end).filter(|raw| *raw != b"null")
+    })
 }
 
 /// A wanted key of which only the place is needed.
 pub(super) const fn key(key: &'static str) -> [Wanted; 1] {
-    [Wanted { key, capture_bytes_max: 0 }]
+    keys([key])
+}
+
+/// The same of some keys.
+pub(super) const fn keys<const N: usize>(keys: [&'static str; N]) -> [Wanted; N] {
+    let mut wanted = [Wanted { key: "", capture_bytes_max: 0 }; N];
+    let mut index = 0;
+    while index < N {
+        wanted[index].key = keys[index];
+        index += 1;
+    }
+    wanted
 }
 
 static START: [Wanted; 1] = key("message_start");

@@ -10,8 +10,33 @@ fn clamped<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> 
     Ok(Option::<u64>::deserialize(from)?.map(|tokens| tokens.min(TOKENS_MAX)))
 }
 
+fn word<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Word>, D::Error> {
+    Ok(Option::<Cow<'de, str>>::deserialize(from)?.map(|word| Word::of(word.as_bytes())))
+}
+
+/// The words that change a price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    Batch,
+    Us,
+    Fast,
+    /// Any other.
+    Other,
+}
+
+impl Word {
+    pub fn of(text: &[u8]) -> Self {
+        match text {
+            b"batch" => Self::Batch,
+            b"us" => Self::Us,
+            b"fast" => Self::Fast,
+            _ => Self::Other,
+        }
+    }
+}
+
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct WireUsage<'a> {
+pub(super) struct WireUsage {
     #[serde(default, deserialize_with = "clamped")]
     pub input_tokens: Option<u64>,
     #[serde(default, deserialize_with = "clamped")]
@@ -22,9 +47,12 @@ pub(super) struct WireUsage<'a> {
     pub cache_creation_input_tokens: Option<u64>,
     pub cache_creation: Option<WireCacheCreation>,
     pub server_tool_use: Option<WireServerTools>,
-    pub service_tier: Option<Cow<'a, str>>,
-    pub inference_geo: Option<Cow<'a, str>>,
-    pub speed: Option<Cow<'a, str>>,
+    #[serde(default, deserialize_with = "word")]
+    pub service_tier: Option<Word>,
+    #[serde(default, deserialize_with = "word")]
+    pub inference_geo: Option<Word>,
+    #[serde(default, deserialize_with = "word")]
+    pub speed: Option<Word>,
     pub iterations: Option<Vec<WireIteration>>,
     pub fallback_credit: Option<WireCredit>,
 }

@@ -52,7 +52,32 @@ fn what_is_not_one_string_is_nothing() {
     assert_eq!(unescape_string(b"\"\\n\xff\""), None);
 }
 
+/// What a plain text is, byte by byte.
+fn plain_by_bytes(rest: &[u8]) -> Option<&[u8]> {
+    let len = rest.iter().position(|byte| !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\'))?;
+    (rest[len] == b'"').then(|| &rest[..len])
+}
+
+#[test]
+fn every_byte_at_any_place_is_text_or_ends_it() {
+    for byte in 0..=u8::MAX {
+        for (before, after) in [(0, 40), (1, 0), (15, 1), (16, 15), (17, 40), (31, 0), (32, 16)] {
+            let mut rest = vec![b'x'; before];
+            rest.push(byte);
+            rest.extend(std::iter::repeat_n(b'y', after));
+            assert_eq!(plain_text(&rest), plain_by_bytes(&rest));
+            rest.push(b'"');
+            assert_eq!(plain_text(&rest), plain_by_bytes(&rest));
+        }
+    }
+}
+
 proptest! {
+    #[test]
+    fn plain_text_ends_where_a_look_byte_by_byte_says(rest in "[a-z \"\\\\\u{7f}\u{e9}\u{1}]{0,4}[a-z_]{0,40}[\"\\\\\n\u{e9}]?[a-z\"]{0,20}") {
+        prop_assert_eq!(plain_text(rest.as_bytes()), plain_by_bytes(rest.as_bytes()));
+    }
+
     #[test]
     fn any_text_survives_printing_and_unescaping(text in any::<String>()) {
         let printed = serde_json::to_string(&text).unwrap();
