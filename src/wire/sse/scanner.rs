@@ -121,41 +121,59 @@ impl SseScanner {
             self.after_cr = false;
             at = usize::from(chunk.first() == Some(&b'\n'));
         }
-        while let Some(rest) = chunk.get(at..).filter(|rest| !rest.is_empty()) {
-            if self.line == Line::Start
-                && !self.in_event
-                && let Some(event) = WholeEvent::first_of(self.level, rest)
-            {
-                self.is_first_line = false;
-                self.overflowed |= !show(&event, self.capture_bytes_max, visitor);
-                at += event.len;
-                continue;
+        loop {
+            if self.line == Line::Start && !self.in_event {
+                at = self.whole_events(chunk, at, visitor);
             }
-            let Some(len) = memchr::memchr2(b'\n', b'\r', rest) else {
-                self.spill(chunk);
-                self.line_part(rest);
+            if at >= chunk.len() {
                 break;
-            };
-            let end = at + len;
-            if self.line == Line::Start {
-                self.whole_line(chunk, at, end, visitor);
-            } else {
-                self.line_part(rest.get(..len).unwrap_or_default());
-                self.line_end();
             }
-            at = end + 1;
-            if chunk.get(end) == Some(&b'\r') {
-                match chunk.get(at) {
-                    Some(b'\n') => at += 1,
-                    Some(_) => {}
-                    None => self.after_cr = true,
-                }
-            }
+            at = self.next_line(chunk, at, visitor);
         }
         self.spill(chunk);
     }
 
-    /// A line that lies whole in the chunk: the way nearly every line takes.
+    /// Passes the events that lie whole in the chunk from `at` on, which is between two events. Returns where they end.
+    #[inline]
+    fn whole_events(&mut self, chunk: &[u8], at: usize, visitor: &mut impl SseVisitor) -> usize {
+        let mut at = at;
+        while at < chunk.len()
+            && let Some(event) = chunk.get(at..).and_then(|rest| WholeEvent::first_of(self.level, rest))
+        {
+            self.is_first_line = false;
+            self.overflowed |= !show(&event, self.capture_bytes_max, visitor);
+            at += event.len;
+        }
+        at
+    }
+
+    /// Takes one line, or what the chunk has of it. Returns where to go on.
+    #[inline(never)]
+    fn next_line(&mut self, chunk: &[u8], at: usize, visitor: &mut impl SseVisitor) -> usize {
+        let rest = chunk.get(at..).unwrap_or_default();
+        let Some(len) = memchr::memchr2(b'\n', b'\r', rest) else {
+            self.spill(chunk);
+            self.line_part(rest);
+            return chunk.len();
+        };
+        let end = at + len;
+        if self.line == Line::Start {
+            self.whole_line(chunk, at, end, visitor);
+        } else {
+            self.line_part(rest.get(..len).unwrap_or_default());
+            self.line_end();
+        }
+        match (rest.get(len), chunk.get(end + 1)) {
+            (Some(b'\r'), Some(b'\n')) => end + 2,
+            (Some(b'\r'), None) => {
+                self.after_cr = true;
+                end + 1
+            }
+            _ => end + 1,
+        }
+    }
+
+    /// A line that lies whole in the chunk.
     fn whole_line(&mut self, chunk: &[u8], start: usize, end: usize, visitor: &mut impl SseVisitor) {
         let mut line = chunk.get(start..end).unwrap_or_default();
         if self.is_first_line {
@@ -303,6 +321,7 @@ impl SseScanner {
     }
 
     /// Saves data held in the chunk before the chunk goes away.
+    #[inline]
     fn spill(&mut self, chunk: &[u8]) {
         if let Held::Chunk { start, end } = self.held {
             self.keep(chunk.get(start..end).unwrap_or_default());
