@@ -3,17 +3,15 @@
 
 use crate::{kernel::record::Format, wire::h1::Known};
 
-/// Headers without a meaning to weir that go up all the same; any other that nobody listed stays (contract.md §3.1).
-const LISTED: [&[u8]; 4] = [b"accept", b"accept-language", b"content-language", b"idempotency-key"];
-
 /// May this request header go to an upstream of a format (contract.md §3.1)?
 ///
 /// To a cloud's own API goes little: what describes the body, and its own options. To an Anthropic-format upstream goes what is
 /// not ours to keep. Stays: credentials, hop-by-hop headers, what describes the path to us (`x-forwarded-*`), what only weir consumes, and
 /// tenant headers that nobody has listed. `host`, `content-length` and `accept-encoding` are written anew.
-pub fn goes_up(upstream: Format, known: Known, name: &[u8]) -> bool {
+pub fn goes_up(upstream: Format, known: Known) -> bool {
     match known {
-        Known::Other => LISTED.iter().any(|listed| name.eq_ignore_ascii_case(listed)),
+        // Without a meaning to weir, but listed; any other that nobody listed stays.
+        Known::Accept | Known::AcceptLanguage | Known::ContentLanguage | Known::IdempotencyKey => true,
         Known::ContentType
         | Known::ContentEncoding
         | Known::UserAgent

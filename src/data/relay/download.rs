@@ -26,7 +26,7 @@ use crate::{
     },
     dialect::{
         anthropic::{
-            limits::limit_lines,
+            limits::UsageLimits,
             usage::{Compared, HeadCounts},
         },
         retry_after,
@@ -372,9 +372,9 @@ impl<'a> Download<'a> {
         if unchunk || until_close || self.cx.body_is_in_the_way() {
             self.cx.link.closing.set(true);
         }
-        let limits = if billable && (200..300).contains(&head.status) { self.limit_lines() } else { None };
+        let limits = if billable && (200..300).contains(&head.status) { self.usage_limits() } else { None };
         let how = ClientHead {
-            limits: limits.as_deref(),
+            limits,
             close: self.cx.link.closing.get(),
             unchunk,
             bridged: self.bridged.map(|(_, dropped)| BridgedHead { way, carry: &carry, dropped }),
@@ -411,14 +411,14 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// The usage-limit headers of the caller's fullest budget, as of the last tick.
-    fn limit_lines(&self) -> Option<String> {
+    /// What the usage-limit headers say: of the caller's fullest budget, as of the last tick.
+    fn usage_limits(&self) -> Option<UsageLimits> {
         let now = clock::unix().seconds();
         let mut leases = self.cx.shard.leases.borrow_mut();
         let accounts = self.caller.budgets(self.cx.serving).filter_map(|b| b.account_at(now));
         let (used, account) =
             accounts.map(|account| (leases.utilization(account), account)).max_by(|a, b| a.0.total_cmp(&b.0))?;
-        Some(limit_lines(used, account.window.resets_at()))
+        Some(UsageLimits { used, resets_at: account.window.resets_at() })
     }
 
     pub(super) async fn write(&mut self, client: &mut Writer, buf: Buf) -> Result<Buf, Stop> {

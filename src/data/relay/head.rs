@@ -9,12 +9,16 @@ use super::{
 use crate::{
     data::{edge::incoming::Exchange, gate::Routed, relay::credential::Shows},
     dialect::{
+        anthropic::limits::UsageLimits,
         bedrock::errors::uuid,
         headers::{goes_down, goes_up},
     },
     kernel::{ids::RequestId, limits::SMALL_BUFFER_BYTES, record::Format, snapshot::Upstream},
     sys::buf::Buf,
-    wire::h1::{Header, Known, RequestBody, ResponseBody, ResponseHead, connection_names, decimal, header},
+    wire::h1::{
+        Header, Headers, Known, RequestBody, ResponseBody, ResponseHead, connection_names, decimal, header,
+        names_headers,
+    },
 };
 
 /// A head to be sent, with room for the first bytes of the body behind it.
@@ -33,21 +37,24 @@ pub fn upstream_head(
     asked: &Asked<'_>,
     shows: &Shows<'_>,
 ) -> UpstreamHead {
-    let mut out: Vec<u8> = Vec::with_capacity(1024);
+    let credential = &upstream.credential;
+    // The client's head, what stands in front of and among its lines, and a signature.
+    let added = upstream.base_path.len() + upstream.authority.len() + credential.lines.expose().len();
+    let mut out: Vec<u8> = Vec::with_capacity(cx.head.head_len + added + 512);
     out.extend_from_slice(cx.head.method_name.of(cx.bytes));
     out.push(b' ');
     write_target(&mut out, cx, routed, upstream, asked);
     out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     out.extend_from_slice(upstream.authority.as_bytes());
     out.extend_from_slice(b"\r\n");
-    let credential = &upstream.credential;
     out.extend_from_slice(credential.lines.expose());
     let (hop, format) = (Hop::new(cx.bytes, &cx.head.headers), upstream.provider.format());
-    pass(&mut out, cx.bytes, &cx.head.headers, |header, name| {
-        goes_up(format, header.known, name)
-            && asked.keeps(header.known)
-            && !hop.ends_here(name)
-            && !credential.replaces(name)
+    pass(&mut out, cx.bytes, &cx.head.headers, |header| {
+        let known = header.known;
+        goes_up(format, known) && asked.keeps(known) && {
+            let name = header.name.of(cx.bytes);
+            !hop.ends_here(name) && !credential.replaces(name)
+        }
     });
     if let Some(bridging) = &asked.bridged {
         out.extend_from_slice(&bridging.lines);
@@ -92,14 +99,13 @@ pub fn upstream_head(
 /// The headers that a `Connection` header names: they end at this hop (RFC 9110 7.6.1). Nearly always there are none.
 struct Hop<'b> {
     bytes: &'b [u8],
-    headers: &'b [Header],
+    headers: &'b Headers,
     any: bool,
 }
 
 impl<'b> Hop<'b> {
-    fn new(bytes: &'b [u8], headers: &'b [Header]) -> Self {
-        let usual = |name: &[u8]| name.eq_ignore_ascii_case(b"keep-alive") || name.eq_ignore_ascii_case(b"close");
-        Self { bytes, headers, any: connection_names(bytes, headers).any(|name| !usual(name)) }
+    fn new(bytes: &'b [u8], headers: &'b Headers) -> Self {
+        Self { bytes, headers, any: names_headers(bytes, headers) }
     }
 
     fn ends_here(&self, name: &[u8]) -> bool {
@@ -108,13 +114,9 @@ impl<'b> Hop<'b> {
 }
 
 /// Appends the header lines that pass. Those that stand one behind the other and are written as everybody does are one copy.
-fn pass(out: &mut Vec<u8>, bytes: &[u8], headers: &[Header], mut passes: impl FnMut(&Header, &[u8]) -> bool) {
+fn pass(out: &mut Vec<u8>, bytes: &[u8], headers: &[Header], passes: impl Fn(&Header) -> bool) {
     let mut run = 0..0;
-    for header in headers {
-        let (name, value) = (header.name.of(bytes), header.value.of(bytes));
-        if !passes(header, name) {
-            continue;
-        }
+    for header in headers.iter().filter(|header| passes(header)) {
         let (start, end) = (header.name.start as usize, header.value.end as usize);
         let usual = bytes.get(header.name.end as usize..header.value.start as usize) == Some(b": ")
             && bytes.get(end..end + 2) == Some(b"\r\n");
@@ -125,7 +127,7 @@ fn pass(out: &mut Vec<u8>, bytes: &[u8], headers: &[Header], mut passes: impl Fn
         out.extend_from_slice(bytes.get(run).unwrap_or_default());
         run = if usual { start..end + 2 } else { 0..0 };
         if !usual {
-            line(out, name, value);
+            line(out, header.name.of(bytes), header.value.of(bytes));
         }
     }
     out.extend_from_slice(bytes.get(run).unwrap_or_default());
@@ -148,8 +150,8 @@ fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 pub struct ClientHead<'a> {
     /// Which request.
     pub id: RequestId,
-    /// Usage-limit headers of our own, as whole lines; they replace the upstream's.
-    pub limits: Option<&'a str>,
+    /// Usage-limit headers of our own; they replace the upstream's.
+    pub limits: Option<UsageLimits>,
     /// The connection ends after it.
     pub close: bool,
     /// The upstream's chunks are taken out, for a client that knows none.
@@ -176,8 +178,9 @@ pub struct BridgedHead<'a> {
 /// The lines of an upstream's head that a client gets, and those that stand in for others.
 pub fn passed_lines(out: &mut Vec<u8>, head: &ResponseHead, bytes: &[u8], how: &ClientHead<'_>) {
     let hop = Hop::new(bytes, &head.headers);
-    pass(out, bytes, &head.headers, |header, name| {
-        goes_down(header.known, how.limits.is_some()) && !hop.ends_here(name) && how.keeps(header.known)
+    pass(out, bytes, &head.headers, |header| {
+        let known = header.known;
+        goes_down(known, how.limits.is_some()) && how.keeps(known) && !hop.ends_here(header.name.of(bytes))
     });
     if !how.dropped.is_empty() {
         line(out, b"x-weir-dropped", how.dropped.as_bytes());
@@ -222,7 +225,8 @@ impl ClientHead<'_> {
 
 /// Builds the head a client gets.
 pub fn client_head(head: &ResponseHead, bytes: &[u8], how: &ClientHead<'_>) -> Vec<u8> {
-    let mut out: Vec<u8> = Vec::with_capacity(head.head_len + 256);
+    let limits_bytes = how.limits.map_or(0, |_| UsageLimits::LINES_BYTES_MAX);
+    let mut out: Vec<u8> = Vec::with_capacity(head.head_len + limits_bytes + 256);
     out.extend_from_slice(b"HTTP/1.1 ");
     decimal(&mut out, head.status.into());
     out.push(b' ');
@@ -241,7 +245,9 @@ pub fn client_head(head: &ResponseHead, bytes: &[u8], how: &ClientHead<'_>) -> V
         (ResponseBody::Chunked, _) if !how.unchunk => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         _ => {}
     }
-    out.extend_from_slice(how.limits.unwrap_or("").as_bytes());
+    if let Some(limits) = how.limits {
+        limits.write(&mut out);
+    }
     line(&mut out, b"x-weir-request-id", &how.id.text());
     out.extend_from_slice(if how.close { b"connection: close\r\n\r\n" } else { b"\r\n" });
     out

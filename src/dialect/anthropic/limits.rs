@@ -1,61 +1,93 @@
 //! The usage-limit headers that let Claude Code warn its developer (contract.md §2.4).
 
-use arrayvec::ArrayString;
-use std::fmt::{Arguments, Write};
+use crate::wire::h1::decimal;
 
 /// How all of them begin.
-const PREFIX: &str = "anthropic-ratelimit-unified-";
+macro_rules! name {
+    ($name:literal) => {
+        concat!("anthropic-ratelimit-unified-", $name, ": ").as_bytes()
+    };
+}
 
 /// Thresholds at which the client warns, highest first.
-const THRESHOLDS: [(f64, &str); 2] = [(0.95, "0.95"), (0.75, "0.75")];
+const THRESHOLDS: [(f64, &[u8]); 2] = [(0.95, b"0.95"), (0.75, b"0.75")];
 /// The most that is shown while requests are still allowed.
 const USED_MAX: f64 = 0.99;
 
-/// The headers of a successful answer, as whole lines. `used`: the share of the fullest cap that is spent.
-pub fn limit_lines(used: f64, resets_at: Option<i64>) -> String {
-    let passed = THRESHOLDS.iter().find(|(at, _)| used >= *at).map(|(_, text)| *text);
-    let status = if passed.is_some() { "allowed_warning" } else { "allowed" };
-    let percent = (used.clamp(0.0, USED_MAX) * 100.0).floor() as u64;
-    let mut out = String::with_capacity(420);
-    let mut line = |name: &str, value: &str| {
-        for part in [PREFIX, name, ": ", value, "\r\n"] {
-            out.push_str(part);
-        }
-    };
-    line("status", status);
-    line("representative-claim", "overage");
-    line("overage-status", status);
-    line("overage-utilization", &text(format_args!("0.{percent:02}")));
-    if let Some(threshold) = passed {
-        line("overage-surpassed-threshold", threshold);
-    }
-    if let Some(at) = resets_at {
-        let at = text(format_args!("{at}"));
-        line("reset", &at);
-        line("overage-reset", &at);
-    }
-    out
+/// What a caller is told of its budget.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct UsageLimits {
+    /// The share of the fullest cap that is spent.
+    pub used: f64,
+    /// When the cap's window ends, in seconds of Unix time.
+    pub resets_at: Option<i64>,
 }
 
-fn text(arguments: Arguments<'_>) -> ArrayString<24> {
-    let mut out = ArrayString::new();
-    let written = out.write_fmt(arguments);
-    debug_assert!(written.is_ok(), "a number and a point fit");
-    out
+impl UsageLimits {
+    /// The most its lines take.
+    pub const LINES_BYTES_MAX: usize = 512;
+
+    /// Appends the headers of a successful answer, as whole lines.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let passed = THRESHOLDS.iter().find(|(at, _)| self.used >= *at).map(|(_, text)| *text);
+        let status: &[u8] = if passed.is_some() { b"allowed_warning" } else { b"allowed" };
+        let percent = (self.used.clamp(0.0, USED_MAX) * 100.0).floor() as u8;
+        let mut line = |name: &[u8], value: &[u8]| {
+            out.extend_from_slice(name);
+            out.extend_from_slice(value);
+            out.extend_from_slice(b"\r\n");
+        };
+        line(name!("status"), status);
+        line(name!("representative-claim"), b"overage");
+        line(name!("overage-status"), status);
+        line(name!("overage-utilization"), &[b'0', b'.', b'0' + percent / 10, b'0' + percent % 10]);
+        if let Some(threshold) = passed {
+            line(name!("overage-surpassed-threshold"), threshold);
+        }
+        // No window ends before 1970.
+        if let Some(at) = self.resets_at.and_then(|at| u64::try_from(at).ok()) {
+            for name in [name!("reset"), name!("overage-reset")] {
+                out.extend_from_slice(name);
+                decimal(out, at);
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn lines(used: f64, resets_at: Option<i64>) -> String {
+        let mut out = Vec::new();
+        UsageLimits { used, resets_at }.write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
     #[test]
     fn warnings_begin_at_the_threshold_and_a_running_budget_never_looks_full() {
-        assert!(limit_lines(0.749, Some(9)).contains("overage-status: allowed\r\n"));
-        let warned = limit_lines(0.75, Some(9));
+        assert!(lines(0.749, Some(9)).contains("overage-status: allowed\r\n"));
+        let warned = lines(0.75, Some(9));
         assert!(warned.contains("allowed_warning") && warned.contains("surpassed-threshold: 0.75"));
-        let nearly = limit_lines(1.2, None);
+        let nearly = lines(1.2, None);
         assert!(
             nearly.contains("utilization: 0.99") && nearly.contains("threshold: 0.95") && !nearly.contains("reset")
         );
+    }
+
+    #[test]
+    fn the_lines_are_those_of_the_contract() {
+        let expected = "anthropic-ratelimit-unified-status: allowed_warning\r\n\
+            anthropic-ratelimit-unified-representative-claim: overage\r\n\
+            anthropic-ratelimit-unified-overage-status: allowed_warning\r\n\
+            anthropic-ratelimit-unified-overage-utilization: 0.80\r\n\
+            anthropic-ratelimit-unified-overage-surpassed-threshold: 0.75\r\n\
+            anthropic-ratelimit-unified-reset: 1795996800\r\n\
+            anthropic-ratelimit-unified-overage-reset: 1795996800\r\n";
+        assert_eq!(lines(0.8, Some(1_795_996_800)), expected);
+        assert!(lines(0.8, Some(i64::MAX)).len() <= UsageLimits::LINES_BYTES_MAX);
+        assert!(lines(0.049, None).contains("utilization: 0.04\r\n"));
+        assert!(lines(f64::NAN, None).contains("utilization: 0.00\r\n"));
     }
 }

@@ -12,6 +12,9 @@ use super::lines::is_token_byte;
 const CHUNK_BYTES_MAX: u64 = (1 << 53) - 1;
 /// Most hexadecimal digits of a chunk size, leading zeros included.
 const SIZE_DIGITS_MAX: u8 = 16;
+/// So many digits are never too large a size.
+const SHORT_DIGITS_MAX: usize = 13;
+const _: () = assert!(CHUNK_BYTES_MAX >> (4 * SHORT_DIGITS_MAX) > 0);
 
 /// Caps on what surrounds the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +120,14 @@ impl ChunkedScanner {
         let mut at = 0;
         loop {
             match self.awaiting {
+                BETWEEN_CHUNKS if let Some((line, size)) = size_line(input.get(at..).unwrap_or_default()) => {
+                    self.awaiting = Awaiting::Data { left: size };
+                    at += line;
+                }
+                Awaiting::DataCr if input.get(at..at + 2) == Some(b"\r\n") => {
+                    self.awaiting = BETWEEN_CHUNKS;
+                    at += 2;
+                }
                 Awaiting::Nothing => return Ok((at, ChunkEvent::End)),
                 Awaiting::Failed(error) => return Err(error),
                 Awaiting::Data { left } if at < input.len() => {
@@ -182,16 +193,9 @@ impl ChunkedScanner {
     }
 
     fn after_size(&self, digits: u8, size: u64, byte: u8) -> Result<Awaiting, ChunkError> {
-        let digit = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            b'A'..=b'F' => byte - b'A' + 10,
-            b'\r' if digits > 0 => return Ok(Awaiting::SizeLf { size }),
-            b';' if digits > 0 && self.limits.extension_bytes_max > 0 => {
-                return Ok(Awaiting::Extension { size, bytes: 1 });
-            }
-            b';' if digits > 0 => return Err(ChunkError::ExtensionTooLong),
-            _ => return Err(ChunkError::Size),
+        let digit = match DIGITS[usize::from(byte)] {
+            NO_DIGIT => return self.after_digits(digits, size, byte),
+            digit => digit,
         };
         // The size so far is below 2^53, so sixteen times it fits.
         let size = size * 16 + u64::from(digit);
@@ -200,7 +204,45 @@ impl ChunkedScanner {
         }
         Ok(Awaiting::Size { digits: digits + 1, size })
     }
+
+    fn after_digits(&self, digits: u8, size: u64, byte: u8) -> Result<Awaiting, ChunkError> {
+        match byte {
+            b'\r' if digits > 0 => Ok(Awaiting::SizeLf { size }),
+            b';' if digits > 0 && self.limits.extension_bytes_max > 0 => Ok(Awaiting::Extension { size, bytes: 1 }),
+            b';' if digits > 0 => Err(ChunkError::ExtensionTooLong),
+            _ => Err(ChunkError::Size),
+        }
+    }
 }
+
+/// The line in front of a chunk as nearly all are written: a few digits and CRLF, all there. How long it is, and the size it says.
+#[inline]
+fn size_line(input: &[u8]) -> Option<(usize, u64)> {
+    let mut size = 0;
+    for (place, byte) in input.iter().enumerate().take(SHORT_DIGITS_MAX + 1) {
+        let digit = DIGITS[usize::from(*byte)];
+        if digit == NO_DIGIT {
+            return (size > 0 && input.get(place..place + 2) == Some(b"\r\n")).then_some((place + 2, size));
+        }
+        size = size << 4 | u64::from(digit);
+    }
+    None
+}
+
+/// No hexadecimal digit.
+const NO_DIGIT: u8 = u8::MAX;
+
+/// What each byte is worth as a hexadecimal digit.
+const DIGITS: [u8; 256] = {
+    let mut digits = [NO_DIGIT; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        digits[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        digits[b"0123456789ABCDEF"[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    digits
+};
 
 fn after_trailer(awaiting: Awaiting, bytes: usize, byte: u8) -> Result<Awaiting, ChunkError> {
     match (awaiting, byte) {

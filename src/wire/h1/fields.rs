@@ -1,35 +1,49 @@
 //! Header lines taken apart where they are written as nearly all are. Anything else is httparse's to judge, which knows what is
 //! tolerated and what each fault is called; a test holds both to the same answers.
 
-use super::header::{Header, Known};
+use super::header::{Header, Headers};
+use super::known::Known;
 use super::lines::is_token_byte;
 use super::span::Span;
 
-/// Takes the lines of `buf` from `start` on apart, up to the empty one at its end. False if one is not plain `name: value`; then
-/// what `headers` holds means nothing. To be asked only where no control character stands but the ends of lines.
-pub(super) fn plain_fields(buf: &[u8], start: usize, headers: &mut Vec<Header>) -> bool {
-    headers.clear();
-    let mut at = start;
-    loop {
-        let Some(line) = buf.get(at..) else { return false };
-        let name = line.iter().position(|byte| !is_token_byte(*byte)).unwrap_or(line.len());
-        match line.get(name) {
-            Some(b':') if name > 0 => {}
-            Some(b'\r') if name == 0 => return line == b"\r\n",
-            _ => return false,
-        }
-        let value = line.get(name + 1..).unwrap_or_default();
-        let Some(len) = memchr::memchr(b'\r', value) else { return false };
-        let end = at + name + 1 + len;
-        let value = value.get(..len).unwrap_or_default();
-        let (before, after) = (blanks(value.iter()), blanks(value.iter().rev()));
-        let value = if before == len { Span::new(end, end) } else { Span::new(end - len + before, end - after) };
-        let known = Known::of(line.get(..name).unwrap_or_default());
-        headers.push(Header { name: Span::new(at, at + name), value, known });
-        at = end + 2;
+/// Takes a line apart that stands at `start`; its first `name_len` bytes have been found to be letters, digits and hyphens. False
+/// if it is not `name: value`. To be believed only where no control character stands but tabs.
+#[inline]
+pub(super) fn plain_field(line: &[u8], start: usize, mut name_len: usize, headers: &mut Headers) -> bool {
+    if line.get(name_len) != Some(&b':') {
+        name_len = rare_name_len(line);
     }
+    let Some((name, [b':', value @ ..])) = line.split_at_checked(name_len) else { return false };
+    if name.is_empty() {
+        return false;
+    }
+    let (colon, end) = (start + name_len, start + line.len());
+    let value = match value {
+        [b' ', first, .., last] if !is_blank(first) && !is_blank(last) => Span::new(colon + 2, end),
+        _ => trimmed(value, end),
+    };
+    headers.push(Header { name: Span::new(start, colon), value, known: Known::of(name) });
+    true
 }
 
-fn blanks<'a>(bytes: impl Iterator<Item = &'a u8>) -> usize {
-    bytes.take_while(|byte| matches!(byte, b' ' | b'\t')).count()
+/// How long the token is that a line starts with: a few bytes may stand in it that hardly any name has.
+#[cold]
+fn rare_name_len(line: &[u8]) -> usize {
+    line.iter().position(|byte| !is_token_byte(*byte)).unwrap_or(line.len())
+}
+
+/// The place of a value that ends at `end`, without the blanks around it.
+#[inline(never)]
+fn trimmed(value: &[u8], end: usize) -> Span {
+    let before = value.iter().take_while(|byte| is_blank(byte)).count();
+    if before == value.len() {
+        return Span::new(end, end);
+    }
+    let after = value.iter().rev().take_while(|byte| is_blank(byte)).count();
+    Span::new(end - value.len() + before, end - after)
+}
+
+#[inline]
+fn is_blank(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t')
 }

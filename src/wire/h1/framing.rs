@@ -4,7 +4,8 @@
 //! length are refused even where they agree, because the next hop may know only one of them.
 
 use super::error::HeadError;
-use super::header::{Header, Known, list};
+use super::header::{Header, Headers, header_all, list};
+use super::known::{Known, is_name};
 use super::span::Span;
 
 /// What the headers of one message say about its body and its connection.
@@ -17,34 +18,17 @@ pub(super) struct Framing {
 
 impl Framing {
     /// Reads the framing of a message of version 1.`minor_version`.
-    pub(super) fn decide(buf: &[u8], headers: &[Header], minor_version: u8) -> Result<Self, HeadError> {
-        let (mut coding, mut length, mut codings, mut lengths) = (None, None, 0, 0);
-        let (mut closes, mut keeps) = (false, minor_version >= 1);
-        for header in headers {
-            match header.known {
-                Known::TransferEncoding => {
-                    codings += 1;
-                    coding.get_or_insert(header.value.of(buf));
-                }
-                Known::ContentLength => {
-                    lengths += 1;
-                    length.get_or_insert(header.value.of(buf));
-                }
-                // `close` beats `keep-alive` (RFC 9112 9.3).
-                Known::Connection => list(header.value.of(buf)).for_each(|option| {
-                    closes |= option.eq_ignore_ascii_case(b"close");
-                    keeps |= option.eq_ignore_ascii_case(b"keep-alive");
-                }),
-                _ => {}
-            }
-        }
+    pub(super) fn decide(buf: &[u8], headers: &Headers, minor_version: u8) -> Result<Self, HeadError> {
+        let mut codings = header_all(buf, headers, Known::TransferEncoding);
+        let mut lengths = header_all(buf, headers, Known::ContentLength);
+        let (coding, length) = (codings.next(), lengths.next());
         if coding.is_some() && length.is_some() {
             return Err(HeadError::LengthWithCoding);
         }
-        if codings > 1 {
+        if codings.next().is_some() {
             return Err(HeadError::CodingAmbiguous);
         }
-        if lengths > 1 {
+        if lengths.next().is_some() {
             return Err(HeadError::LengthRepeated);
         }
         if let Some(coding) = coding {
@@ -56,17 +40,34 @@ impl Framing {
         Ok(Self {
             content_length: length.map(decimal).transpose()?,
             chunked: coding.is_some(),
-            keep_alive: keeps && !closes,
+            keep_alive: keeps_alive(buf, headers, minor_version),
         })
     }
 }
 
+/// Whether the connection goes on: `close` beats `keep-alive` (RFC 9112 9.3).
+fn keeps_alive(buf: &[u8], headers: &Headers, minor_version: u8) -> bool {
+    let (mut closes, mut keeps) = (false, minor_version >= 1);
+    for value in header_all(buf, headers, Known::Connection) {
+        // Hardly any is a list.
+        if is_name(value, b"keep-alive") {
+            keeps = true;
+            continue;
+        }
+        for option in list(value) {
+            closes |= is_name(option, b"close");
+            keeps |= is_name(option, b"keep-alive");
+        }
+    }
+    keeps && !closes
+}
+
 /// Accepts exactly one `chunked`, in any case of letters.
 fn only_chunked(value: &[u8]) -> Result<(), HeadError> {
-    if value.eq_ignore_ascii_case(b"chunked") {
+    let is_chunked = |element: &[u8]| is_name(element, b"chunked");
+    if is_chunked(value) {
         return Ok(());
     }
-    let is_chunked = |element: &[u8]| element.eq_ignore_ascii_case(b"chunked");
     let ends_chunked = value.rsplit(|byte| *byte == b',').next().is_some_and(|last| is_chunked(last.trim_ascii()));
     let well_formed = ends_chunked && list(value).filter(|element| is_chunked(element)).count() == 1;
     // `gzip, chunked` says clearly how long the body is; weir just does not know gzip as a transfer coding.
@@ -88,11 +89,13 @@ fn decimal(value: &[u8]) -> Result<u64, HeadError> {
 }
 
 /// Fills `headers` from httparse's list, reusing its capacity.
-pub(super) fn collect(buf: &[u8], parsed: &[httparse::Header<'_>], headers: &mut Vec<Header>) {
+pub(super) fn collect(buf: &[u8], parsed: &[httparse::Header<'_>], headers: &mut Headers) {
     headers.clear();
-    headers.extend(parsed.iter().map(|header| Header {
-        name: Span::locate(buf, header.name.as_bytes()),
-        value: Span::locate(buf, header.value),
-        known: Known::of(header.name.as_bytes()),
-    }));
+    for header in parsed {
+        headers.push(Header {
+            name: Span::locate(buf, header.name.as_bytes()),
+            value: Span::locate(buf, header.value),
+            known: Known::of(header.name.as_bytes()),
+        });
+    }
 }

@@ -1,13 +1,16 @@
 //! The walk over a growing head, line by line, until the empty line that ends it.
 //!
 //! It sees every line end once, however slowly the head arrives, and refuses what httparse would tolerate: bare LF and
-//! folded lines. It also keeps the size limits, so that an endless head is cut off before it is complete.
+//! folded lines. It also keeps the size limits, so that an endless head is cut off before it is complete. Header lines that are
+//! written as nearly all are it takes apart on the way.
 
+use super::block::{BLOCK_BYTES, Blocks, look, name_len};
 use super::error::HeadError;
-use fearless_simd::{Level, dispatch, prelude::*, u8x64};
-
-/// Bytes looked at together.
-const BLOCK_BYTES: usize = 64;
+use super::fields::plain_field;
+use super::header::Headers;
+use fearless_simd::Level;
+use std::mem;
+use std::ops::Range;
 
 /// Most header lines a parser can be configured to accept.
 pub const HEADERS_MAX: usize = 128;
@@ -38,106 +41,148 @@ pub(super) struct LineWalk {
     /// The vectors this machine has.
     level: Level,
     /// Every byte before this one has been seen.
-    scanned: usize,
+    seen: usize,
+    /// 1 if the last byte seen is a control character.
+    control: u64,
     /// Where the current line starts.
     line_start: usize,
     /// Non-empty lines that are complete.
     lines: usize,
     /// Where the start line starts: 2 after a leading CRLF, else 0.
-    pub(super) message_start: usize,
-    /// Control characters, tabs left out, up to what has been seen.
-    controls: usize,
+    message_start: usize,
+    /// Where the first header line starts, once the start line is complete.
+    fields_start: usize,
+    /// Every header line so far was plain `name: value` and has been taken apart, and there was no control character but tabs and
+    /// the ends of lines.
+    plain: bool,
+}
+
+/// A head that is all there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Walked {
+    /// Where its start line starts.
+    pub(super) start: usize,
+    /// Where its first header line starts.
+    pub(super) fields_start: usize,
+    /// The offset behind its empty line.
+    pub(super) end: usize,
+    /// All header lines have been taken apart, and there is no control character but tabs and the ends of lines.
+    pub(super) plain: bool,
+}
+
+/// What a walk holds a head to.
+#[derive(Clone, Copy)]
+pub(super) struct Rules<'l> {
+    pub(super) limits: &'l HeadLimits,
+    /// One empty line may come first.
+    pub(super) leading_crlf: bool,
 }
 
 impl Default for LineWalk {
     fn default() -> Self {
-        Self { level: Level::new(), scanned: 0, line_start: 0, lines: 0, message_start: 0, controls: 0 }
+        Self {
+            level: Level::new(),
+            seen: 0,
+            control: 0,
+            line_start: 0,
+            lines: 0,
+            message_start: 0,
+            fields_start: 0,
+            plain: true,
+        }
     }
 }
 
 impl LineWalk {
-    /// Looks at the new bytes of `buf`. Returns the offset behind the head once the empty line is there.
+    /// Looks at the new bytes of `buf`. Returns what was found once the empty line is there; until then `headers` must be the
+    /// same every time, for it is filled on the way.
     pub(super) fn advance(
         &mut self,
         buf: &[u8],
-        limits: &HeadLimits,
-        leading_crlf: bool,
-    ) -> Result<Option<usize>, HeadError> {
-        let base = self.scanned;
-        let found = dispatch!(self.level, simd => self.walk(simd, buf, limits, leading_crlf, base))?;
-        if found.is_some() {
-            return Ok(found);
+        rules: Rules<'_>,
+        headers: &mut Headers,
+    ) -> Result<Option<Walked>, HeadError> {
+        if self.seen == 0 {
+            headers.clear();
         }
-        self.scanned = buf.len();
-        if buf.len() >= limits.head_bytes_max { Err(HeadError::HeadTooLong) } else { Ok(None) }
+        // Another list than last time: what has been taken apart is not in it.
+        self.plain &= headers.len() == self.lines.saturating_sub(1);
+        while let Some(new @ [_, ..]) = buf.get(self.seen..) {
+            let mut blocks = Blocks::new();
+            self.control = look(self.level, new, self.control, &mut blocks);
+            if let Some(end) = self.ends(buf, &blocks, rules, headers)? {
+                let (start, fields_start, plain) = (self.message_start, self.fields_start, self.plain);
+                return Ok(Some(Walked { start, fields_start, end, plain }));
+            }
+        }
+        if buf.len() >= rules.limits.head_bytes_max { Err(HeadError::HeadTooLong) } else { Ok(None) }
     }
 
-    /// Every line end from `base` on, in order: heads have short lines, so that looking for each on its own costs more than
-    /// looking at all bytes in blocks.
-    #[inline(always)]
-    fn walk<S: Simd>(
+    /// Takes the lines that end in the next blocks. Returns the offset behind the head if one of them is its last.
+    fn ends(
         &mut self,
-        simd: S,
         buf: &[u8],
-        limits: &HeadLimits,
-        leading_crlf: bool,
-        base: usize,
+        blocks: &Blocks,
+        rules: Rules<'_>,
+        headers: &mut Headers,
     ) -> Result<Option<usize>, HeadError> {
-        let (blocks, rest) = buf.get(base..).unwrap_or_default().as_chunks::<BLOCK_BYTES>();
-        let mut last = [b' '; BLOCK_BYTES];
-        last[..rest.len()].copy_from_slice(rest);
-        let mut at = base;
-        for block in blocks.iter().chain([&last]) {
-            let bytes = u8x64::simd_from(simd, *block);
-            let below = bytes.simd_lt(b' ').to_bitmask() & !bytes.simd_eq(b'\t').to_bitmask();
-            let controls = below | bytes.simd_eq(0x7f).to_bitmask();
-            let mut feeds = bytes.simd_eq(b'\n').to_bitmask();
+        let base = self.seen;
+        for block in blocks {
+            let mut feeds = block.feeds;
             while feeds != 0 {
                 let bit = feeds.trailing_zeros();
                 feeds &= feeds - 1;
-                if let Some(end) = self.line_end(buf, at + bit as usize, limits, leading_crlf)? {
-                    self.controls += (controls << (63 - bit)).count_ones() as usize;
-                    return Ok(Some(end));
+                let feed = self.seen + bit as usize;
+                let start = mem::replace(&mut self.line_start, feed + 1);
+                // Of a line that began in bytes seen earlier, the name is looked at again.
+                let name_len = start.checked_sub(base).and_then(|from| name_len(blocks, from)).unwrap_or(0);
+                if self.line(buf, start..feed, name_len, rules, headers)? {
+                    self.plain &= block.faults << (BLOCK_BYTES as u32 - 1 - bit) == 0;
+                    return Ok(Some(feed + 1));
                 }
             }
-            self.controls += controls.count_ones() as usize;
-            at += BLOCK_BYTES;
+            self.plain &= block.faults == 0;
+            self.seen = buf.len().min(self.seen + BLOCK_BYTES);
         }
         Ok(None)
     }
 
-    /// A line ends at `feed`. Returns the offset behind the head if it was the empty one.
-    #[inline(always)]
-    fn line_end(
+    /// A line is complete; a line feed follows. Returns whether it is the empty one that ends the head.
+    #[inline]
+    fn line(
         &mut self,
         buf: &[u8],
-        feed: usize,
-        limits: &HeadLimits,
-        leading_crlf: bool,
-    ) -> Result<Option<usize>, HeadError> {
-        let line = buf.get(self.line_start..feed).unwrap_or_default();
-        let Some((b'\r', line)) = line.split_last() else { return Err(HeadError::BareLineFeed) };
-        self.scanned = feed + 1;
-        self.line_start = feed + 1;
-        let Some(first) = line.first() else {
-            if self.lines > 0 {
-                let too_long = self.scanned > limits.head_bytes_max;
-                return if too_long { Err(HeadError::HeadTooLong) } else { Ok(Some(self.scanned)) };
-            }
-            if !leading_crlf || self.message_start > 0 {
-                return Err(HeadError::RequestLine);
-            }
-            self.message_start = self.scanned;
-            return Ok(None);
-        };
-        if self.lines > 0 && matches!(first, b' ' | b'\t') {
+        line: Range<usize>,
+        name_len: usize,
+        rules: Rules<'_>,
+        headers: &mut Headers,
+    ) -> Result<bool, HeadError> {
+        let (start, feed) = (line.start, line.end);
+        let Some([bytes @ .., b'\r']) = buf.get(line) else { return Err(HeadError::BareLineFeed) };
+        let Some(first) = bytes.first() else { return self.empty_line(feed + 1, rules) };
+        if self.lines == 0 {
+            self.fields_start = feed + 1;
+        } else if matches!(first, b' ' | b'\t') {
             return Err(HeadError::FoldedHeader);
+        } else if self.lines > rules.limits.headers_max.min(HEADERS_MAX) {
+            return Err(HeadError::TooManyHeaders);
+        } else if self.plain {
+            self.plain = plain_field(bytes, start, name_len, headers);
         }
         self.lines += 1;
-        if self.lines > limits.headers_max.min(HEADERS_MAX) + 1 {
-            return Err(HeadError::TooManyHeaders);
+        Ok(false)
+    }
+
+    /// The empty line before `end` ends the head, or comes before it.
+    fn empty_line(&mut self, end: usize, rules: Rules<'_>) -> Result<bool, HeadError> {
+        if self.lines > 0 {
+            return if end > rules.limits.head_bytes_max { Err(HeadError::HeadTooLong) } else { Ok(true) };
         }
-        Ok(None)
+        if !rules.leading_crlf || self.message_start > 0 {
+            return Err(HeadError::RequestLine);
+        }
+        self.message_start = end;
+        Ok(false)
     }
 
     /// What is there of the start line. Only meaningful before the second line is complete: later it still begins
@@ -146,14 +191,9 @@ impl LineWalk {
         buf.get(self.message_start..).unwrap_or_default()
     }
 
-    /// Whether the head that has been walked holds no control character but tabs and the ends of its lines.
-    pub(super) fn is_clean(&self) -> bool {
-        self.controls == self.message_start + 2 * (self.lines + 1)
-    }
-
     /// Whether this walk cannot have been over `buf`: the caller began a new message without a reset.
     pub(super) fn is_stale(&self, buf: &[u8]) -> bool {
-        buf.len() < self.scanned
+        buf.len() < self.seen
     }
 }
 

@@ -1,13 +1,15 @@
 //! Request heads: parsed in place into offsets, checked, and framed.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use super::error::HeadError;
-use super::fields::plain_fields;
 use super::framing::{Framing, collect};
-use super::header::{Header, Known, header_all};
-use super::lines::{HEADERS_MAX, HeadLimits, LineWalk, Progress, is_token_byte};
+use super::header::{Headers, header_all};
+use super::known::Known;
+use super::lines::{HEADERS_MAX, HeadLimits, LineWalk, Progress, Rules, Walked, is_token_byte};
 use super::span::Span;
+use super::start::{is_target_byte, request_line};
 
 /// Longest method name that is waited for; the longest in the IANA registry has 17 bytes.
 const METHOD_BYTES_MAX: usize = 32;
@@ -79,7 +81,7 @@ pub struct RequestHead {
     /// 1 for HTTP/1.1, 0 for HTTP/1.0.
     pub minor_version: u8,
     /// All headers, in order.
-    pub headers: Vec<Header>,
+    pub headers: Headers,
     /// How long the body is.
     pub body: RequestBody,
     /// Whether the client wants the connection to go on.
@@ -117,12 +119,12 @@ impl RequestParser {
         if self.walk.is_stale(buf) {
             self.reset();
         }
-        let end = self.walk.advance(buf, &self.limits, true);
+        let rules = Rules { limits: &self.limits, leading_crlf: true };
+        let walked = self.walk.advance(buf, rules, &mut head.headers);
         check_start(self.walk.start_line(buf), &self.limits)?;
-        let Some(end) = end? else { return Ok(Progress::Partial) };
-        let (start, clean) = (self.walk.message_start, self.walk.is_clean());
+        let Some(walked) = walked? else { return Ok(Progress::Partial) };
         self.reset();
-        fill(buf.get(..end).unwrap_or_default(), start, clean, head)?;
+        fill(buf.get(..walked.end).unwrap_or_default(), walked, head)?;
         Ok(Progress::Complete)
     }
 }
@@ -151,35 +153,27 @@ fn check_start(line: &[u8], limits: &HeadLimits) -> Result<(), HeadError> {
     Ok(())
 }
 
-/// Reads a whole head. `clean`: it holds no control character but tabs and the ends of lines.
-pub(super) fn fill(buf: &[u8], start: usize, clean: bool, head: &mut RequestHead) -> Result<(), HeadError> {
-    let message = buf.get(start..).unwrap_or_default();
-    let first = memchr::memchr(b'\n', message).map_or(message.len(), |feed| feed + 1);
-    let plain = clean && plain_fields(buf, start + first, &mut head.headers);
-    let mut slots = [const { MaybeUninit::uninit() }; HEADERS_MAX];
-    let mut parsed = httparse::Request::new(&mut []);
-    // Where the fields are known already, only the first line is left to look at.
-    let looked_at = if plain { message.get(..first).unwrap_or_default() } else { message };
-    match parsed.parse_with_uninit_headers(looked_at, &mut slots) {
-        Ok(httparse::Status::Partial) if plain => {}
-        Ok(httparse::Status::Complete(len)) if !plain && len == message.len() => {}
-        Ok(_) => return Err(HeadError::RequestLine),
-        Err(httparse::Error::Version) => return Err(version_error(message)),
-        Err(error) => return Err(error.into()),
+/// Reads a whole head whose lines have been walked.
+pub(super) fn fill(buf: &[u8], walked: Walked, head: &mut RequestHead) -> Result<(), HeadError> {
+    let line = buf.get(walked.start..walked.fields_start).unwrap_or_default();
+    let line = request_line(line).filter(|_| walked.plain);
+    let is_sound = line.is_some();
+    match line {
+        Some(line) => {
+            let place = |part: Range<usize>| Span::new(walked.start + part.start, walked.start + part.end);
+            head.method_name = place(line.method);
+            head.target = place(line.target);
+            head.minor_version = line.minor_version;
+        }
+        None => judge(buf, walked.start, head)?,
     }
-    let (Some(method), Some(target), Some(minor_version)) = (parsed.method, parsed.path, parsed.version) else {
-        return Err(version_error(message));
-    };
-    head.method = Method::of(method.as_bytes())?;
-    head.method_name = Span::locate(buf, method.as_bytes());
-    head.target = Span::locate(buf, target.as_bytes());
+    head.method = Method::of(head.method_name.of(buf))?;
+    if !is_sound && !head.target.of(buf).iter().all(|byte| is_target_byte(*byte)) {
+        return Err(HeadError::Target);
+    }
     (head.path, head.query) = split_target(buf, head.target, head.method)?;
-    head.minor_version = minor_version;
-    if !plain {
-        collect(buf, parsed.headers, &mut head.headers);
-    }
-    check_host(buf, &head.headers, minor_version)?;
-    let framing = Framing::decide(buf, &head.headers, minor_version)?;
+    check_host(buf, &head.headers, head.minor_version)?;
+    let framing = Framing::decide(buf, &head.headers, head.minor_version)?;
     head.body = match (framing.chunked, framing.content_length) {
         (true, _) => RequestBody::Chunked,
         (false, Some(length)) => RequestBody::Length(length),
@@ -188,6 +182,28 @@ pub(super) fn fill(buf: &[u8], start: usize, clean: bool, head: &mut RequestHead
     head.keep_alive = framing.keep_alive;
     head.expect_continue = expects_continue(buf, head)?;
     head.head_len = buf.len();
+    Ok(())
+}
+
+/// Lets httparse read a head that is not written as nearly all are.
+#[cold]
+fn judge(buf: &[u8], start: usize, head: &mut RequestHead) -> Result<(), HeadError> {
+    let message = buf.get(start..).unwrap_or_default();
+    let mut slots = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(message, &mut slots) {
+        Ok(httparse::Status::Complete(len)) if len == message.len() => {}
+        Ok(_) => return Err(HeadError::RequestLine),
+        Err(httparse::Error::Version) => return Err(version_error(message)),
+        Err(error) => return Err(error.into()),
+    }
+    let (Some(method), Some(target), Some(minor_version)) = (parsed.method, parsed.path, parsed.version) else {
+        return Err(version_error(message));
+    };
+    head.method_name = Span::locate(buf, method.as_bytes());
+    head.target = Span::locate(buf, target.as_bytes());
+    head.minor_version = minor_version;
+    collect(buf, parsed.headers, &mut head.headers);
     Ok(())
 }
 
@@ -203,12 +219,9 @@ fn version_error(message: &[u8]) -> HeadError {
     }
 }
 
-/// Splits the raw target into path and query, without decoding anything (RFC 9112 3.2).
+/// Splits the raw target, which holds bytes of targets only, into path and query, without decoding anything (RFC 9112 3.2).
 fn split_target(buf: &[u8], target: Span, method: Method) -> Result<(Span, Span), HeadError> {
     let bytes = target.of(buf);
-    if bytes.iter().any(|byte| !matches!(byte, b'!'..=b'~') || *byte == b'#') {
-        return Err(HeadError::Target);
-    }
     if bytes == b"*" && method == Method::Options {
         return Ok((target, Span::default()));
     }
@@ -247,7 +260,7 @@ fn absolute_path(target: &[u8]) -> Result<(usize, Option<usize>), HeadError> {
 }
 
 /// Exactly one `Host` (HTTP/1.0 may go without), and nothing in it that no host name has. An empty one is legal.
-fn check_host(buf: &[u8], headers: &[Header], minor_version: u8) -> Result<(), HeadError> {
+fn check_host(buf: &[u8], headers: &Headers, minor_version: u8) -> Result<(), HeadError> {
     let mut hosts = header_all(buf, headers, Known::Host);
     match hosts.next() {
         None if minor_version >= 1 => return Err(HeadError::HostMissing),

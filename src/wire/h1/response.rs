@@ -3,12 +3,12 @@
 use std::mem::MaybeUninit;
 
 use super::error::HeadError;
-use super::fields::plain_fields;
 use super::framing::{Framing, collect};
-use super::header::Header;
-use super::lines::{HEADERS_MAX, HeadLimits, LineWalk, Progress};
+use super::header::Headers;
+use super::lines::{HEADERS_MAX, HeadLimits, LineWalk, Progress, Rules, Walked};
 use super::request::Method;
 use super::span::Span;
+use super::start::status_line;
 
 /// One response's head, as offsets into the buffer it was parsed from; reusable like a request's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct ResponseHead {
     /// 1 for HTTP/1.1, 0 for HTTP/1.0.
     pub minor_version: u8,
     /// All headers, in order.
-    pub headers: Vec<Header>,
+    pub headers: Headers,
     /// `Content-Length` in bytes, where there is one.
     pub content_length: Option<u64>,
     /// Whether `Transfer-Encoding: chunked` was said.
@@ -84,14 +84,14 @@ impl ResponseParser {
         if self.walk.is_stale(buf) {
             self.reset();
         }
-        let end = self.walk.advance(buf, &self.limits, false)?;
+        let rules = Rules { limits: &self.limits, leading_crlf: false };
+        let walked = self.walk.advance(buf, rules, &mut head.headers)?;
         if !could_be_http(buf) {
             return Err(HeadError::StatusLine);
         }
-        let Some(end) = end else { return Ok(Progress::Partial) };
-        let clean = self.walk.is_clean();
+        let Some(walked) = walked else { return Ok(Progress::Partial) };
         self.reset();
-        fill(buf.get(..end).unwrap_or_default(), clean, head)?;
+        fill(buf.get(..walked.end).unwrap_or_default(), walked, head)?;
         Ok(Progress::Complete)
     }
 }
@@ -101,33 +101,44 @@ fn could_be_http(buf: &[u8]) -> bool {
     buf.iter().zip(b"HTTP/").all(|(byte, expected)| byte == expected)
 }
 
-/// Reads a whole head. `clean`: it holds no control character but tabs and the ends of lines.
-pub(super) fn fill(buf: &[u8], clean: bool, head: &mut ResponseHead) -> Result<(), HeadError> {
-    let first = memchr::memchr(b'\n', buf).map_or(buf.len(), |feed| feed + 1);
-    let plain = clean && plain_fields(buf, first, &mut head.headers);
-    let mut slots = [const { MaybeUninit::uninit() }; HEADERS_MAX];
-    let mut parsed = httparse::Response::new(&mut []);
-    // Where the fields are known already, only the first line is left to look at.
-    let looked_at = if plain { buf.get(..first).unwrap_or_default() } else { buf };
-    match httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, looked_at, &mut slots) {
-        Ok(httparse::Status::Partial) if plain => {}
-        Ok(httparse::Status::Complete(len)) if !plain && len == buf.len() => {}
-        Ok(_) => return Err(HeadError::StatusLine),
-        Err(error) => return Err(error.into()),
+/// Reads a whole head whose lines have been walked.
+pub(super) fn fill(buf: &[u8], walked: Walked, head: &mut ResponseHead) -> Result<(), HeadError> {
+    let line = buf.get(..walked.fields_start).unwrap_or_default();
+    match status_line(line).filter(|_| walked.plain) {
+        Some(line) => {
+            head.status = line.status;
+            head.minor_version = line.minor_version;
+            head.reason = Span::new(line.reason.start, line.reason.end);
+        }
+        None => judge(buf, head)?,
     }
-    let (Some(status @ 100..=599), Some(minor_version)) = (parsed.code, parsed.version) else {
+    if !matches!(head.status, 100..=599) {
         return Err(HeadError::StatusLine);
-    };
-    head.status = status;
-    head.reason = Span::locate(buf, parsed.reason.unwrap_or_default().as_bytes());
-    head.minor_version = minor_version;
-    if !plain {
-        collect(buf, parsed.headers, &mut head.headers);
     }
-    let framing = Framing::decide(buf, &head.headers, minor_version)?;
+    let framing = Framing::decide(buf, &head.headers, head.minor_version)?;
     head.content_length = framing.content_length;
     head.chunked = framing.chunked;
     head.keep_alive = framing.keep_alive;
     head.head_len = buf.len();
+    Ok(())
+}
+
+/// Lets httparse read a head that is not written as nearly all are.
+#[cold]
+fn judge(buf: &[u8], head: &mut ResponseHead) -> Result<(), HeadError> {
+    let mut slots = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut parsed = httparse::Response::new(&mut []);
+    match httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, buf, &mut slots) {
+        Ok(httparse::Status::Complete(len)) if len == buf.len() => {}
+        Ok(_) => return Err(HeadError::StatusLine),
+        Err(error) => return Err(error.into()),
+    }
+    let (Some(status), Some(minor_version)) = (parsed.code, parsed.version) else {
+        return Err(HeadError::StatusLine);
+    };
+    head.status = status;
+    head.minor_version = minor_version;
+    head.reason = Span::locate(buf, parsed.reason.unwrap_or_default().as_bytes());
+    collect(buf, parsed.headers, &mut head.headers);
     Ok(())
 }

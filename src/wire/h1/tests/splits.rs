@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::h1::{header::Header, lines::LineWalk, request, response};
+use crate::wire::h1::lines::{LineWalk, Rules, Walked};
+use crate::wire::h1::{header::Header, request, response};
 
 const REQUESTS: &[&str] = &[
     "POST /v1/messages?beta=true HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nX-A: b\r\n\r\nabc",
@@ -110,52 +111,111 @@ fn said(buf: &[u8], headers: &[Header]) -> Vec<(Vec<u8>, Vec<u8>, Known)> {
     headers.iter().map(|h| (h.name.of(buf).to_vec(), h.value.of(buf).to_vec(), h.known)).collect()
 }
 
-/// Lines that are taken apart here say what httparse makes of them, and are refused for the same reason.
+/// Heads that are taken apart here say what httparse makes of them, and are refused for the same reason.
 fn judged_alike(input: &[u8]) {
-    let mut walk = LineWalk::default();
-    if let Ok(Some(end)) = walk.advance(input, &LIMITS, true) {
-        let (buf, start) = (&input[..end], walk.message_start);
-        let (mut own, mut judged) = (RequestHead::default(), RequestHead::default());
-        let result = request::fill(buf, start, walk.is_clean(), &mut own);
-        assert_eq!(result, request::fill(buf, start, false, &mut judged), "{:?}", String::from_utf8_lossy(input));
+    let mut own = RequestHead::default();
+    let rules = Rules { limits: &LIMITS, leading_crlf: true };
+    if let Ok(Some(walked)) = LineWalk::default().advance(input, rules, &mut own.headers) {
+        let (buf, mut judged) = (&input[..walked.end], RequestHead::default());
+        let result = request::fill(buf, walked, &mut own);
+        let theirs = request::fill(buf, Walked { plain: false, ..walked }, &mut judged);
+        assert_eq!(result, theirs, "{:?}", String::from_utf8_lossy(input));
         if result.is_ok() {
             assert_eq!(said(buf, &own.headers), said(buf, &judged.headers));
             (own.headers, judged.headers) = Default::default();
             assert_eq!(own, judged);
         }
     }
-    let mut walk = LineWalk::default();
-    if let Ok(Some(end)) = walk.advance(input, &LIMITS, false) {
-        let buf = &input[..end];
-        let (mut own, mut judged) = (ResponseHead::default(), ResponseHead::default());
-        let result = response::fill(buf, walk.is_clean(), &mut own);
-        assert_eq!(result, response::fill(buf, false, &mut judged), "{:?}", String::from_utf8_lossy(input));
+    let mut own = ResponseHead::default();
+    let rules = Rules { limits: &LIMITS, leading_crlf: false };
+    if let Ok(Some(walked)) = LineWalk::default().advance(input, rules, &mut own.headers) {
+        let (buf, mut judged) = (&input[..walked.end], ResponseHead::default());
+        let result = response::fill(buf, walked, &mut own);
+        let theirs = response::fill(buf, Walked { plain: false, ..walked }, &mut judged);
+        assert_eq!(result, theirs, "{:?}", String::from_utf8_lossy(input));
         if result.is_ok() {
             assert_eq!(said(buf, &own.headers), said(buf, &judged.headers));
+            assert_eq!(own.reason.of(buf), judged.reason.of(buf));
             (own.headers, judged.headers) = Default::default();
+            (own.reason, judged.reason) = Default::default();
             assert_eq!(own, judged);
         }
     }
 }
 
+/// Start lines, most of them nearly sound.
+fn start_lines() -> impl Strategy<Value = String> {
+    let request = (
+        prop_oneof![Just("GET"), Just("OPTIONS"), Just("CONNECT"), Just("x-!#~"), Just("G(T"), Just("")],
+        prop_oneof![Just(" "), Just("  "), Just("\t"), Just("")],
+        "(/|\\*|http://h|)[!-~]{0,9}[ -~\t\u{7f}\u{e9}]?[?/]?",
+        prop_oneof![Just(" HTTP/1.1"), Just(" HTTP/1.0"), Just("  HTTP/1.1"), Just(" HTTP/1.2"), Just(" HTTP/1.1 ")],
+    );
+    let response = (
+        prop_oneof![Just("HTTP/1.1"), Just("HTTP/1.0"), Just("HTTP/2.0"), Just("HTTP/1.1 ")],
+        "[ \t]?[0-9]{2,4}",
+        prop_oneof![Just(""), Just(" "), Just("  "), Just("\t")],
+        "[ -~\t\u{7f}\u{e9}]{0,9}",
+    );
+    prop_oneof![
+        Just("GET / HTTP/1.1\r\nHost: h\r\n".to_owned()),
+        Just("HTTP/1.1 200 OK\r\n".to_owned()),
+        request.prop_map(|(a, b, c, d)| format!("{a}{b}{c}{d}\r\nHost: h\r\n")),
+        response.prop_map(|(a, b, c, d)| format!("{a}{b}{c}{d}\r\n")),
+    ]
+}
+
 /// Whole heads with lines that are written in every way there is.
 fn lines() -> impl Strategy<Value = Vec<u8>> {
-    let first =
-        prop_oneof![Just("GET / HTTP/1.1\r\nHost: h\r\n"), Just("HTTP/1.1 200 OK\r\n"), Just("HTTP/1.1 204\r\n")];
     let line = (
-        "[a-zA-Z!#|~-]{0,6}",
+        prop_oneof![Just("x-stainless-".to_owned()), "[a-zA-Z0-9!#|~_.-]{0,6}"],
         "[: \\t]{0,3}",
         "[ -~\\t\u{e9}]{0,70}",
-        prop_oneof![Just(""), Just("\r"), Just("\x7f"), Just(" ")],
+        prop_oneof![5 => Just(""), 1 => Just("\r"), 1 => Just("\x7f"), 1 => Just(" ")],
     );
     let lines = proptest::collection::vec(line.prop_map(|(a, b, c, d)| format!("{a}{b}{c}{d}\r\n")), 0..6);
-    (first, lines).prop_map(|(first, lines)| format!("{first}{}\r\nbody", lines.concat()).into_bytes())
+    (start_lines(), lines).prop_map(|(start, lines)| format!("{start}{}\r\nbody", lines.concat()).into_bytes())
+}
+
+/// A head as a client of many headers sends it, longer than is looked at in one go.
+fn long_head() -> Vec<u8> {
+    let lines: String = (0..90).map(|n| format!("X-Stainless-Part-{n}: {}\r\n", "v".repeat(n * 7 % 61))).collect();
+    format!("POST /v1/messages HTTP/1.1\r\nhost: h\r\n{lines}content-length: 4\r\n\r\nbody").into_bytes()
+}
+
+#[test]
+fn a_long_head_is_the_same_in_one_piece_and_in_two() {
+    let input = long_head();
+    let whole = request(&input).unwrap().unwrap();
+    assert_eq!((whole.headers.len(), whole.body), (92, RequestBody::Length(4)));
+    judged_alike(&input);
+    for cut in 0..input.len() {
+        assert_eq!(request_grown(&input, &[cut]), Ok(Some(whole.clone())), "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_list_of_headers_that_changes_on_the_way_costs_time_and_no_header() {
+    let input = long_head();
+    let whole = request(&input).unwrap();
+    let mut parser = RequestParser::new(LIMITS);
+    assert_eq!(parser.parse(&input[..2000], &mut RequestHead::default()), Ok(Progress::Partial));
+    let mut head = RequestHead::default();
+    assert_eq!(parser.parse(&input, &mut head), Ok(Progress::Complete));
+    assert_eq!(Some(head), whole);
 }
 
 proptest! {
     #[test]
     fn a_line_taken_apart_here_says_otherwise_than_httparse_does(input in prop_oneof![lines(), pieces()]) {
         judged_alike(&input);
+    }
+
+    #[test]
+    fn a_head_that_arrives_in_pieces_says_otherwise_than_a_whole_one(
+        input in lines(), mut ends in proptest::collection::vec(0_usize..400, 0..6),
+    ) {
+        check(&input, &mut ends);
     }
 
     #[test]
