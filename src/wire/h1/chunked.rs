@@ -116,27 +116,47 @@ impl ChunkedScanner {
     ///
     /// # Errors
     /// [`ChunkError`] where the coding is broken; every later step returns it again.
+    #[inline]
     pub fn step(&mut self, input: &[u8]) -> Result<(usize, ChunkEvent), ChunkError> {
+        // Nearly every step: over what stands between the payloads of two chunks and is all there, into that of the second.
         let mut at = 0;
+        if self.awaiting == Awaiting::DataCr && input.starts_with(b"\r\n") {
+            self.awaiting = BETWEEN_CHUNKS;
+            at = 2;
+            if input.len() == at {
+                return Ok((at, ChunkEvent::NeedMore));
+            }
+        }
+        if let Awaiting::Size { digits: 0, .. } = self.awaiting
+            && let Some((line, left)) = input.get(at..).and_then(size_line)
+        {
+            self.awaiting = Awaiting::Data { left };
+            at += line;
+        }
+        if let Awaiting::Data { left } = self.awaiting
+            && at < input.len()
+        {
+            return Ok(self.payload(input, at, left));
+        }
+        self.step_by_bytes(input, at)
+    }
+
+    /// Takes what there is of the payload, of which so much is left.
+    #[inline]
+    fn payload(&mut self, input: &[u8], start: usize, left: u64) -> (usize, ChunkEvent) {
+        let rest = input.len() - start;
+        let len = usize::try_from(left).map_or(rest, |left| left.min(rest));
+        let left = left - len as u64;
+        self.awaiting = if left == 0 { Awaiting::DataCr } else { Awaiting::Data { left } };
+        (start + len, ChunkEvent::Data(start..start + len))
+    }
+
+    fn step_by_bytes(&mut self, input: &[u8], mut at: usize) -> Result<(usize, ChunkEvent), ChunkError> {
         loop {
             match self.awaiting {
-                BETWEEN_CHUNKS if let Some((line, size)) = size_line(input.get(at..).unwrap_or_default()) => {
-                    self.awaiting = Awaiting::Data { left: size };
-                    at += line;
-                }
-                Awaiting::DataCr if input.get(at..at + 2) == Some(b"\r\n") => {
-                    self.awaiting = BETWEEN_CHUNKS;
-                    at += 2;
-                }
                 Awaiting::Nothing => return Ok((at, ChunkEvent::End)),
                 Awaiting::Failed(error) => return Err(error),
-                Awaiting::Data { left } if at < input.len() => {
-                    let rest = input.len() - at;
-                    let len = usize::try_from(left).map_or(rest, |left| left.min(rest));
-                    let left = left - len as u64;
-                    self.awaiting = if left == 0 { Awaiting::DataCr } else { Awaiting::Data { left } };
-                    return Ok((at + len, ChunkEvent::Data(at..at + len)));
-                }
+                Awaiting::Data { left } if at < input.len() => return Ok(self.payload(input, at, left)),
                 awaiting => {
                     let Some(byte) = input.get(at) else { return Ok((at, ChunkEvent::NeedMore)) };
                     self.awaiting = self.after(awaiting, *byte).inspect_err(|error| {

@@ -19,7 +19,7 @@ pub(super) fn plain_field(line: &[u8], start: usize, mut name_len: usize, header
     }
     let (colon, end) = (start + name_len, start + line.len());
     let value = match value {
-        [b' ', first, .., last] if !is_blank(first) && !is_blank(last) => Span::new(colon + 2, end),
+        [b' ', first, .., last] if *first > b' ' && *last > b' ' => Span::new(colon + 2, end),
         _ => trimmed(value, end),
     };
     headers.push(Header { name: Span::new(start, colon), value, known: Known::of(name) });

@@ -27,6 +27,9 @@ pub struct Headers {
     repeated: u64,
 }
 
+/// Header lines that there is room for at once.
+const LINES_USUAL: usize = 32;
+
 const _: () = assert!(Known::COUNT <= u64::BITS as usize && super::lines::HEADERS_MAX < u8::MAX as usize);
 
 impl Default for Headers {
@@ -45,10 +48,11 @@ impl Deref for Headers {
 }
 
 impl Headers {
-    /// Forgets all lines, and keeps the room for them.
+    /// Forgets all lines, and keeps or makes room for as many as a head usually has.
     #[inline]
     pub(super) fn clear(&mut self) {
         self.lines.clear();
+        self.lines.reserve(LINES_USUAL);
         self.first = [0; Known::COUNT];
         self.repeated = 0;
     }

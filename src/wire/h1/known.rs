@@ -150,6 +150,7 @@ impl Known {
     pub(super) const COUNT: usize = Self::Other as usize + 1;
 
     /// What a header name means, in any case of letters.
+    #[inline]
     pub fn of(name: &[u8]) -> Self {
         let place = SLOTS[slot(code(name), MULTIPLIER)];
         if let Some((exact, known)) = EXACT_NAMES.get(usize::from(place))

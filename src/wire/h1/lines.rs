@@ -4,13 +4,11 @@
 //! folded lines. It also keeps the size limits, so that an endless head is cut off before it is complete. Header lines that are
 //! written as nearly all are it takes apart on the way.
 
-use super::block::{BLOCK_BYTES, Blocks, look, name_len};
+use super::block::{BLOCK_BYTES, Block, Blocks, look, name_len};
 use super::error::HeadError;
 use super::fields::plain_field;
 use super::header::Headers;
 use fearless_simd::Level;
-use std::mem;
-use std::ops::Range;
 
 /// Most header lines a parser can be configured to accept.
 pub const HEADERS_MAX: usize = 128;
@@ -122,58 +120,63 @@ impl LineWalk {
     fn ends(
         &mut self,
         buf: &[u8],
-        blocks: &Blocks,
+        blocks: &[Block],
         rules: Rules<'_>,
         headers: &mut Headers,
     ) -> Result<Option<usize>, HeadError> {
         let base = self.seen;
-        for block in blocks {
+        let mut start = self.line_start;
+        for (at, block) in (base..).step_by(BLOCK_BYTES).zip(blocks) {
             let mut feeds = block.feeds;
             while feeds != 0 {
                 let bit = feeds.trailing_zeros();
                 feeds &= feeds - 1;
-                let feed = self.seen + bit as usize;
-                let start = mem::replace(&mut self.line_start, feed + 1);
-                // Of a line that began in bytes seen earlier, the name is looked at again.
-                let name_len = start.checked_sub(base).and_then(|from| name_len(blocks, from)).unwrap_or(0);
-                if self.line(buf, start..feed, name_len, rules, headers)? {
-                    self.plain &= block.faults << (BLOCK_BYTES as u32 - 1 - bit) == 0;
-                    return Ok(Some(feed + 1));
+                let feed = at + bit as usize;
+                let Some([line @ .., b'\r']) = buf.get(start..feed) else { return Err(HeadError::BareLineFeed) };
+                if line.is_empty() {
+                    if self.empty_line(feed + 1, rules)? {
+                        self.plain &= block.faults << (BLOCK_BYTES as u32 - 1 - bit) == 0;
+                        return Ok(Some(feed + 1));
+                    }
+                } else {
+                    // Of a line that began in bytes seen earlier, the name is looked at again.
+                    let name_len = start.checked_sub(base).and_then(|from| name_len(blocks, from)).unwrap_or(0);
+                    self.line(line, start, name_len, rules, headers)?;
                 }
+                start = feed + 1;
             }
             self.plain &= block.faults == 0;
-            self.seen = buf.len().min(self.seen + BLOCK_BYTES);
         }
+        self.line_start = start;
+        self.seen = buf.len().min(base + BLOCK_BYTES * blocks.len());
         Ok(None)
     }
 
-    /// A line is complete; a line feed follows. Returns whether it is the empty one that ends the head.
+    /// A line that is not empty is complete; it stands at `start`.
     #[inline]
     fn line(
         &mut self,
-        buf: &[u8],
-        line: Range<usize>,
+        line: &[u8],
+        start: usize,
         name_len: usize,
         rules: Rules<'_>,
         headers: &mut Headers,
-    ) -> Result<bool, HeadError> {
-        let (start, feed) = (line.start, line.end);
-        let Some([bytes @ .., b'\r']) = buf.get(line) else { return Err(HeadError::BareLineFeed) };
-        let Some(first) = bytes.first() else { return self.empty_line(feed + 1, rules) };
-        if self.lines == 0 {
-            self.fields_start = feed + 1;
-        } else if matches!(first, b' ' | b'\t') {
+    ) -> Result<(), HeadError> {
+        self.lines += 1;
+        if self.lines == 1 {
+            self.fields_start = start + line.len() + 2;
+        } else if name_len == 0 && matches!(line.first(), Some(b' ' | b'\t')) {
             return Err(HeadError::FoldedHeader);
-        } else if self.lines > rules.limits.headers_max.min(HEADERS_MAX) {
+        } else if self.lines > rules.limits.headers_max.min(HEADERS_MAX) + 1 {
             return Err(HeadError::TooManyHeaders);
         } else if self.plain {
-            self.plain = plain_field(bytes, start, name_len, headers);
+            self.plain = plain_field(line, start, name_len, headers);
         }
-        self.lines += 1;
-        Ok(false)
+        Ok(())
     }
 
-    /// The empty line before `end` ends the head, or comes before it.
+    /// Whether the empty line before `end` ends the head; it may also come before it.
+    #[cold]
     fn empty_line(&mut self, end: usize, rules: Rules<'_>) -> Result<bool, HeadError> {
         if self.lines > 0 {
             return if end > rules.limits.head_bytes_max { Err(HeadError::HeadTooLong) } else { Ok(true) };
