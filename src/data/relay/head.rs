@@ -248,7 +248,8 @@ pub fn client_head(head: &ResponseHead, bytes: &[u8], how: &ClientHead<'_>) -> V
     if let Some(limits) = how.limits {
         limits.write(&mut out);
     }
-    line(&mut out, b"x-weir-request-id", &how.id.text());
-    out.extend_from_slice(if how.close { b"connection: close\r\n\r\n" } else { b"\r\n" });
+    out.extend_from_slice(b"x-weir-request-id: ");
+    out.extend_from_slice(&how.id.text());
+    out.extend_from_slice(if how.close { b"\r\nconnection: close\r\n\r\n" } else { b"\r\n\r\n" });
     out
 }

@@ -2,15 +2,31 @@
 
 use crate::wire::h1::decimal;
 
-/// How all of them begin.
-macro_rules! name {
-    ($name:literal) => {
-        concat!("anthropic-ratelimit-unified-", $name, ": ").as_bytes()
+/// The lines that are always there, up to the two digits that the last of them ends in.
+macro_rules! opening {
+    ($status:literal) => {
+        concat!(
+            "anthropic-ratelimit-unified-status: ",
+            $status,
+            "\r\nanthropic-ratelimit-unified-representative-claim: overage",
+            "\r\nanthropic-ratelimit-unified-overage-status: ",
+            $status,
+            "\r\nanthropic-ratelimit-unified-overage-utilization: 0.",
+        )
+        .as_bytes()
     };
 }
 
-/// Thresholds at which the client warns, highest first.
-const THRESHOLDS: [(f64, &[u8]); 2] = [(0.95, b"0.95"), (0.75, b"0.75")];
+const ALLOWED: &[u8] = opening!("allowed");
+const WARNED: &[u8] = opening!("allowed_warning");
+
+/// Thresholds at which the client warns, highest first, and the line that says so.
+const THRESHOLDS: [(f64, &[u8]); 2] = [
+    (0.95, b"anthropic-ratelimit-unified-overage-surpassed-threshold: 0.95\r\n"),
+    (0.75, b"anthropic-ratelimit-unified-overage-surpassed-threshold: 0.75\r\n"),
+];
+/// What is said twice of the end of the window.
+const RESETS: [&[u8]; 2] = [b"anthropic-ratelimit-unified-reset: ", b"anthropic-ratelimit-unified-overage-reset: "];
 /// The most that is shown while requests are still allowed.
 const USED_MAX: f64 = 0.99;
 
@@ -29,24 +45,14 @@ impl UsageLimits {
 
     /// Appends the headers of a successful answer, as whole lines.
     pub fn write(&self, out: &mut Vec<u8>) {
-        let passed = THRESHOLDS.iter().find(|(at, _)| self.used >= *at).map(|(_, text)| *text);
-        let status: &[u8] = if passed.is_some() { b"allowed_warning" } else { b"allowed" };
+        let passed = THRESHOLDS.iter().find(|(at, _)| self.used >= *at).map(|(_, line)| *line);
         let percent = (self.used.clamp(0.0, USED_MAX) * 100.0).floor() as u8;
-        let mut line = |name: &[u8], value: &[u8]| {
-            out.extend_from_slice(name);
-            out.extend_from_slice(value);
-            out.extend_from_slice(b"\r\n");
-        };
-        line(name!("status"), status);
-        line(name!("representative-claim"), b"overage");
-        line(name!("overage-status"), status);
-        line(name!("overage-utilization"), &[b'0', b'.', b'0' + percent / 10, b'0' + percent % 10]);
-        if let Some(threshold) = passed {
-            line(name!("overage-surpassed-threshold"), threshold);
-        }
+        out.extend_from_slice(if passed.is_some() { WARNED } else { ALLOWED });
+        out.extend_from_slice(&[b'0' + percent / 10, b'0' + percent % 10, b'\r', b'\n']);
+        out.extend_from_slice(passed.unwrap_or_default());
         // No window ends before 1970.
         if let Some(at) = self.resets_at.and_then(|at| u64::try_from(at).ok()) {
-            for name in [name!("reset"), name!("overage-reset")] {
+            for name in RESETS {
                 out.extend_from_slice(name);
                 decimal(out, at);
                 out.extend_from_slice(b"\r\n");
