@@ -251,25 +251,26 @@ const fn slot(code: u32, multiplier: u32) -> usize {
 
 /// No exact name.
 const VACANT: u8 = u8::MAX;
-/// Spreads the codes of all exact names over slots of their own.
-const MULTIPLIER: u32 = multiplier();
+/// A multiplier that spreads the codes of all exact names over slots of their own, and the slots.
+const SPREAD: (u32, [u8; 256]) = spread();
+const MULTIPLIER: u32 = SPREAD.0;
 /// For each slot the place in [`EXACT_NAMES`] of the one name that can be meant.
-static SLOTS: [u8; 256] = match slots(MULTIPLIER) {
-    Some(slots) => slots,
-    None => panic!("the multiplier was chosen so that there are slots"),
-};
+static SLOTS: [u8; 256] = SPREAD.1;
 
-const fn multiplier() -> u32 {
+const fn spread() -> (u32, [u8; 256]) {
     let mut multiplier: u32 = 0x9e37_79b1;
     let mut tries = 0;
-    while slots(multiplier).is_none() {
+    loop {
+        if let Some(slots) = slots(multiplier) {
+            return (multiplier, slots);
+        }
         multiplier = multiplier.wrapping_mul(0x0001_9665).wrapping_add(2);
         tries += 1;
         assert!(tries < 2000, "two exact names have length, first and last letter in common");
     }
-    multiplier
 }
 
+/// The slots, if no two names fall into one.
 const fn slots(multiplier: u32) -> Option<[u8; 256]> {
     let mut slots = [VACANT; 256];
     let mut place = 0;
