@@ -177,7 +177,7 @@ fn ending_the_reading_side_loses_no_bytes_and_leaves_the_writing_side_whole() {
         let mut peer = sender.join().expect("the peer has sent");
         kill.end_reading();
         assert_eq!(reader.read(Buf::small()).await.0.expect("an end"), 0);
-        writer.write_all(Buf::copy_of(b"too late")).await.0.expect("writing still works");
+        writer.write_all(Buf::copy_of(b"too late")).await.expect("writing still works");
         let mut answer = [0; 8];
         peer.read_exact(&mut answer).expect("the answer");
         found.send((total, answer)).expect("the test waits");
@@ -197,7 +197,7 @@ fn a_write_ended_by_shutdown_comes_back() {
                 loop {
                     let mut buf = Buf::bulk();
                     buf.advance(64 * 1024);
-                    if let (Err(error), _) = writer.write_all(buf).await {
+                    if let Err(error) = writer.write_all(buf).await {
                         found.send(error.kind()).expect("the test waits");
                         drop(peer);
                         return;
@@ -218,7 +218,7 @@ fn a_reset_reaches_the_peer_before_an_orderly_end_could() {
     let seen = on_a_shard(Driver::IoUring, |found| async move {
         let (socket, mut peer) = pair().await;
         let (reader, mut writer, kill) = socket.split();
-        writer.write_all(Buf::copy_of(b"half")).await.0.expect("a write");
+        writer.write_all(Buf::copy_of(b"half")).await.expect("a write");
         let mut half = [0; 4];
         peer.read_exact(&mut half).expect("half an answer");
         kill.reset();
@@ -257,7 +257,7 @@ fn a_panic_in_one_connection_ends_that_connection_only() {
         // The shard goes on: IO and timers still work on it.
         let (socket, mut peer) = pair().await;
         let (_reader, mut writer, _kill) = socket.split();
-        writer.write_all(Buf::copy_of(b"alive")).await.0.expect("a write");
+        writer.write_all(Buf::copy_of(b"alive")).await.expect("a write");
         let mut later = [0; 5];
         peer.read_exact(&mut later).expect("the shard lives");
         let result = ended.borrow_mut().take();
@@ -285,7 +285,7 @@ fn no_accept_is_lost_beside_timers_and_traffic() {
                     spawn(async move {
                         let (mut reader, mut writer, _kill) = socket.split();
                         let (result, buf) = reader.read(Buf::watch()).await;
-                        if result.is_ok_and(|bytes| bytes > 0) && writer.write_all(buf).await.0.is_ok() {
+                        if result.is_ok_and(|bytes| bytes > 0) && writer.write_all(buf).await.is_ok() {
                             served.set(served.get() + 1);
                         }
                         if served.get() == CLIENTS {
@@ -396,7 +396,7 @@ fn a_write_is_still_ended_after_the_time_for_reading_has_passed() {
         let failed = loop {
             let mut buf = Buf::bulk();
             buf.advance(64 * 1024);
-            if let (Err(error), _) = writer.write_all(buf).await {
+            if let Err(error) = writer.write_all(buf).await {
                 break error.kind();
             }
         };

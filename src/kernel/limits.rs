@@ -4,10 +4,12 @@
 use super::{overload::class::Shedding, turns::Duplicates};
 use std::time::Duration;
 
-/// First read of a client's request, and every read of an upstream's answer until it proves to be bulk. Bytes.
+/// First read of a client's request and of an upstream's answer. Bytes.
 pub const SMALL_BUFFER_BYTES: usize = 4096;
+/// The posted read on an upstream whose events come one by one; it is held as long as the upstream is silent. Bytes.
+pub const EVENT_BUFFER_BYTES: usize = 1024;
 /// The posted read on a client whose answer is streaming. Bytes.
-pub const WATCH_BUFFER_BYTES: usize = 1024;
+pub const WATCH_BUFFER_BYTES: usize = 256;
 /// Reads of large bodies. Bytes.
 pub const BULK_BUFFER_BYTES: usize = 64 * 1024;
 /// Space kept free in front of an upstream's answer, so that our head can stand right before its body. Bytes.
@@ -178,7 +180,8 @@ pub const JWKS_WANTED_EVERY: Duration = Duration::from_secs(15);
 /// How long the client of a request that a revocation ends gets to take the news.
 pub const REVOKED_LEAVE: Duration = Duration::from_millis(500);
 
-const _: () = assert!(WATCH_BUFFER_BYTES <= SMALL_BUFFER_BYTES && SMALL_BUFFER_BYTES < BULK_BUFFER_BYTES);
+const _: () = assert!(WATCH_BUFFER_BYTES < EVENT_BUFFER_BYTES && EVENT_BUFFER_BYTES < SMALL_BUFFER_BYTES);
+const _: () = assert!(SMALL_BUFFER_BYTES < BULK_BUFFER_BYTES);
 const _: () = assert!(HEAD_BYTES_MAX <= BULK_BUFFER_BYTES && UPSTREAM_HEAD_BYTES_MAX <= BULK_BUFFER_BYTES);
 const _: () = assert!(RATE_WAIT.as_millis() >= 3 * TICK.as_millis(), "a recall is answered at the next tick");
 const _: () = assert!(FIRST_SIGHT_SESSIONS_MAX < FIRST_SIGHT_MAX && FIRST_SIGHT_SESSIONS_MAX <= SESSIONS_KEPT_MAX / 2);

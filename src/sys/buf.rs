@@ -1,38 +1,68 @@
 //! Buffers that are lent to the kernel: owned, pooled per shard, always initialised memory.
 #![allow(unsafe_code, reason = "the runtime's buffer traits are unsafe to implement")]
 
-use crate::kernel::limits::{BULK_BUFFER_BYTES, IDLE_BUFFER_BYTES_MAX, SMALL_BUFFER_BYTES, WATCH_BUFFER_BYTES};
+use crate::kernel::limits::{
+    BULK_BUFFER_BYTES, EVENT_BUFFER_BYTES, IDLE_BUFFER_BYTES_MAX, SMALL_BUFFER_BYTES, WATCH_BUFFER_BYTES,
+};
 use std::{cell::RefCell, ops::Range, rc::Rc};
 
-/// A buffer with a filled part, `start..end`. Its storage goes back to the shard's pool when it is dropped.
+/// A buffer with a filled part, `start..end`. Its storage goes back to the shard's pool when it is dropped. The default one is no
+/// memory at all: what stands in a buffer's place while it is lent.
+#[derive(Default)]
 pub struct Buf {
     storage: Vec<u8>,
     start: usize,
     end: usize,
 }
 
+/// The sizes that are kept for the next use, smallest first.
+const CLASSES: [usize; 4] = [WATCH_BUFFER_BYTES, EVENT_BUFFER_BYTES, SMALL_BUFFER_BYTES, BULK_BUFFER_BYTES];
+/// Of the buffers that nobody needed between two trims, one in so many goes.
+const TRIM_SHARE: usize = 4;
+
 #[derive(Default)]
 struct Pool {
-    watch: Vec<Vec<u8>>,
-    small: Vec<Vec<u8>>,
-    bulk: Vec<Vec<u8>>,
+    classes: [Class; CLASSES.len()],
     idle_bytes: usize,
     lent_bytes: usize,
 }
 
+/// Buffers of one size that wait for their next use, last in first out.
+#[derive(Default)]
+struct Class {
+    idle: Vec<Vec<u8>>,
+    /// The fewest that waited at any time since the last trim: so many were not needed.
+    fewest: usize,
+}
+
 impl Pool {
-    fn class(&mut self, bytes: usize) -> Option<&mut Vec<Vec<u8>>> {
-        match bytes {
-            WATCH_BUFFER_BYTES => Some(&mut self.watch),
-            SMALL_BUFFER_BYTES => Some(&mut self.small),
-            BULK_BUFFER_BYTES => Some(&mut self.bulk),
-            _ => None,
+    fn class(&mut self, bytes: usize) -> Option<&mut Class> {
+        CLASSES.iter().position(|size| *size == bytes).map(|place| &mut self.classes[place])
+    }
+
+    fn trim(&mut self) {
+        for (class, bytes) in self.classes.iter_mut().zip(CLASSES) {
+            let gone = class.fewest.div_ceil(TRIM_SHARE);
+            // The oldest: what was used last is warm.
+            class.idle.drain(..gone);
+            self.idle_bytes -= gone * bytes;
+            class.fewest = class.idle.len();
         }
     }
 }
 
 thread_local! {
     static POOL: RefCell<Pool> = RefCell::default();
+}
+
+/// Gives memory back that this shard has not needed since it was last asked: a burst is over some time.
+pub fn trim() {
+    POOL.with_borrow_mut(Pool::trim);
+}
+
+/// Bytes of this shard's buffers that wait for their next use.
+pub fn idle_bytes() -> usize {
+    POOL.with_borrow(|pool| pool.idle_bytes)
 }
 
 /// Bytes of this shard's buffers that are in use.
@@ -56,14 +86,38 @@ impl Buf {
         Self::of(BULK_BUFFER_BYTES)
     }
 
-    /// A buffer of any size; only the three usual ones are pooled.
+    /// The size of buffer for the next read of a body, by what the last one brought into this: a read that fills its buffer had
+    /// more behind it.
+    pub fn next_bytes(&self, read_bytes: usize) -> usize {
+        match self.capacity() {
+            _ if self.room() == 0 && self.capacity() <= EVENT_BUFFER_BYTES => SMALL_BUFFER_BYTES,
+            _ if self.room() == 0 => BULK_BUFFER_BYTES,
+            BULK_BUFFER_BYTES if read_bytes * 4 > BULK_BUFFER_BYTES => BULK_BUFFER_BYTES,
+            BULK_BUFFER_BYTES => SMALL_BUFFER_BYTES,
+            _ if read_bytes * 2 > EVENT_BUFFER_BYTES => SMALL_BUFFER_BYTES,
+            _ => EVENT_BUFFER_BYTES,
+        }
+    }
+
+    /// An empty buffer of that size: this one, if it is.
+    pub fn or_of(mut self, bytes: usize) -> Self {
+        if self.capacity() != bytes {
+            return Self::of(bytes);
+        }
+        self.clear_with_head_room(0);
+        self
+    }
+
+    /// A buffer of any size; only the four usual ones are pooled.
     pub fn of(bytes: usize) -> Self {
         let storage = POOL
             .with_borrow_mut(|pool| {
                 pool.lent_bytes += bytes;
-                let found = pool.class(bytes).and_then(Vec::pop);
-                pool.idle_bytes -= found.as_ref().map_or(0, Vec::len);
-                found
+                let class = pool.class(bytes)?;
+                let found = class.idle.pop()?;
+                class.fewest = class.fewest.min(class.idle.len());
+                pool.idle_bytes -= bytes;
+                Some(found)
             })
             .unwrap_or_else(|| vec![0; bytes]);
         Self { storage, start: 0, end: 0 }
@@ -71,7 +125,8 @@ impl Buf {
 
     /// A buffer that holds a copy of these bytes and no more.
     pub fn copy_of(bytes: &[u8]) -> Self {
-        let class = [WATCH_BUFFER_BYTES, SMALL_BUFFER_BYTES].into_iter().find(|size| bytes.len() <= *size);
+        let class =
+            [WATCH_BUFFER_BYTES, EVENT_BUFFER_BYTES, SMALL_BUFFER_BYTES].into_iter().find(|size| bytes.len() <= *size);
         let Some(class) = class else {
             // Made as a copy, so that it need not be cleared first.
             POOL.with_borrow_mut(|pool| pool.lent_bytes += bytes.len());
@@ -163,6 +218,9 @@ impl Buf {
 impl Drop for Buf {
     fn drop(&mut self) {
         let storage = std::mem::take(&mut self.storage);
+        if storage.is_empty() {
+            return;
+        }
         // The thread's pool may be gone already when the thread ends; then the memory is simply freed.
         let _gone = POOL.try_with(|pool| {
             let Ok(mut pool) = pool.try_borrow_mut() else { return };
@@ -171,7 +229,7 @@ impl Drop for Buf {
             if pool.idle_bytes + bytes <= IDLE_BUFFER_BYTES_MAX
                 && let Some(class) = pool.class(bytes)
             {
-                class.push(storage);
+                class.idle.push(storage);
                 pool.idle_bytes += bytes;
             }
         });
@@ -292,6 +350,43 @@ mod tests {
         drop(buf);
         assert_eq!(lent_bytes(), before);
         assert_eq!(Buf::bulk().storage.as_ptr(), place);
+    }
+
+    #[test]
+    fn a_silent_stream_holds_little_and_a_full_one_is_read_in_large_pieces() {
+        let next = |capacity: usize, bytes: usize| {
+            let mut buf = Buf::of(capacity);
+            buf.advance(bytes);
+            buf.next_bytes(bytes)
+        };
+        assert_eq!(next(SMALL_BUFFER_BYTES, 300), EVENT_BUFFER_BYTES);
+        assert_eq!(next(EVENT_BUFFER_BYTES, 300), EVENT_BUFFER_BYTES);
+        assert_eq!(next(EVENT_BUFFER_BYTES, 600), SMALL_BUFFER_BYTES);
+        assert_eq!(next(EVENT_BUFFER_BYTES, EVENT_BUFFER_BYTES), SMALL_BUFFER_BYTES);
+        assert_eq!(next(SMALL_BUFFER_BYTES, SMALL_BUFFER_BYTES), BULK_BUFFER_BYTES);
+        assert_eq!(next(BULK_BUFFER_BYTES, BULK_BUFFER_BYTES / 2), BULK_BUFFER_BYTES);
+        assert_eq!(next(BULK_BUFFER_BYTES, 2_000), SMALL_BUFFER_BYTES);
+    }
+
+    #[test]
+    fn memory_of_a_burst_goes_and_what_is_in_use_stays_warm() {
+        let size = EVENT_BUFFER_BYTES;
+        let before = idle_bytes();
+        drop((0..64).map(|_| Buf::of(size)).collect::<Vec<_>>());
+        assert_eq!(idle_bytes(), before + 64 * size);
+        // The burst itself was need: what it left is first unneeded from now on.
+        trim();
+        assert_eq!(idle_bytes(), before + 64 * size);
+        for _ in 0..40 {
+            // Two at a time are needed all along.
+            let warm = [Buf::of(size), Buf::of(size)];
+            let places = warm.each_ref().map(|buf| buf.storage.as_ptr());
+            drop(warm);
+            trim();
+            let again = [Buf::of(size), Buf::of(size)];
+            assert!(again.iter().all(|buf| places.contains(&buf.storage.as_ptr())), "the warm ones are used again");
+        }
+        assert_eq!(idle_bytes(), before + 2 * size);
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod open_files;
 pub mod passing;
 pub mod probe;
 pub mod runtime;
+pub mod sides;
 pub mod socket;
 pub mod terminal;
 pub mod tls;

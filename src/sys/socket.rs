@@ -2,7 +2,7 @@
 //!
 //! Nothing here is ever dropped while the kernel works on it: to end a read or a write, its socket is shut down (`Kill`), and
 //! the operation comes back by itself with its buffer. Only a connect is dropped at its deadline; its socket closes with it.
-#![allow(unsafe_code, reason = "shutdown, peek and borrowed descriptors")]
+#![allow(unsafe_code, reason = "shutdown, peek, borrowed descriptors and a pinned operation")]
 
 use super::{
     buf::{Buf, Fill, Part, Send, SendPart},
@@ -14,10 +14,13 @@ use monoio::{
 };
 use std::{
     cell::{RefCell, UnsafeCell},
+    future::Future,
     io,
     net::SocketAddr,
     os::fd::{AsRawFd, BorrowedFd},
+    pin::Pin,
     rc::Rc,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -162,10 +165,10 @@ pub(super) enum ReadSide {
 
 impl Reader {
     /// Reads behind the filled part of a buffer. 0 is the end. The buffer comes back in any case.
-    pub async fn read(&mut self, buf: Buf) -> (io::Result<usize>, Buf) {
+    pub fn read(&mut self, buf: Buf) -> impl Future<Output = (io::Result<usize>, Buf)> {
         match &mut self.0 {
-            ReadSide::Plain(stream) => read_raw(stream, buf).await,
-            ReadSide::Tls(stream) => stream.read(buf).await,
+            ReadSide::Plain(stream) => Transfer::Plain(submit_read(stream, buf)),
+            ReadSide::Tls(stream) => Transfer::Tls(Box::pin(stream.read(buf))),
         }
     }
 
@@ -187,29 +190,43 @@ pub(super) enum WriteSide {
 }
 
 impl Writer {
-    /// Writes the filled part. The buffer comes back, emptied as far as it was written.
-    pub async fn write_all(&mut self, buf: Buf) -> (io::Result<()>, Buf) {
+    /// Writes the filled part, or as much of it as the peer takes at once; the buffer comes back with what is left.
+    pub fn write(&mut self, buf: Buf) -> impl Future<Output = (io::Result<()>, Buf)> {
         match &mut self.0 {
-            WriteSide::Plain(stream) => write_raw(stream, buf).await,
-            WriteSide::Tls(stream) => {
+            WriteSide::Plain(stream) => Transfer::Plain(stream.write(Send(buf))),
+            WriteSide::Tls(stream) => Transfer::Tls(Box::pin(async move {
                 let result = stream.write(buf.filled()).await;
-                (result, buf)
-            }
+                (result, Buf::default())
+            })),
         }
     }
 
-    /// Writes a shared part.
-    pub async fn write_part(&mut self, part: Part) -> io::Result<()> {
+    /// Writes the filled part to its end.
+    pub async fn write_all(&mut self, mut buf: Buf) -> io::Result<()> {
+        while !buf.is_empty() {
+            let (result, left) = self.write(buf).await;
+            result?;
+            buf = left;
+        }
+        Ok(())
+    }
+
+    /// Writes a shared part, or as much of it as the peer takes at once; it comes back as what is left.
+    pub fn write_part(&mut self, part: Part) -> impl Future<Output = (io::Result<()>, Part)> {
         match &mut self.0 {
-            WriteSide::Plain(stream) => write_raw_part(stream, part).await,
-            WriteSide::Tls(stream) => stream.write(part.bytes()).await,
+            WriteSide::Plain(stream) => Transfer::Plain(stream.write(SendPart(part))),
+            WriteSide::Tls(stream) => Transfer::Tls(Box::pin(async move {
+                let result = stream.write(part.bytes()).await;
+                let end = part.len();
+                (result, part.slice(end..end))
+            })),
         }
     }
 
     /// Says that nothing more will be written.
     pub async fn finish(&mut self) {
         if let WriteSide::Tls(stream) = &mut self.0 {
-            stream.say_goodbye().await;
+            Box::pin(stream.say_goodbye()).await;
         }
         let raw = match &self.0 {
             WriteSide::Plain(stream) => &stream.0,
@@ -219,32 +236,76 @@ impl Writer {
     }
 }
 
-pub(super) async fn read_raw(stream: &mut RawRead, buf: Buf) -> (io::Result<usize>, Buf) {
+/// Hands a buffer to the kernel to be filled.
+fn submit_read(stream: &mut RawRead, buf: Buf) -> impl Future<Output = (io::Result<usize>, Fill)> {
     debug_assert!(buf.room() > 0, "a read without room would look like the end");
-    let (result, Fill(buf)) = stream.read(Fill(buf)).await;
-    (result, buf)
+    stream.read(Fill(buf))
 }
 
-async fn write_raw(stream: &mut RawWrite, mut buf: Buf) -> (io::Result<()>, Buf) {
-    while !buf.is_empty() {
-        let (result, Send(back)) = stream.write(Send(buf)).await;
-        buf = back;
-        match result {
-            Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buf),
-            Ok(written) => buf.consume(written),
-            Err(error) => return (Err(error), buf),
-        }
-    }
-    (Ok(()), buf)
+pub(super) async fn read_raw(stream: &mut RawRead, buf: Buf) -> (io::Result<usize>, Buf) {
+    submit_read(stream, buf).await.handed_back()
 }
 
-async fn write_raw_part(stream: &mut RawWrite, mut part: Part) -> io::Result<()> {
-    while !part.is_empty() {
-        let (result, SendPart(back)) = stream.write(SendPart(part)).await;
-        match result? {
-            0 => return Err(io::ErrorKind::WriteZero.into()),
-            written => part = back.slice(written..back.len()),
+/// A read or write under way. Over a plain socket it is the kernel's operation and nothing else; what TLS needs around it is much
+/// larger, and every connection would carry that room about if it did not stand apart.
+enum Transfer<P, T> {
+    Plain(P),
+    Tls(Pin<Box<T>>),
+}
+
+impl<P, T> Future for Transfer<P, T>
+where
+    P: Future<Output: Handed<Back = T::Output>>,
+    T: Future,
+{
+    type Output = T::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T::Output> {
+        // SAFETY: the operation is pinned as long as `self` is: it is not moved out of here, and dropped where it lies.
+        match unsafe { self.get_unchecked_mut() } {
+            // SAFETY: as above.
+            Self::Plain(operation) => unsafe { Pin::new_unchecked(operation) }.poll(cx).map(Handed::handed_back),
+            Self::Tls(steps) => steps.as_mut().poll(cx),
         }
     }
-    Ok(())
+}
+
+/// What the kernel hands back, and what becomes of it.
+trait Handed {
+    type Back;
+    fn handed_back(self) -> Self::Back;
+}
+
+impl Handed for (io::Result<usize>, Fill) {
+    type Back = (io::Result<usize>, Buf);
+
+    fn handed_back(self) -> Self::Back {
+        (self.0, self.1.0)
+    }
+}
+
+/// Nothing written is an error: to try again could take for ever.
+fn some(result: io::Result<usize>) -> io::Result<usize> {
+    result.and_then(|bytes| if bytes == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(bytes) })
+}
+
+impl Handed for (io::Result<usize>, Send) {
+    type Back = (io::Result<()>, Buf);
+
+    fn handed_back(self) -> Self::Back {
+        let (result, Send(mut buf)) = self;
+        (some(result).map(|written| buf.consume(written)), buf)
+    }
+}
+
+impl Handed for (io::Result<usize>, SendPart) {
+    type Back = (io::Result<()>, Part);
+
+    fn handed_back(self) -> Self::Back {
+        let (result, SendPart(part)) = self;
+        match some(result) {
+            Ok(written) => (Ok(()), part.slice(written..part.len())),
+            Err(error) => (Err(error), part),
+        }
+    }
 }

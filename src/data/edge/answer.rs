@@ -19,8 +19,7 @@ pub struct Framing {
 /// Writes an answer whole. Returns the body bytes sent.
 pub async fn send(writer: &mut Writer, answer: &Answer, id: RequestId, framing: Framing) -> io::Result<u64> {
     let bytes = render(answer, id, framing);
-    let (result, _) = writer.write_all(Buf::copy_of(&bytes)).await;
-    result.map(|()| if framing.head_only { 0 } else { answer.body.len() as u64 })
+    writer.write_all(Buf::copy_of(&bytes)).await.map(|()| if framing.head_only { 0 } else { answer.body.len() as u64 })
 }
 
 fn render(answer: &Answer, id: RequestId, framing: Framing) -> Vec<u8> {

@@ -4,7 +4,6 @@ use super::{
     incoming::{ClientLink, Exchange},
     intake::{self, NextBytes, Source},
     pipe::BodyPipe,
-    signal::both,
 };
 use crate::{
     data::{
@@ -19,12 +18,13 @@ use crate::{
     kernel::{
         fault::{Fault, FaultKind, Room},
         identity::CertificateNames,
-        limits::{BULK_BUFFER_BYTES, HEADERS_MAX, Limits, SMALL_BUFFER_BYTES, TARGET_BYTES_MAX},
+        limits::{BULK_BUFFER_BYTES, HEADERS_MAX, SMALL_BUFFER_BYTES, TARGET_BYTES_MAX},
     },
     link::down::Phase,
     sys::{
         buf::{Buf, Part},
         clock,
+        sides::Sides,
         socket::{Reader, Socket, Writer},
         tls,
     },
@@ -42,7 +42,7 @@ pub async fn serve(shard: Rc<Shard>, socket: Socket, peer: SocketAddr) {
     drop(serving);
     let link = Rc::new(ClientLink::new(deadlines));
     shard.callers.watch(&link);
-    let connection = Connection {
+    let mut connection = Connection {
         pipe: BodyPipe::new(shard.kept_bytes.clone()),
         link,
         head: RequestHead::default(),
@@ -51,6 +51,7 @@ pub async fn serve(shard: Rc<Shard>, socket: Socket, peer: SocketAddr) {
         writer,
         peer,
         certificate,
+        sides: Rc::default(),
     };
     connection.serve().await;
 }
@@ -92,6 +93,8 @@ struct Connection {
     head: RequestHead,
     peer: SocketAddr,
     certificate: Option<Box<CertificateNames>>,
+    /// The intake and the walk.
+    sides: Rc<Sides>,
 }
 
 enum HeadRead {
@@ -101,34 +104,36 @@ enum HeadRead {
 }
 
 impl Connection {
-    async fn serve(mut self) {
+    async fn serve(&mut self) {
         let mut next = NextBytes::Bytes(Buf::small());
         while let NextBytes::Bytes(begun) = next {
             // A connection that waits holds no snapshot: there may be many, and each may know many keys.
-            let limits = self.shard.serving().limits.clone();
-            let (buf, fault) = match self.read_head(begun, &limits).await {
+            let (buf, fault) = match self.read_head(begun).await {
                 HeadRead::Whole(buf) => (buf, None),
                 HeadRead::Bad(buf, fault) => (buf, Some(fault)),
                 HeadRead::Gone => return,
             };
             // Awaiting a head takes as long as the client likes: a key that is gone since must not open the door.
             let serving = self.shard.serving();
-            next = self.exchange(Rc::new(buf), &serving, fault).await;
+            next = self.exchange(buf, &serving, fault).await;
             if self.link.closing.get() || self.link.gone.get() || self.link.broken.get() {
                 return;
             }
         }
     }
 
-    async fn read_head(&mut self, mut buf: Buf, limits: &Limits) -> HeadRead {
-        let head_limits = HeadLimits {
-            head_bytes_max: limits.head_bytes_max,
-            target_bytes_max: TARGET_BYTES_MAX,
-            headers_max: HEADERS_MAX,
+    async fn read_head(&mut self, mut buf: Buf) -> HeadRead {
+        let (mut parser, keep_alive_timeout, head_timeout) = {
+            let limits = &self.shard.serving().limits;
+            let head_limits = HeadLimits {
+                head_bytes_max: limits.head_bytes_max,
+                target_bytes_max: TARGET_BYTES_MAX,
+                headers_max: HEADERS_MAX,
+            };
+            (RequestParser::new(head_limits), limits.keep_alive_timeout, limits.head_timeout)
         };
-        let mut parser = RequestParser::new(head_limits);
         let deadlines = self.link.deadlines.clone();
-        let patience = if buf.is_empty() { limits.keep_alive_timeout } else { limits.head_timeout };
+        let patience = if buf.is_empty() { keep_alive_timeout } else { head_timeout };
         deadlines.arm(Awaited::Read, self.shard.sweeper.in_(patience));
         loop {
             if !buf.is_empty() {
@@ -142,8 +147,9 @@ impl Connection {
                 }
             }
             if buf.room() == 0 {
-                let larger = if buf.capacity() < SMALL_BUFFER_BYTES { SMALL_BUFFER_BYTES } else { BULK_BUFFER_BYTES };
-                let mut grown = Buf::of(larger.max(buf.len() + SMALL_BUFFER_BYTES));
+                let sizes = [SMALL_BUFFER_BYTES, BULK_BUFFER_BYTES].into_iter();
+                let larger = sizes.filter(|size| *size > buf.len()).min();
+                let mut grown = Buf::of(larger.unwrap_or(buf.len() + SMALL_BUFFER_BYTES));
                 grown.append(buf.filled());
                 buf = grown;
             }
@@ -153,7 +159,7 @@ impl Connection {
             match result {
                 Ok(bytes) if bytes > 0 => {
                     if first {
-                        deadlines.arm(Awaited::Read, self.shard.sweeper.in_(limits.head_timeout));
+                        deadlines.arm(Awaited::Read, self.shard.sweeper.in_(head_timeout));
                     }
                 }
                 _ if deadlines.passed() == Some(Awaited::Read) && !buf.is_empty() => {
@@ -165,9 +171,20 @@ impl Connection {
         }
     }
 
+    /// The head's bytes, and what came behind them. The head is kept in memory of its own size as long as the request lasts; the
+    /// buffer goes with the first bytes of the body.
+    fn part(&self, buf: Buf, bad: bool) -> (Box<[u8]>, Part) {
+        let head_len = if bad { buf.len() } else { self.head.head_len };
+        let bytes = buf.filled();
+        let head = bytes[..head_len.min(bytes.len())].into();
+        let all = bytes.len();
+        (head, Part::new(Rc::new(buf), head_len..all))
+    }
+
     /// One request: the intake and the walk, side by side, both to their end.
-    async fn exchange(&mut self, buf: Rc<Buf>, serving: &Rc<Serving>, fault: Option<Fault>) -> NextBytes {
-        let Self { shard, reader, writer, link, pipe, head, peer, certificate } = self;
+    async fn exchange(&mut self, buf: Buf, serving: &Rc<Serving>, fault: Option<Fault>) -> NextBytes {
+        let (bytes, first) = self.part(buf, fault.is_some());
+        let Self { shard, reader, writer, link, pipe, head, peer, certificate, sides } = self;
         let bad = fault.is_some();
         if bad {
             // Nothing of it can be trusted; the walk only answers.
@@ -184,7 +201,7 @@ impl Connection {
             shard,
             serving,
             head,
-            bytes: buf.filled(),
+            bytes: &bytes,
             pipe,
             link,
             peer: peer.ip(),
@@ -192,11 +209,8 @@ impl Connection {
             id: shard.next_request_id(),
             started,
         };
-        let source = Source {
-            framing: head.body,
-            first: Part::new(buf.clone(), if bad { buf.len() } else { head.head_len }..buf.len()),
-            bytes_max: body_bytes_max(head.path.of(buf.filled()), &serving.limits),
-        };
+        let source =
+            Source { framing: head.body, first, bytes_max: body_bytes_max(head.path.of(&bytes), &serving.limits) };
         let walked = pin!(async {
             walk::walk(&cx, writer, fault).await;
             if cx.body_is_in_the_way() {
@@ -217,7 +231,7 @@ impl Connection {
                 link.deadlines.arm(Awaited::Read, shard.sweeper.in_(serving.limits.keep_alive_timeout));
             }
         });
-        let (next, ()) = both(pin!(intake::run(reader, source, pipe, link)), walked).await;
+        let (next, ()) = sides.both(pin!(intake::run(reader, source, pipe, link)), walked).await;
         next
     }
 }

@@ -18,7 +18,7 @@ use crate::{
         limits::DISCARD_BYTES_MAX,
         time::{MonoUs, UnixMs},
     },
-    sys::{clock, socket::Kill},
+    sys::{clock, sides::Sides, socket::Kill},
     wire::h1::{Known, RequestBody, RequestHead, header},
 };
 use std::{
@@ -44,6 +44,8 @@ pub struct ClientLink {
     pub revoked: Cell<bool>,
     /// When the running request began.
     pub since: Cell<MonoUs>,
+    /// The running request's way up and its answer's way down.
+    pub directions: Rc<Sides>,
     caller: Cell<Option<Shown>>,
     upstream: RefCell<Option<Work>>,
     turn: RefCell<Option<OwnTurn>>,
@@ -68,6 +70,7 @@ impl ClientLink {
             broken: Cell::new(false),
             revoked: Cell::new(false),
             since: Cell::new(MonoUs(0)),
+            directions: Rc::default(),
             caller: Cell::new(None),
             upstream: RefCell::new(None),
             turn: RefCell::new(None),

@@ -41,14 +41,18 @@ pub struct Source {
 
 /// Takes in the body, then watches.
 pub async fn run(reader: &mut Reader, source: Source, pipe: &BodyPipe, link: &ClientLink) -> NextBytes {
-    let intake = Intake { reader, pipe, link, bytes_max: source.bytes_max };
-    match source.framing {
-        RequestBody::None => {
-            pipe.end();
-            intake.watch(source.first).await
-        }
+    let mut intake = Intake { reader, pipe, link, bytes_max: source.bytes_max };
+    let rest = match source.framing {
+        RequestBody::None => Ok(source.first),
         RequestBody::Length(bytes) => intake.length(source.first, bytes).await,
         RequestBody::Chunked => Box::pin(intake.chunked(source.first)).await,
+    };
+    match rest {
+        Ok(rest) => {
+            pipe.end();
+            intake.watch(rest).await
+        }
+        Err(next) => next,
     }
 }
 
@@ -60,24 +64,25 @@ struct Intake<'a> {
 }
 
 impl Intake<'_> {
-    async fn length(mut self, first: Part, bytes: u64) -> NextBytes {
+    /// A body of stated length; what came behind it.
+    async fn length(&mut self, first: Part, bytes: u64) -> Result<Part, NextBytes> {
         let mut left = bytes;
         let here = (first.len() as u64).min(left) as usize;
         left -= here as u64;
         self.pipe.push(first.slice(0..here));
         let mut rest = first.slice(here..first.len());
         while left > 0 {
-            let Some(part) = self.read_more(left).await else { return NextBytes::Gone };
+            let Some(part) = self.read_more(left).await else { return Err(NextBytes::Gone) };
             let here = (part.len() as u64).min(left) as usize;
             left -= here as u64;
             self.push(part.slice(0..here));
             rest = part.slice(here..part.len());
         }
-        self.pipe.end();
-        self.watch(rest).await
+        Ok(rest)
     }
 
-    async fn chunked(mut self, first: Part) -> NextBytes {
+    /// A body in chunks; what came behind it.
+    async fn chunked(&mut self, first: Part) -> Result<Part, NextBytes> {
         let limits =
             ChunkLimits { extension_bytes_max: CHUNK_EXTENSION_BYTES_MAX, trailer_bytes_max: TRAILER_BYTES_MAX };
         let mut scanner = ChunkedScanner::new(limits);
@@ -94,25 +99,23 @@ impl Intake<'_> {
                     }
                     Ok((taken, ChunkEvent::End)) => {
                         self.push(payload.whole(&part));
-                        self.pipe.end();
-                        let rest = part.slice(at + taken..part.len());
-                        return self.watch(rest).await;
+                        return Ok(part.slice(at + taken..part.len()));
                     }
                     Ok((_, ChunkEvent::NeedMore)) => break,
                     Err(_) => {
                         self.pipe.fail(BodyFailure::Malformed("the chunked body is not framed as HTTP says"));
-                        return Box::pin(self.linger()).await;
+                        return Err(Box::pin(self.linger()).await);
                     }
                 }
             }
             self.push(payload.whole(&part));
             if self.pipe.received() > self.bytes_max {
                 self.pipe.fail(BodyFailure::TooLarge);
-                return Box::pin(self.linger()).await;
+                return Err(Box::pin(self.linger()).await);
             }
             match self.read_more(BULK_BUFFER_BYTES as u64).await {
                 Some(more) => part = more,
-                None => return NextBytes::Gone,
+                None => return Err(NextBytes::Gone),
             }
         }
     }
@@ -162,7 +165,7 @@ impl Intake<'_> {
     }
 
     /// The body is whole: what comes now is the next request, or the end.
-    async fn watch(self, rest: Part) -> NextBytes {
+    async fn watch(&mut self, rest: Part) -> NextBytes {
         self.link.body_is_whole();
         if self.link.walking.get() {
             self.link.deadlines.disarm(Awaited::Read);
@@ -195,7 +198,7 @@ impl Intake<'_> {
 
     /// The client has begun its next request while this one runs. No more of it is read, so that it waits; but a client that
     /// leaves is to be noticed all the same, or its answer would be made and paid for nobody.
-    async fn stash(self, next: Buf) -> NextBytes {
+    async fn stash(&mut self, next: Buf) -> NextBytes {
         while !self.pipe.is_stopped() {
             first_of(self.pipe.stopped(), runtime::sleep(LOOK)).await;
             if !self.pipe.is_stopped() && self.link.deadlines.kill().is_left() {
@@ -213,7 +216,7 @@ impl Intake<'_> {
     }
 
     /// Reads and throws away until the client has seen our answer and leaves, or until the deadline.
-    async fn linger(self) -> NextBytes {
+    async fn linger(&mut self) -> NextBytes {
         let mut buf = Buf::small();
         loop {
             buf.clear_with_head_room(0);

@@ -3,7 +3,6 @@
 use std::{
     cell::RefCell,
     future::poll_fn,
-    pin::Pin,
     task::{Poll, Waker},
 };
 
@@ -35,35 +34,6 @@ impl Signal {
         })
         .await
     }
-}
-
-/// Runs two futures side by side to the end of both; neither is ever dropped half way (law 10). They come pinned: as arguments
-/// by value they would take their place in memory twice.
-pub async fn both<A, B>(
-    mut first: Pin<&mut impl Future<Output = A>>,
-    mut second: Pin<&mut impl Future<Output = B>>,
-) -> (A, B) {
-    let (mut one, mut two) = (None, None);
-    poll_fn(move |cx| {
-        if one.is_none()
-            && let Poll::Ready(value) = first.as_mut().poll(cx)
-        {
-            one = Some(value);
-        }
-        if two.is_none()
-            && let Poll::Ready(value) = second.as_mut().poll(cx)
-        {
-            two = Some(value);
-        }
-        match (one.take(), two.take()) {
-            (Some(a), Some(b)) => Poll::Ready((a, b)),
-            (a, b) => {
-                (one, two) = (a, b);
-                Poll::Pending
-            }
-        }
-    })
-    .await
 }
 
 /// Waits for either; the other is dropped, so neither may be an operation of the kernel's (law 10).

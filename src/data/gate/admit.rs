@@ -55,8 +55,11 @@ async fn book(cx: &Exchange<'_>, routed: &Routed<'_>, open: &mut OpenRecord) -> 
     let prices = prices_of(cx, routed);
     let free = routed.identified.incoming.route.operation != Operation::Messages;
     if !free {
-        let held = hold(cx, routed, &prices).await?;
-        open.hold(held);
+        match hold_now(cx, routed, &prices) {
+            Some(held) => open.hold(held),
+            // Rare, and by far larger than what comes before.
+            None => open.hold(Box::pin(hold(cx, routed, &prices)).await?),
+        }
     }
     let estimate = if free { Usage::default() } else { prompt_estimate(cx) };
     let note = Open {
@@ -117,17 +120,46 @@ fn max_tokens(cx: &Exchange<'_>) -> Option<u64> {
     std::str::from_utf8(value.raw).ok()?.parse().ok()
 }
 
-async fn hold(cx: &Exchange<'_>, routed: &Routed<'_>, prices: &Prices) -> Result<Held, Fault> {
-    // A request is booked at the moment it began, so that is the window that must have room.
+type Touches<'c> = ArrayVec<(Touch<'c>, &'c Budget), BUDGETS_PER_REQUEST_MAX>;
+
+/// The accounts of a request, and whose they are. It is booked at the moment it began, so that is the window that must have room.
+fn touches<'c>(cx: &Exchange<'c>, routed: &'c Routed<'_>) -> Touches<'c> {
     let now = cx.began_at().seconds();
     let budgets = routed.identified.caller.budgets(cx.serving);
     let touches = budgets.filter_map(|b| Some((Touch { account: b.account_at(now)?, mode: b.mode }, b)));
-    let touches: ArrayVec<(Touch<'_>, &Budget), BUDGETS_PER_REQUEST_MAX> =
-        touches.take(BUDGETS_PER_REQUEST_MAX).collect();
-    let kind = cx.shard.expectations.borrow().kind(routed.identified.caller.principal, &routed.model);
+    touches.take(BUDGETS_PER_REQUEST_MAX).collect()
+}
+
+fn accounts<'c>(touches: &[(Touch<'c>, &Budget)]) -> ArrayVec<Touch<'c>, BUDGETS_PER_REQUEST_MAX> {
+    touches.iter().map(|(touch, _)| touch.clone()).collect()
+}
+
+/// Reserves where there is room at once.
+fn hold_now(cx: &Exchange<'_>, routed: &Routed<'_>, prices: &Prices) -> Option<Held> {
+    let kind = kind(cx, routed);
     let Prices { dearest: rates, ceiling } = *prices;
-    let (reservation, asked) = reserve(cx, &ceiling, kind, &touches).await?;
+    let asked = ask(cx, &ceiling, kind);
+    let touches = touches(cx, routed);
+    let reservation = if touches.is_empty() {
+        Reservation::default()
+    } else {
+        let accounts = accounts(&touches);
+        let decision = cx.shard.leases.borrow_mut().admit(&accounts, asked, cx.serving.reserve, clock::unix());
+        let Decision::Admitted(reservation) = decision else { return None };
+        reservation
+    };
+    Some(Held { reservation, rates, ceiling, kind, bound: asked.bound })
+}
+
+async fn hold(cx: &Exchange<'_>, routed: &Routed<'_>, prices: &Prices) -> Result<Held, Fault> {
+    let kind = kind(cx, routed);
+    let Prices { dearest: rates, ceiling } = *prices;
+    let (reservation, asked) = reserve(cx, &ceiling, kind, &touches(cx, routed)).await?;
     Ok(Held { reservation, rates, ceiling, kind, bound: asked.bound })
+}
+
+fn kind(cx: &Exchange<'_>, routed: &Routed<'_>) -> Kind {
+    cx.shard.expectations.borrow().kind(routed.identified.caller.principal, &routed.model)
 }
 
 /// Reserves at once where there is room. Where there is little, the whole body is awaited, since `max_tokens` comes last and
@@ -138,11 +170,7 @@ async fn reserve(
     kind: Kind,
     touches: &[(Touch<'_>, &Budget)],
 ) -> Result<(Reservation, Ask), Fault> {
-    if touches.is_empty() {
-        return Ok((Reservation::default(), ask(cx, ceiling, kind)));
-    }
-    let accounts: ArrayVec<Touch<'_>, BUDGETS_PER_REQUEST_MAX> =
-        touches.iter().map(|(touch, _)| touch.clone()).collect();
+    let accounts = accounts(touches);
     let mut deadline = None;
     let mut exact = false;
     loop {

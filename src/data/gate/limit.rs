@@ -28,30 +28,52 @@ pub async fn limit(
     operation: Operation,
     open: &mut OpenRecord,
 ) -> Result<(), Fault> {
+    match attempt(cx, caller, operation, true, open) {
+        Some(decided) => decided,
+        // Rare, and by far larger than what comes before.
+        None => Box::pin(wait(cx, caller, operation, open)).await,
+    }
+}
+
+async fn wait(
+    cx: &Exchange<'_>,
+    caller: &Caller<'_>,
+    operation: Operation,
+    open: &mut OpenRecord,
+) -> Result<(), Fault> {
+    let deadline = clock::mono().after(RATE_WAIT);
+    loop {
+        runtime::sleep(TICK).await;
+        if let Some(decided) = attempt(cx, caller, operation, clock::mono() < deadline, open) {
+            return decided;
+        }
+    }
+}
+
+/// None: not now, ask again at the next tick.
+fn attempt(
+    cx: &Exchange<'_>,
+    caller: &Caller<'_>,
+    operation: Operation,
+    may_wait: bool,
+    open: &mut OpenRecord,
+) -> Option<Result<(), Fault>> {
     let limits: ArrayVec<&RateLimit, RATE_LIMITS_PER_REQUEST_MAX> =
         caller.rate_limits(cx.serving).take(RATE_LIMITS_PER_REQUEST_MAX).collect();
     if limits.is_empty() {
-        return Ok(());
+        return Some(Ok(()));
     }
     let ask = RateAsk {
         requests_only: operation != Operation::Messages,
         input_tokens: announced_bytes(cx) / BYTES_PER_TOKEN,
     };
-    let mut now = clock::mono();
-    let deadline = now.after(RATE_WAIT);
-    loop {
-        let decision = cx.shard.rates.borrow_mut().admit(&limits, ask, now, now < deadline);
-        match decision {
-            RateDecision::Admitted(held) => {
-                open.hold_rates(held);
-                return Ok(());
-            }
-            RateDecision::Wait => {
-                runtime::sleep(TICK).await;
-                now = clock::mono();
-            }
-            RateDecision::Refused(place, seconds) => return Err(refused(limits.get(place).copied(), seconds)),
+    match cx.shard.rates.borrow_mut().admit(&limits, ask, clock::mono(), may_wait) {
+        RateDecision::Admitted(held) => {
+            open.hold_rates(held);
+            Some(Ok(()))
         }
+        RateDecision::Wait => None,
+        RateDecision::Refused(place, seconds) => Some(Err(refused(limits.get(place).copied(), seconds))),
     }
 }
 

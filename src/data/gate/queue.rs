@@ -21,7 +21,8 @@ use crate::{
 use std::{
     cell::RefCell,
     collections::HashMap,
-    future::poll_fn,
+    future::{Future, poll_fn},
+    pin::pin,
     rc::{Rc, Weak},
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -175,9 +176,10 @@ pub async fn slot(
         Err(None) => return Err(turned_away(cx.shard, whose)),
         Err(Some(waiting)) => waiting,
     };
+    let mut over = pin!(cx.pipe.until(|| over(cx)));
     let decided = poll_fn(|task| match waiting.verdict(task) {
         Some(verdict) => Poll::Ready(Ok(verdict)),
-        None => over(cx).map_or(Poll::Pending, |fault| Poll::Ready(Err(fault))),
+        None => over.as_mut().poll(task).map(Err),
     });
     match decided.await? {
         Verdict::Granted => Ok(waiting.take()),

@@ -60,7 +60,7 @@ pub async fn lease<'c>(
     admitted: Admitted<'c>,
     tries: &mut Tries,
     open: &mut OpenRecord,
-) -> Result<Lease<'c>, Fault> {
+) -> Result<Box<Lease<'c>>, Fault> {
     loop {
         if cx.link.gone.get() {
             return Err(Fault::new(Room::Pool, FaultKind::ClientGone, "the client went away"));
@@ -90,14 +90,9 @@ pub async fn lease<'c>(
         let now = cx.shard.sweeper.now();
         let may_dial = watch.may_dial(now);
         let visit = watch.begin(now, tries.is_first() && !tries.wants_fresh());
-        let leased = |connection, reused, visit, admitted, slot| Lease {
-            target: place,
-            upstream,
-            connection,
-            reused,
-            visit,
-            admitted,
-            slot,
+        // In a box: it goes through several hands, and its borrowers keep it for as long as the exchange lasts.
+        let leased = |connection, reused, visit, admitted, slot| {
+            Box::new(Lease { target: place, upstream, connection, reused, visit, admitted, slot })
         };
         // What makes something is not risked on a connection that may be stale: it would be made twice.
         let makes = admitted.routed.identified.incoming.route.operation.makes();

@@ -20,8 +20,7 @@ pub async fn open(tunnel: &Tunnel, reader: &mut Reader, writer: &mut Writer) -> 
 
 async fn ask(tunnel: &Tunnel, reader: &mut Reader, writer: &mut Writer) -> io::Result<()> {
     let closed = |error: io::Error| io::Error::new(error.kind(), format!("broke off: {error}"));
-    let (sent, _) = writer.write_all(Buf::copy_of(tunnel.ask.expose())).await;
-    sent.map_err(closed)?;
+    writer.write_all(Buf::copy_of(tunnel.ask.expose())).await.map_err(closed)?;
     let (mut answer, mut buf) = (Answer::new(), Buf::small());
     while !answer.opens(buf.filled())? {
         if buf.room() == 0 {

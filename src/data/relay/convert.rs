@@ -4,7 +4,7 @@
 use super::{
     attempt::Ended,
     carry::{Carry, Way, Whole},
-    download::{Body, Download, Stop},
+    download::{Body, Download, Left},
     quiet::Quiet,
 };
 use crate::{
@@ -113,7 +113,7 @@ impl Download<'_> {
         }
         let mut bytes = head.take().unwrap_or_default();
         self.chunk(&mut bytes, &out);
-        match self.write(client, Buf::copy_of(&bytes)).await {
+        match self.write(client, &mut Buf::copy_of(&bytes)).await {
             Ok(_) => {
                 self.client_bytes += out.len() as u64;
                 if let Some(tap) = &mut self.tap {
@@ -151,7 +151,7 @@ impl Download<'_> {
         if self.cx.head.minor_version == 0 {
             return Ended::Whole { reusable };
         }
-        match self.write(client, Buf::copy_of(b"0\r\n\r\n")).await {
+        match self.write(client, &mut Buf::copy_of(b"0\r\n\r\n")).await {
             Ok(_) => Ended::Whole { reusable },
             Err(_) => Ended::ClientLeft,
         }
@@ -171,7 +171,7 @@ impl Download<'_> {
         let Some(said) = said else { return Ended::NoAnswer };
         self.told = said.status;
         let bytes = whole.rendered(&said, self.cx.id, self.cx.link.closing.get());
-        match self.write(client, Buf::copy_of(&bytes)).await {
+        match self.write(client, &mut Buf::copy_of(&bytes)).await {
             Ok(_) => {
                 self.client_bytes += said.body.len() as u64;
                 Ended::Whole { reusable }
@@ -213,7 +213,7 @@ impl Download<'_> {
                 let mut bytes = Vec::new();
                 self.chunk(&mut bytes, PING);
                 // A client that is gone cancels the upstream, which ends the read.
-                let _gone = self.write(client, Buf::copy_of(&bytes)).await;
+                let _gone = self.write(client, &mut Buf::copy_of(&bytes)).await;
             }
         };
         self.deadlines.disarm(Awaited::Read);
@@ -242,9 +242,9 @@ impl Download<'_> {
         let mut bytes = Vec::new();
         self.chunk(&mut bytes, &errors::stream_end(body.way.to, &fault, self.cx.id));
         bytes.extend_from_slice(b"0\r\n\r\n");
-        match self.write(client, Buf::copy_of(&bytes)).await {
+        match self.write(client, &mut Buf::copy_of(&bytes)).await {
             Ok(_) => Ended::Broken,
-            Err(Stop::Client | Stop::Upstream) => Ended::ClientLeft,
+            Err(Left) => Ended::ClientLeft,
         }
     }
 }

@@ -122,11 +122,8 @@ pub(super) struct Body {
     pub(super) way: Way,
 }
 
-/// Why a body cannot go on.
-pub(super) enum Stop {
-    Upstream,
-    Client,
-}
+/// The client takes no more.
+pub(super) struct Left;
 
 impl<'a> Download<'a> {
     /// A download about to begin.
@@ -421,20 +418,25 @@ impl<'a> Download<'a> {
         Some(UsageLimits { used, resets_at: account.window.resets_at() })
     }
 
-    pub(super) async fn write(&mut self, client: &mut Writer, buf: Buf) -> Result<Buf, Stop> {
+    /// Sends the client what a buffer holds; the buffer stays, for its memory.
+    pub(super) async fn write(&mut self, client: &mut Writer, buf: &mut Buf) -> Result<(), Left> {
         let link = &self.cx.link;
         link.deadlines.arm(Awaited::Write, self.cx.shard.sweeper.in_(self.cx.serving.limits.idle_timeout));
-        let (result, buf) = client.write_all(buf).await;
-        link.deadlines.disarm(Awaited::Write);
-        if result.is_err() {
-            link.leave();
-            return Err(Stop::Client);
+        while !buf.is_empty() {
+            let (result, left) = client.write(std::mem::take(buf)).await;
+            *buf = left;
+            if result.is_err() {
+                link.deadlines.disarm(Awaited::Write);
+                link.leave();
+                return Err(Left);
+            }
         }
+        link.deadlines.disarm(Awaited::Write);
         if !self.head_sent {
             self.head_sent = true;
             self.first_byte_at = Some(clock::mono());
         }
-        Ok(buf)
+        Ok(())
     }
 }
 

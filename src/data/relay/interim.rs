@@ -15,7 +15,7 @@ pub async fn say_continue(cx: &Exchange<'_>, client: &mut Writer) {
 pub async fn say(cx: &Exchange<'_>, client: &mut Writer, head: &[u8]) -> bool {
     let deadlines = &cx.link.deadlines;
     deadlines.arm(Awaited::Write, cx.shard.sweeper.in_(cx.serving.limits.idle_timeout));
-    let said = client.write_all(Buf::copy_of(head)).await.0.is_ok();
+    let said = client.write_all(Buf::copy_of(head)).await.is_ok();
     deadlines.disarm(Awaited::Write);
     said
 }

@@ -123,7 +123,7 @@ impl KeptAnswer {
         let ForClient { bytes, status, payload_len } = self.for_client(cx, open)?;
         let deadlines = &cx.link.deadlines;
         deadlines.arm(Awaited::Write, cx.shard.sweeper.in_(cx.serving.limits.idle_timeout));
-        let sent = client.write_all(Buf::copy_of(&bytes)).await.0.is_ok();
+        let sent = client.write_all(Buf::copy_of(&bytes)).await.is_ok();
         deadlines.disarm(Awaited::Write);
         let record = &mut open.record;
         record.status = status;

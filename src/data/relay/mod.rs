@@ -26,10 +26,7 @@ pub mod target;
 pub mod upload;
 
 use super::{
-    edge::{
-        incoming::{Exchange, Work},
-        signal::both,
-    },
+    edge::incoming::{Exchange, Work},
     gate::{Admitted, route::body_fault},
     pool::{self, Lease, Second, Shown, Tries, UpstreamConnection},
     settle::{Metered, OpenRecord},
@@ -81,15 +78,13 @@ pub struct Flags {
 /// Sends the request up and the answer down.
 pub async fn exchange<'c>(
     cx: &Exchange<'c>,
-    lease: Lease<'c>,
+    mut lease: Box<Lease<'c>>,
     tries: &Tries,
     client: &mut Writer,
     open: &mut OpenRecord,
 ) -> Result<Relayed<'c>, Fault> {
-    if let Some(fault) = cx.link.revocation(Room::Relay) {
-        return Err(fault);
-    }
-    let Lease { admitted, target, upstream, mut connection, reused, visit, slot: _at_the_upstream } = lease;
+    cx.link.revocation(Room::Relay).map_or(Ok(()), Err)?;
+    let Lease { ref admitted, target, upstream, ref mut connection, reused, ref visit, slot: _ } = *lease;
     let routed = &admitted.routed;
     let chosen = &routed.targets[target.min(routed.targets.len() - 1)];
     let asked = asked(cx, routed, upstream, chosen).await?;
@@ -97,11 +92,11 @@ pub async fn exchange<'c>(
     let prices = Prices { book: &cx.serving.prices, upstream: &upstream.name, own };
     open.reprice(own);
     let shows = Shows::prepare(cx, upstream, &asked.edits).await?;
-    let deadlines = attach(cx, &connection);
+    let deadlines = attach(cx, connection);
     let flags = Flags::default();
     let head = head::upstream_head(cx, routed, upstream, &asked, &shows);
     let up = Upload { cx, edits: asked.edits.clone(), flags: &flags, deadlines: &deadlines };
-    let second = Second { cx, tries, routed, target: chosen, upstream: &upstream.name, visit: &visit };
+    let second = Second { cx, tries, routed, target: chosen, upstream: &upstream.name, visit };
     let on = Attending { identified: &routed.identified, shows: &shows, second: &second };
     let mut down = Download::new(cx, on, &deadlines, &flags, upstream);
     down.tap = open.tap_answer();
@@ -109,16 +104,17 @@ pub async fn exchange<'c>(
     repair::attend(cx, routed, upstream, &asked, &mut down);
     let began = clock::mono();
     let (uploaded, ended) = {
-        let upload = pin!(up.run(&mut connection.writer, head));
+        // The way up is over long before a stream is, and gives its place back then.
+        let upload = Box::pin(up.run(&mut connection.writer, head));
         let download = pin!(down.run(&mut connection.reader, client));
-        both(upload, download).await
+        cx.link.directions.both(upload, download).await
     };
     detach(cx, &deadlines);
     let took = clock::mono().since(began);
     open.waited(took);
     let passed = deadlines.passed();
     if reused && !down.heard && matches!(ended, Ended::NoAnswer) && passed.is_none() && may_ask_again(cx) {
-        return Ok(Relayed::Again(admitted));
+        return Ok(Relayed::Again(lease.admitted));
     }
     let failure = failure_of(cx, &ended, passed);
     if let Some(failure) = failure
@@ -132,19 +128,19 @@ pub async fn exchange<'c>(
     pool::note(open, Attempt { upstream: name, status, result, duration_us: took, maybe_billed });
     if matches!(ended, Ended::Credential) && shows.is_outdated(cx) && may_ask_again(cx) {
         // What was refused is not what would be shown now.
-        return Ok(Relayed::Again(admitted));
+        return Ok(Relayed::Again(lease.admitted));
     }
     if uploaded == Uploaded::Whole && passed.is_none() && ended.leaves_it_usable() {
-        keep(cx, connection, upstream);
+        keep(cx, lease.connection, upstream);
     }
     if matches!(ended, Ended::Refused { .. }) {
-        return Ok(Relayed::Repair(admitted));
+        return Ok(Relayed::Repair(lease.admitted));
     }
     if let Some(failure) = failure
         && (matches!(ended, Ended::Hidden { .. }) || (!down.head_sent && !down.spoke() && second.hides(failure)))
     {
         let shown = shown_of(&mut down, ended, failure);
-        return Ok(Relayed::Failed(admitted, failure, shown));
+        return Ok(Relayed::Failed(lease.admitted, failure, shown));
     }
     fill(cx, open, &mut down);
     conclude(cx, &down, ended, uploaded, passed, &prices, open)

@@ -3,16 +3,14 @@
 
 use super::{
     attempt::Ended,
-    download::{Body, Download, Stop},
+    download::{Body, Download},
+    framing::BadChunk,
     objects,
 };
 use crate::{
     data::shard::deadlines::Awaited,
     dialect::errors,
-    kernel::{
-        fault::{Fault, FaultKind, Room},
-        limits::{BULK_BUFFER_BYTES, SMALL_BUFFER_BYTES},
-    },
+    kernel::fault::{Fault, FaultKind, Room},
     sys::{
         buf::Buf,
         socket::{Reader, Writer},
@@ -30,27 +28,36 @@ impl Download<'_> {
         head: Vec<u8>,
     ) -> Ended {
         let mut head = Some(head);
-        let mut bulk = false;
+        let mut came = buf.len();
         loop {
-            match self.pass_on(client, &mut body, buf, &mut head).await {
-                Ok(Passed { done, .. }) if self.draining() && (done.is_some() || self.meter.stream_ended()) => {
-                    self.finish();
-                    return Ended::Drained;
+            let next_bytes = buf.next_bytes(came);
+            let Ok(scanned) = self.look_at(&mut body, &mut buf) else {
+                return Box::pin(self.break_off(client, &body)).await;
+            };
+            if !self.draining() {
+                // The head goes in front of the first bytes, where there is room.
+                let mut sent = match head.take() {
+                    Some(head) if !buf.prepend(&head) => Box::pin(self.write(client, &mut Buf::copy_of(&head))).await,
+                    _ => Ok(()),
+                };
+                if sent.is_ok() && !buf.is_empty() {
+                    sent = self.write(client, &mut buf).await;
                 }
-                Ok(Passed { done: Some(clean), .. }) => {
-                    self.finish();
-                    return Ended::Whole { reusable: clean && body.keep_alive };
+                match sent {
+                    Ok(()) => self.passed(scanned.payload_len),
+                    Err(_) if self.draining() => {}
+                    Err(_) => return Ended::ClientLeft,
                 }
-                Ok(Passed { buf: back, .. }) => buf = back,
-                Err(Stop::Client) => return Ended::ClientLeft,
-                Err(Stop::Upstream) => return Box::pin(self.break_off(client, &body)).await,
             }
-            let wanted = if bulk { BULK_BUFFER_BYTES } else { SMALL_BUFFER_BYTES };
-            if buf.capacity() == wanted {
-                buf.clear_with_head_room(0)
-            } else {
-                buf = Buf::of(wanted)
+            if self.draining() && (scanned.done.is_some() || self.meter.stream_ended()) {
+                self.finish();
+                return Ended::Drained;
             }
+            if let Some(clean) = scanned.done {
+                self.finish();
+                return Ended::Whole { reusable: clean && body.keep_alive };
+            }
+            buf = buf.or_of(next_bytes);
             self.deadlines.arm(Awaited::Read, self.cx.shard.sweeper.in_(self.cx.serving.limits.idle_timeout));
             let (result, back) = reader.read(buf).await;
             // While the client is slow to take it, the upstream owes nothing.
@@ -66,7 +73,7 @@ impl Download<'_> {
                     self.finish();
                     return Ended::Whole { reusable: false };
                 }
-                Ok(bytes) if bytes > 0 => bulk = buf.room() == 0 || (bulk && bytes * 4 > BULK_BUFFER_BYTES),
+                Ok(bytes) if bytes > 0 => came = bytes,
                 _ => return Box::pin(self.break_off(client, &body)).await,
             }
         }
@@ -80,14 +87,8 @@ impl Download<'_> {
         }
     }
 
-    /// Sends what a read brought: the same buffer, cut to what belongs to this answer.
-    async fn pass_on(
-        &mut self,
-        client: &mut Writer,
-        body: &mut Body,
-        mut buf: Buf,
-        head: &mut Option<Vec<u8>>,
-    ) -> Result<Passed, Stop> {
+    /// Looks at what a read brought, and cuts it to what belongs to this answer.
+    fn look_at(&mut self, body: &mut Body, buf: &mut Buf) -> Result<Looked, BadChunk> {
         let came = buf.len();
         let mut payload_len = 0;
         let (meter, tap, looking) = (&mut self.meter, &mut self.tap, &mut self.objects);
@@ -103,7 +104,7 @@ impl Download<'_> {
         };
         let scanned = if unchunk {
             let mut ranges = Vec::new();
-            let scanned = body.framing.scan(buf.filled(), |range| ranges.push(range));
+            let scanned = body.framing.scan(buf.filled(), |range| ranges.push(range))?;
             for range in ranges {
                 let bytes = buf.filled_mut();
                 look(&bytes[range.clone()]);
@@ -116,40 +117,21 @@ impl Download<'_> {
             body.framing.scan(bytes, |range| {
                 payload_len += range.len();
                 look(&bytes[range]);
-            })
+            })?
         };
-        let Ok(scanned) = scanned else { return Err(Stop::Upstream) };
         if self.meter.shows_sticky() {
             objects::stick(self);
         }
         buf.truncate(if unchunk { payload_len } else { scanned.taken });
-        let done = scanned.done.then_some(scanned.taken == came);
-        if self.draining() {
-            return Ok(Passed { buf, done });
-        }
-        match self.send(client, head, buf).await {
-            Ok(buf) => {
-                self.client_bytes += payload_len as u64;
-                if let Some(tap) = &mut self.tap {
-                    tap.release();
-                }
-                Ok(Passed { buf, done })
-            }
-            Err(Stop::Client) if self.draining() => Ok(Passed { buf: Buf::small(), done }),
-            Err(stop) => Err(stop),
-        }
+        Ok(Looked { payload_len: payload_len as u64, done: scanned.done.then_some(scanned.taken == came) })
     }
 
-    async fn send(&mut self, client: &mut Writer, head: &mut Option<Vec<u8>>, mut buf: Buf) -> Result<Buf, Stop> {
-        if let Some(head) = head.take()
-            && !buf.prepend(&head)
-        {
-            self.write(client, Buf::copy_of(&head)).await?;
+    /// The client has taken so much of the answer's body.
+    fn passed(&mut self, payload_len: u64) {
+        self.client_bytes += payload_len;
+        if let Some(tap) = &mut self.tap {
+            tap.release();
         }
-        if !buf.is_empty() {
-            buf = self.write(client, buf).await?;
-        }
-        Ok(buf)
     }
 
     /// The upstream broke off. An event tells a streaming client, where one can stand; else the connection is reset. The end is
@@ -174,7 +156,7 @@ impl Download<'_> {
             let mut chunk = format!("{:x}\r\n", event.len()).into_bytes();
             chunk.extend_from_slice(&event);
             chunk.extend_from_slice(b"\r\n0\r\n\r\n");
-            if self.write(client, Buf::copy_of(&chunk)).await.is_ok() {
+            if self.write(client, &mut Buf::copy_of(&chunk)).await.is_ok() {
                 return Ended::Broken;
             }
             return Ended::ClientLeft;
@@ -184,8 +166,10 @@ impl Download<'_> {
     }
 }
 
-struct Passed {
-    buf: Buf,
+/// What a read brought.
+struct Looked {
+    /// Payload in it, bytes.
+    payload_len: u64,
     /// The body is whole; true if nothing followed it.
     done: Option<bool>,
 }

@@ -97,33 +97,49 @@ impl Upload<'_> {
     }
 }
 
-async fn send(writer: &mut Writer, head: &mut Option<Buf>, piece: Part, chunked: bool) -> io::Result<()> {
+async fn send(writer: &mut Writer, head: &mut Option<Buf>, mut piece: Part, chunked: bool) -> io::Result<()> {
     if chunked {
-        let mut out = Buf::of(piece.len() + 16);
-        out.append(format!("{:x}\r\n", piece.len()).as_bytes());
-        out.append(piece.bytes());
-        out.append(b"\r\n");
-        if let Some(head) = head.take() {
-            writer.write_all(head).await.0?;
-        }
-        return writer.write_all(out).await.0;
+        return Box::pin(send_chunk(writer, head.take(), piece)).await;
     }
     if let Some(mut out) = head.take() {
-        if out.room() >= piece.len() {
+        let joined = out.room() >= piece.len();
+        if joined {
             out.append(piece.bytes());
-            return writer.write_all(out).await.0;
         }
-        writer.write_all(out).await.0?;
+        while !out.is_empty() {
+            let (result, left) = writer.write(out).await;
+            result?;
+            out = left;
+        }
+        if joined {
+            return Ok(());
+        }
     }
-    writer.write_part(piece).await
+    while !piece.is_empty() {
+        let (result, left) = writer.write_part(piece).await;
+        result?;
+        piece = left;
+    }
+    Ok(())
+}
+
+async fn send_chunk(writer: &mut Writer, head: Option<Buf>, piece: Part) -> io::Result<()> {
+    if let Some(head) = head {
+        writer.write_all(head).await?;
+    }
+    let mut out = Buf::of(piece.len() + 16);
+    out.append(format!("{:x}\r\n", piece.len()).as_bytes());
+    out.append(piece.bytes());
+    out.append(b"\r\n");
+    writer.write_all(out).await
 }
 
 async fn finish(writer: &mut Writer, head: Option<Buf>, last: &[u8]) -> io::Result<()> {
     if let Some(head) = head {
-        writer.write_all(head).await.0?;
+        writer.write_all(head).await?;
     }
     if !last.is_empty() {
-        writer.write_all(Buf::copy_of(last)).await.0?;
+        writer.write_all(Buf::copy_of(last)).await?;
     }
     Ok(())
 }
