@@ -7,6 +7,8 @@
 mod admission;
 #[path = "no_allocation/gateway.rs"]
 mod gateway;
+#[path = "no_allocation/picks.rs"]
+mod picks;
 
 #[global_allocator]
 static COUNTING: weir::sys::counting::Counting = weir::sys::counting::Counting;

@@ -19,6 +19,8 @@ pub struct Buf {
 const CLASSES: [usize; 4] = [WATCH_BUFFER_BYTES, EVENT_BUFFER_BYTES, SMALL_BUFFER_BYTES, BULK_BUFFER_BYTES];
 /// Of the buffers that nobody needed between two trims, one in so many goes.
 const TRIM_SHARE: usize = 4;
+/// What is kept of each size, needed or not: a shard that is hardly busy must not allocate for each event. Bytes.
+const WARM_BYTES: usize = 256 * 1024;
 
 #[derive(Default)]
 struct Pool {
@@ -42,7 +44,8 @@ impl Pool {
 
     fn trim(&mut self) {
         for (class, bytes) in self.classes.iter_mut().zip(CLASSES) {
-            let gone = class.fewest.div_ceil(TRIM_SHARE);
+            let more = class.idle.len().saturating_sub(WARM_BYTES / bytes);
+            let gone = class.fewest.div_ceil(TRIM_SHARE).min(more);
             // The oldest: what was used last is warm.
             class.idle.drain(..gone);
             self.idle_bytes -= gone * bytes;
@@ -370,23 +373,23 @@ mod tests {
 
     #[test]
     fn memory_of_a_burst_goes_and_what_is_in_use_stays_warm() {
-        let size = EVENT_BUFFER_BYTES;
-        let before = idle_bytes();
-        drop((0..64).map(|_| Buf::of(size)).collect::<Vec<_>>());
-        assert_eq!(idle_bytes(), before + 64 * size);
+        let (size, warm) = (EVENT_BUFFER_BYTES, WARM_BYTES / EVENT_BUFFER_BYTES);
+        let burst = 8 * warm;
+        drop((0..burst).map(|_| Buf::of(size)).collect::<Vec<_>>());
+        assert_eq!(idle_bytes(), burst * size);
         // The burst itself was need: what it left is first unneeded from now on.
         trim();
-        assert_eq!(idle_bytes(), before + 64 * size);
+        assert_eq!(idle_bytes(), burst * size);
         for _ in 0..40 {
             // Two at a time are needed all along.
-            let warm = [Buf::of(size), Buf::of(size)];
-            let places = warm.each_ref().map(|buf| buf.storage.as_ptr());
-            drop(warm);
+            let needed = [Buf::of(size), Buf::of(size)];
+            let places = needed.each_ref().map(|buf| buf.storage.as_ptr());
+            drop(needed);
             trim();
             let again = [Buf::of(size), Buf::of(size)];
             assert!(again.iter().all(|buf| places.contains(&buf.storage.as_ptr())), "the warm ones are used again");
         }
-        assert_eq!(idle_bytes(), before + 2 * size);
+        assert_eq!(idle_bytes(), WARM_BYTES);
     }
 
     #[test]

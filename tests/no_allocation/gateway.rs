@@ -12,7 +12,7 @@ use weir::loadtest::provider::{self, ProviderOptions};
 use weir::sys::counting::{shard_allocations, shard_ring_entries};
 
 /// What a shard may allocate for a whole request of 2 KB up and 2 KB down, on kept connections: 18 when this was written.
-const UNARY_ALLOCATIONS: f64 = 21.0;
+const UNARY_ALLOCATIONS: f64 = 19.0;
 /// How often it may enter its ring for one, where nothing else waits to share the entry: 4, for two reads and two writes.
 const UNARY_RING_ENTRIES: f64 = 5.0;
 /// How often it may enter its ring for an event that comes alone: 2, for a read and a write.
