@@ -221,6 +221,8 @@ impl<'a> Download<'a> {
         self.cx.pipe.keep_no_longer();
         let (bytes, body) = self.prepare(&head, buf.filled());
         buf.consume(head.head_len);
+        // A stream may last for long, and nobody asks for its head any more.
+        drop(head);
         let streams = self.meter.is_stream();
         if streams {
             self.cx.shard.gauges.streams.add(1);
