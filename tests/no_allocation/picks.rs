@@ -27,7 +27,7 @@ fn choosing_among_many_targets_allocates() {
         .collect();
     let healths: Vec<RefCell<Health>> = targets.iter().map(|_| RefCell::new(Health::new(now))).collect();
     let before = allocations();
-    let counted = Box::new(black_box(0u64));
+    let counted = black_box(Box::new(0u64));
     assert_eq!(allocations() - before, 1, "nothing is counted");
     drop(counted);
     let before = allocations();
