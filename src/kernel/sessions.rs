@@ -6,6 +6,7 @@
 
 use super::{account::Session, keys::Principal, limits::SESSIONS_KEPT_MAX, money::Nanos, window::Window};
 use aws_lc_rs::digest;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 const DAY_SECONDS: i64 = 86_400;
 
@@ -15,21 +16,29 @@ pub struct SessionSpend {
     sums: papaya::HashMap<u128, Sums>,
 }
 
-#[derive(Clone)]
+/// One session's. The one who writes adds in place: a new entry for each request would be memory to be freed behind the readers'
+/// backs, which costs every thread of the process an interrupt now and then.
 struct Sums {
-    last_seconds: i64,
-    days: Box<[(i64, Nanos)]>,
+    last_seconds: AtomicI64,
+    days: Box<[(i64, AtomicI64)]>,
 }
 
 impl Sums {
-    fn with(&self, began_seconds: i64, cost: Nanos) -> Self {
+    /// Adds in place; false if the day has no place yet.
+    fn add(&self, began_seconds: i64, cost: Nanos) -> bool {
         let day = began_seconds.div_euclid(DAY_SECONDS);
-        let mut days = self.days.to_vec();
-        match days.iter_mut().find(|(of, _)| *of == day) {
-            Some((_, sum)) => *sum += cost,
-            None => days.push((day, cost)),
-        }
-        Self { last_seconds: self.last_seconds.max(began_seconds), days: days.into() }
+        let Some((_, sum)) = self.days.iter().find(|(of, _)| *of == day) else { return false };
+        sum.store((Nanos(sum.load(Relaxed)) + cost).0, Relaxed);
+        self.last_seconds.store(self.last_seconds.load(Relaxed).max(began_seconds), Relaxed);
+        true
+    }
+
+    /// The same with one more day.
+    fn with(old: Option<&Self>, began_seconds: i64, cost: Nanos) -> Self {
+        let day = (began_seconds.div_euclid(DAY_SECONDS), AtomicI64::new(cost.0));
+        let days = old.map_or(&[][..], |old| &old.days).iter().map(|(day, sum)| (*day, sum.load(Relaxed).into()));
+        let last_seconds = old.map_or(began_seconds, |old| old.last_seconds.load(Relaxed).max(began_seconds));
+        Self { last_seconds: last_seconds.into(), days: days.chain([day]).collect() }
     }
 }
 
@@ -50,19 +59,21 @@ impl SessionSpend {
     /// Books what a session spent on a request, or on several, that began at this Unix second. By one thread.
     pub fn add(&self, principal: &Principal, session: &str, began_seconds: i64, cost: Nanos) {
         let sums = self.sums.pin();
-        let none = Sums { last_seconds: began_seconds, days: Box::default() };
-        let new = none.with(began_seconds, cost);
         let place = place(&principal.key, &principal.user, session);
-        sums.update_or_insert(place, |old| old.with(began_seconds, cost), new);
+        let old = sums.get(&place);
+        if old.is_some_and(|old| old.add(began_seconds, cost)) {
+            return;
+        }
+        sums.insert(place, Sums::with(old, began_seconds, cost));
         if sums.len() > SESSIONS_KEPT_MAX {
-            let mut ages: Vec<i64> = sums.values().map(|sums| sums.last_seconds).collect();
+            let mut ages: Vec<i64> = sums.values().map(|sums| sums.last_seconds.load(Relaxed)).collect();
             let half = ages.len() / 2;
             let (_, middle, _) = ages.select_nth_unstable(half);
             let middle = *middle;
             // Of those of the same second some must go too, or nobody would.
             let mut left = half;
             sums.retain(|_, sums| {
-                let stays = sums.last_seconds >= middle && left > 0;
+                let stays = sums.last_seconds.load(Relaxed) >= middle && left > 0;
                 left -= usize::from(stays);
                 stays
             });
@@ -74,7 +85,7 @@ impl SessionSpend {
         let sums = self.sums.pin();
         let Some(sums) = sums.get(&place(&session.key, &session.user, &session.id)) else { return Nanos::ZERO };
         let days = sums.days.iter().filter(|(day, _)| window.contains(day * DAY_SECONDS));
-        days.map(|(_, sum)| *sum).sum()
+        days.map(|(_, sum)| Nanos(sum.load(Relaxed))).sum()
     }
 }
 
