@@ -15,10 +15,11 @@ use crate::{
     dialect::{answer::Answer, errors, format_of},
     kernel::{
         fault::{Fault, FaultKind, Room},
+        limits::{JOURNAL_WAIT, TICK},
         overload::class::Class,
         record::{Operation, Outcome, Record, inline},
     },
-    sys::{clock, socket::Writer},
+    sys::{clock, runtime, socket::Writer},
     wire::h1::{Known, Method},
 };
 
@@ -37,6 +38,9 @@ enum End {
 
 /// Walks a request through the rooms, answers it, and leaves its record. `fault`: its head was not even sound.
 pub async fn walk(cx: &Exchange<'_>, client: &mut Writer, fault: Option<Fault>) {
+    if cx.shard.up.borrow().is_full() {
+        Box::pin(journal_room(cx)).await;
+    }
     let Some(mut open) = OpenRecord::begin(cx.shard, draft(cx), cx.started) else {
         // Not even a refusal can be recorded: the journal has been stuck for long. Say nothing rather than serve unrecorded.
         cx.link.closing.set(true);
@@ -58,6 +62,14 @@ pub async fn walk(cx: &Exchange<'_>, client: &mut Writer, fault: Option<Fault>) 
         }
         Ok(End::Cut(fault, metered)) => Box::pin(refuse(cx, client, open, fault, metered)).await,
         Err(fault) => Box::pin(refuse(cx, client, open, fault, Metered::default())).await,
+    }
+}
+
+/// Waits until the journal has caught up: its disk may pause for a moment, and what has been asked can wait as long.
+async fn journal_room(cx: &Exchange<'_>) {
+    let until = cx.started.after(JOURNAL_WAIT);
+    while cx.shard.up.borrow().is_full() && clock::mono() < until && !cx.link.gone.get() {
+        runtime::sleep(TICK).await;
     }
 }
 

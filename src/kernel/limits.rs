@@ -86,6 +86,8 @@ pub const RETRY_JITTER: Duration = Duration::from_millis(40);
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Entries in a shard's ring to the journal.
 pub const JOURNAL_RING_ENTRIES: usize = 16 * 1024;
+/// How long a request waits for room in that ring: a disk that pauses is no reason to refuse anybody.
+pub const JOURNAL_WAIT: Duration = Duration::from_secs(5);
 /// Ring entries that only records of refusals may use, so that shedding load is still recorded.
 pub const JOURNAL_RING_SPARE: usize = 1024;
 /// How often a shard looks at snapshots, deadlines and leases.

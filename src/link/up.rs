@@ -11,6 +11,9 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
+/// What a request may send: an open and a close entry.
+const REQUEST_SLOTS: usize = 2;
+
 /// The shard's end.
 pub struct UpSender {
     ring: rtrb::Producer<Entry>,
@@ -52,7 +55,12 @@ impl UpSender {
         if !self.accepting.load(Relaxed) {
             return None;
         }
-        self.promise(2, JOURNAL_RING_SPARE)
+        self.promise(REQUEST_SLOTS, JOURNAL_RING_SPARE)
+    }
+
+    /// Would it help to wait for a ticket? The journal writes, and has more to write than the ring has room for.
+    pub fn is_full(&self) -> bool {
+        self.accepting.load(Relaxed) && self.ring.slots() < self.promised + REQUEST_SLOTS + JOURNAL_RING_SPARE
     }
 
     /// A ticket for the record of a refusal, when there is none for a request.
@@ -70,7 +78,7 @@ impl UpSender {
 
     /// Sends the opening note. False if the ticket has no slot for one (it was taken before): then the request must not go up.
     pub fn open(&mut self, ticket: &mut Ticket, open: Open) -> bool {
-        if ticket.slots < 2 {
+        if ticket.slots < REQUEST_SLOTS {
             return false;
         }
         ticket.slots -= 1;
@@ -121,8 +129,10 @@ mod tests {
     #[test]
     fn a_full_ring_refuses_requests_but_still_takes_the_records_of_those_it_promised() {
         let (mut sender, mut receiver) = door_of(JOURNAL_RING_SPARE + 10, Arc::new(AtomicBool::new(true)));
+        assert!(!sender.is_full());
         let tickets: Vec<_> = std::iter::from_fn(|| sender.ticket()).collect();
         assert_eq!(tickets.len(), 5);
+        assert!(sender.is_full());
         let refusals: Vec<_> = std::iter::from_fn(|| sender.refusal_ticket()).collect();
         assert_eq!(refusals.len(), JOURNAL_RING_SPARE);
         for ticket in refusals.into_iter().chain(tickets) {
@@ -130,6 +140,7 @@ mod tests {
         }
         assert_eq!(sender.promised(), 0);
         assert_eq!(receiver.drain(usize::MAX, |_| ()), JOURNAL_RING_SPARE + 5);
+        assert!(!sender.is_full());
         assert!(!receiver.is_finished());
         drop(sender);
         assert!(receiver.is_finished());
@@ -142,6 +153,7 @@ mod tests {
         let admitted = sender.ticket().unwrap();
         accepting.store(false, Relaxed);
         assert!(sender.ticket().is_none());
+        assert!(!sender.is_full(), "whoever waited would wait for a disk that may stay broken");
         let refused = sender.refusal_ticket().unwrap();
         // What was promised before is kept.
         sender.close(admitted, Box::default());
