@@ -13,4 +13,4 @@ mod picks;
 #[global_allocator]
 static COUNTING: weir::sys::counting::Counting = weir::sys::counting::Counting;
 
-weir::count_ring_entries!();
+weir::count_system_calls!();

@@ -1,5 +1,5 @@
 //! Counters for tests: an allocator that counts what the calling thread and all shards allocate, and a count of how often
-//! shards enter the kernel through their rings. The gateway itself uses neither.
+//! shards enter the kernel, through their rings and with a socket's bytes. The gateway itself uses neither.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -13,6 +13,7 @@ const SHARD: &[u8] = b"weir-shard-";
 
 static ALLOCATED_BY_SHARDS: AtomicU64 = AtomicU64::new(0);
 static RING_ENTRIES: AtomicU64 = AtomicU64::new(0);
+static SOCKET_CALLS: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     static ALLOCATED: Cell<u64> = const { Cell::new(0) };
@@ -32,10 +33,16 @@ pub fn shard_allocations() -> u64 {
     ALLOCATED_BY_SHARDS.load(Relaxed)
 }
 
-/// How often shards of this process have called `io_uring_enter`. Counted only where `count_ring_entries!` stands in the
+/// How often shards of this process have called `io_uring_enter`. Counted only where `count_system_calls!` stands in the
 /// program, and where the shards run on io_uring.
 pub fn shard_ring_entries() -> u64 {
     RING_ENTRIES.load(Relaxed)
+}
+
+/// How often shards of this process have sent to a socket, or looked at one, without their ring. Counted where
+/// `count_system_calls!` stands in the program.
+pub fn shard_socket_calls() -> u64 {
+    SOCKET_CALLS.load(Relaxed)
 }
 
 fn count() {
@@ -61,15 +68,22 @@ fn on_shard() -> bool {
     is_shard
 }
 
-/// Makes the system call that a program has asked libc's `syscall` for, and counts it if a shard enters its ring.
+/// Makes a system call that a program has asked libc for, and counts it if a shard does and it is one of those that count.
 ///
 /// # Safety
 /// That of the system call.
 #[doc(hidden)]
 #[allow(unsafe_code, reason = "a system call")]
 pub unsafe fn counted_syscall(number: c_long, with: [c_long; 6]) -> c_long {
-    if number == libc::SYS_io_uring_enter && on_shard() {
-        RING_ENTRIES.fetch_add(1, Relaxed);
+    let counter = match number {
+        libc::SYS_io_uring_enter => Some(&RING_ENTRIES),
+        libc::SYS_sendto | libc::SYS_recvfrom => Some(&SOCKET_CALLS),
+        _ => None,
+    };
+    if let Some(counter) = counter
+        && on_shard()
+    {
+        counter.fetch_add(1, Relaxed);
     }
     // SAFETY: the caller's promises are passed on.
     let result = unsafe { raw_syscall(number, with) };
@@ -106,10 +120,10 @@ unsafe fn raw_syscall(number: c_long, [a, b, c, d, e, f]: [c_long; 6]) -> c_long
     result
 }
 
-/// Puts a counter in front of libc's `syscall` in the program that says this once, at its top level. The ring library enters
-/// the kernel through that function, so that [`shard_ring_entries`] counts; everything is passed on as it came.
+/// Puts counters in front of libc's `syscall`, `send` and `recv` in the program that says this once, at its top level. The ring
+/// library enters the kernel through the first, a shard's sockets through the others; everything is passed on as it came.
 #[macro_export]
-macro_rules! count_ring_entries {
+macro_rules! count_system_calls {
     () => {
         /// libc's `syscall`, counted.
         ///
@@ -129,7 +143,51 @@ macro_rules! count_ring_entries {
             // SAFETY: the caller's promises are passed on.
             unsafe { $crate::sys::counting::counted_syscall(number, [a, b, c, d, e, f]) }
         }
+
+        /// libc's `send`, counted.
+        ///
+        /// # Safety
+        /// That of the system call.
+        #[allow(unsafe_code, reason = "stands in for libc's own function")]
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn send(
+            socket: std::ffi::c_int,
+            bytes: *const std::ffi::c_void,
+            len: usize,
+            flags: std::ffi::c_int,
+        ) -> isize {
+            // SAFETY: the caller's promises are passed on.
+            unsafe { $crate::sys::counting::counted_socket_call(true, socket, bytes as usize, len, flags) }
+        }
+
+        /// libc's `recv`, counted.
+        ///
+        /// # Safety
+        /// That of the system call.
+        #[allow(unsafe_code, reason = "stands in for libc's own function")]
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn recv(
+            socket: std::ffi::c_int,
+            bytes: *mut std::ffi::c_void,
+            len: usize,
+            flags: std::ffi::c_int,
+        ) -> isize {
+            // SAFETY: the caller's promises are passed on.
+            unsafe { $crate::sys::counting::counted_socket_call(false, socket, bytes as usize, len, flags) }
+        }
     };
+}
+
+/// A send to a connected socket, or a receive from one, counted like any other system call.
+///
+/// # Safety
+/// That of the system call.
+#[doc(hidden)]
+#[allow(unsafe_code, reason = "a system call")]
+pub unsafe fn counted_socket_call(sends: bool, socket: i32, bytes: usize, len: usize, flags: i32) -> isize {
+    let number = if sends { libc::SYS_sendto } else { libc::SYS_recvfrom };
+    // SAFETY: the caller's promises are passed on; no address goes with a connected socket's bytes.
+    unsafe { counted_syscall(number, [socket.into(), bytes as c_long, len as c_long, flags.into(), 0, 0]) as isize }
 }
 
 // SAFETY: every call is passed on as it came to the system's allocator, whose promises are ours; counting allocates nothing.

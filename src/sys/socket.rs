@@ -2,11 +2,15 @@
 //!
 //! Nothing here is ever dropped while the kernel works on it: to end a read or a write, its socket is shut down (`Kill`), and
 //! the operation comes back by itself with its buffer. Only a connect is dropped at its deadline; its socket closes with it.
+//!
+//! Little that is written goes to the kernel at once, in a call of its own, and only what the kernel does not take then waits in the
+//! ring. A send through the ring costs an operation, a completion and one more round of the shard's tasks, and until that round has
+//! come to this connection others have taken its memory out of the processor's caches. Bulk goes through the ring (tuning/README.md).
 #![allow(unsafe_code, reason = "shutdown, peek, borrowed descriptors and a pinned operation")]
 
 use super::{
     buf::{Buf, Fill, Part, Send, SendPart},
-    tls::{TlsReader, TlsWriter},
+    tls::{Taken, TlsReader, TlsWriter},
 };
 use monoio::{
     io::{AsyncReadRent, AsyncWriteRent, Canceller, OwnedReadHalf, OwnedWriteHalf, Splitable},
@@ -27,6 +31,8 @@ use std::{
 pub(super) type RawRead = OwnedReadHalf<TcpStream>;
 pub(super) type RawWrite = OwnedWriteHalf<TcpStream>;
 
+/// What is sent in a call of its own, at most. Bytes: heads, events and short answers are shorter, parts of a large body are not.
+const AT_ONCE_BYTES_MAX: usize = 16 * 1024;
 /// Connections the kernel queues for a listener that is busy.
 const BACKLOG: i32 = 4096;
 
@@ -193,11 +199,18 @@ impl Writer {
     /// Writes the filled part, or as much of it as the peer takes at once; the buffer comes back with what is left.
     pub fn write(&mut self, buf: Buf) -> impl Future<Output = (io::Result<()>, Buf)> {
         match &mut self.0 {
-            WriteSide::Plain(stream) => Transfer::Plain(stream.write(Send(buf))),
-            WriteSide::Tls(stream) => Transfer::Tls(Box::pin(async move {
-                let result = stream.write(buf.filled()).await;
-                (result, Buf::default())
-            })),
+            WriteSide::Plain(stream) => match send_little(&stream.0, buf.filled()) {
+                Some(result) => Transfer::over((result, Send(buf)).handed_back()),
+                None => Transfer::Plain(stream.write(Send(buf))),
+            },
+            WriteSide::Tls(stream) => match stream.write_now(buf.filled()) {
+                Ok(Taken::All) => Transfer::over((Ok(()), emptied(buf))),
+                Ok(Taken::Some(bytes)) => Transfer::Tls(Box::pin(async move {
+                    let result = stream.write(&buf.filled()[bytes..]).await;
+                    (result, emptied(buf))
+                })),
+                Err(error) => Transfer::over((Err(error), buf)),
+            },
         }
     }
 
@@ -214,12 +227,18 @@ impl Writer {
     /// Writes a shared part, or as much of it as the peer takes at once; it comes back as what is left.
     pub fn write_part(&mut self, part: Part) -> impl Future<Output = (io::Result<()>, Part)> {
         match &mut self.0 {
-            WriteSide::Plain(stream) => Transfer::Plain(stream.write(SendPart(part))),
-            WriteSide::Tls(stream) => Transfer::Tls(Box::pin(async move {
-                let result = stream.write(part.bytes()).await;
-                let end = part.len();
-                (result, part.slice(end..end))
-            })),
+            WriteSide::Plain(stream) => match send_little(&stream.0, part.bytes()) {
+                Some(result) => Transfer::over((result, SendPart(part)).handed_back()),
+                None => Transfer::Plain(stream.write(SendPart(part))),
+            },
+            WriteSide::Tls(stream) => match stream.write_now(part.bytes()) {
+                Ok(Taken::All) => Transfer::over((Ok(()), part.slice(part.len()..part.len()))),
+                Ok(Taken::Some(bytes)) => Transfer::Tls(Box::pin(async move {
+                    let result = stream.write(&part.bytes()[bytes..]).await;
+                    (result, part.slice(part.len()..part.len()))
+                })),
+                Err(error) => Transfer::over((Err(error), part)),
+            },
         }
     }
 
@@ -236,6 +255,32 @@ impl Writer {
     }
 }
 
+/// Sends what is little, as far as the kernel takes it without waiting. `None` if it is to be sent through the ring.
+pub(super) fn send_little(stream: &Rc<UnsafeCell<TcpStream>>, bytes: &[u8]) -> Option<io::Result<usize>> {
+    if bytes.len() <= AT_ONCE_BYTES_MAX { send_now(stream, bytes) } else { None }
+}
+
+/// Sends as much as the kernel takes without waiting. `None` if that is nothing, and to be waited for.
+fn send_now(stream: &Rc<UnsafeCell<TcpStream>>, bytes: &[u8]) -> Option<io::Result<usize>> {
+    // SAFETY: only the descriptor's number is read, no reference outlives this expression, and all halves live on this thread.
+    let descriptor = unsafe { (*stream.get()).as_raw_fd() };
+    // SAFETY: `bytes` is valid for its length and outlives the call; the descriptor is open as long as `stream`.
+    let sent =
+        unsafe { libc::send(descriptor, bytes.as_ptr().cast(), bytes.len(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+    if let Ok(sent) = usize::try_from(sent) {
+        return Some(Ok(sent));
+    }
+    let error = io::Error::last_os_error();
+    let waits = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
+    (!waits).then_some(Err(error))
+}
+
+/// What has been written is not needed any more; its memory is.
+fn emptied(mut buf: Buf) -> Buf {
+    buf.consume(buf.len());
+    buf
+}
+
 /// Hands a buffer to the kernel to be filled.
 fn submit_read(stream: &mut RawRead, buf: Buf) -> impl Future<Output = (io::Result<usize>, Fill)> {
     debug_assert!(buf.room() > 0, "a read without room would look like the end");
@@ -248,9 +293,17 @@ pub(super) async fn read_raw(stream: &mut RawRead, buf: Buf) -> (io::Result<usiz
 
 /// A read or write under way. Over a plain socket it is the kernel's operation and nothing else; what TLS needs around it is much
 /// larger, and every connection would carry that room about if it did not stand apart.
-enum Transfer<P, T> {
+enum Transfer<P, T: Future> {
+    /// Nothing had to be waited for; empty once it has been said.
+    Over(Option<T::Output>),
     Plain(P),
     Tls(Pin<Box<T>>),
+}
+
+impl<P, T: Future> Transfer<P, T> {
+    fn over(output: T::Output) -> Self {
+        Self::Over(Some(output))
+    }
 }
 
 impl<P, T> Future for Transfer<P, T>
@@ -266,6 +319,8 @@ where
             // SAFETY: as above.
             Self::Plain(operation) => unsafe { Pin::new_unchecked(operation) }.poll(cx).map(Handed::handed_back),
             Self::Tls(steps) => steps.as_mut().poll(cx),
+            // Nobody polls a future again that has ended.
+            Self::Over(output) => output.take().map_or(Poll::Pending, Poll::Ready),
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use super::{
     buf::Buf,
-    socket::{Kill, RawRead, RawWrite, ReadSide, Reader, Socket, WriteSide, Writer, read_raw},
+    socket::{Kill, RawRead, RawWrite, ReadSide, Reader, Socket, WriteSide, Writer, read_raw, send_little},
 };
 use crate::kernel::limits::{BULK_BUFFER_BYTES, SMALL_BUFFER_BYTES};
 use monoio::{
@@ -38,7 +38,17 @@ pub struct TlsReader {
 pub struct TlsWriter {
     raw: RawWrite,
     shared: Rc<Shared>,
+    /// What the session has said; from `sent` on it is still to be sent.
     ciphertext: Vec<u8>,
+    sent: usize,
+}
+
+/// How much of a plaintext is on its way.
+pub(super) enum Taken {
+    /// All of it is sent.
+    All,
+    /// So many bytes are encrypted, and the kernel takes no more for now.
+    Some(usize),
 }
 
 /// What the handshake found out.
@@ -95,7 +105,7 @@ fn begin(read: RawRead, write: RawWrite, session: Connection) -> Handshaking {
     let shared = Rc::new(Shared { session: RefCell::new(session) });
     Handshaking {
         reader: TlsReader { raw: read, shared: shared.clone(), ciphertext: None },
-        writer: TlsWriter { raw: write, shared, ciphertext: Vec::new() },
+        writer: TlsWriter { raw: write, shared, ciphertext: Vec::new(), sent: 0 },
         kill,
     }
 }
@@ -186,32 +196,68 @@ impl TlsWriter {
 
     /// Encrypts and sends.
     pub(super) async fn write(&mut self, mut plaintext: &[u8]) -> io::Result<()> {
-        while !plaintext.is_empty() {
-            let taken = self.shared.session.borrow_mut().writer().write(plaintext)?;
-            plaintext = &plaintext[taken..];
-            self.flush().await?;
+        while let Taken::Some(bytes) = self.write_now(plaintext)? {
+            plaintext = &plaintext[bytes..];
+            self.send_rest().await?;
         }
         Ok(())
     }
 
-    /// Sends what the session has to say, in one go.
+    /// Encrypts and sends as much as the kernel takes without waiting.
+    pub(super) fn write_now(&mut self, plaintext: &[u8]) -> io::Result<Taken> {
+        let mut taken = 0;
+        while self.send_now()? {
+            if taken == plaintext.len() {
+                return Ok(Taken::All);
+            }
+            taken += self.shared.session.borrow_mut().writer().write(&plaintext[taken..])?;
+        }
+        Ok(Taken::Some(taken))
+    }
+
+    /// Sends what the session has to say.
     async fn flush(&mut self) -> io::Result<()> {
-        let mut out = std::mem::take(&mut self.ciphertext);
+        if self.send_now()? { Ok(()) } else { self.send_rest().await }
+    }
+
+    /// Sends what the session has to say, in one go and as far as the kernel takes it without waiting. True: that was all.
+    fn send_now(&mut self) -> io::Result<bool> {
         {
             let mut session = self.shared.session.borrow_mut();
             while session.wants_write() {
-                session.write_tls(&mut out)?;
+                session.write_tls(&mut self.ciphertext)?;
             }
         }
-        if out.is_empty() {
-            return Ok(());
+        let unsent = &self.ciphertext[self.sent..];
+        if !unsent.is_empty() {
+            match send_little(&self.raw.0, unsent) {
+                Some(sent) => self.sent += sent?,
+                None => return Ok(false),
+            }
         }
-        let (result, mut out) = self.raw.write_all(out).await;
-        out.clear();
-        if out.capacity() <= KEPT_CIPHERTEXT_BYTES {
-            self.ciphertext = out;
+        let all = self.sent == self.ciphertext.len();
+        if all {
+            self.forget_sent();
         }
+        Ok(all)
+    }
+
+    /// Sends what is encrypted, and waits for the kernel to take it.
+    async fn send_rest(&mut self) -> io::Result<()> {
+        let mut rest = std::mem::take(&mut self.ciphertext);
+        rest.drain(..std::mem::take(&mut self.sent));
+        let (result, rest) = self.raw.write_all(rest).await;
+        self.ciphertext = rest;
+        self.forget_sent();
         result.map(drop)
+    }
+
+    fn forget_sent(&mut self) {
+        self.sent = 0;
+        self.ciphertext.clear();
+        if self.ciphertext.capacity() > KEPT_CIPHERTEXT_BYTES {
+            self.ciphertext = Vec::new();
+        }
     }
 
     /// Tells the peer that the end is meant.
