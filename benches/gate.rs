@@ -46,7 +46,7 @@ fn admit_and_settle(c: &mut Criterion) {
         let ask = Ask { bound: Nanos(5 * DOLLARS), expected: Nanos(DOLLARS / 10), exact: true };
         c.bench_function(&format!("admit and settle, {count} accounts"), |b| {
             let touches: Vec<_> = accounts.iter().map(|account| Touch { account, mode: Mode::Hard }).collect();
-            b.iter(|| match book.admit(black_box(&touches), ask, Reserve::Expected, NOW) {
+            b.iter(|| match book.admit(black_box(&touches).iter().copied(), ask, Reserve::Expected, NOW) {
                 Decision::Admitted(reservation) => book.settle(reservation, Nanos(black_box(1000))),
                 other => panic!("there is room: {other:?}"),
             });
@@ -70,11 +70,10 @@ fn limit_and_settle(c: &mut Criterion) {
         // One clock for all of criterion's passes: one that went back would find the minute full.
         let mut now = 1_000_000;
         c.bench_function(&format!("rate-limit and settle, {count} limits"), |b| {
-            let touches: Vec<_> = limits.iter().collect();
             b.iter(|| {
                 // Time passes, so that what was taken comes back.
                 now += 50;
-                match book.admit(black_box(&touches), ask, MonoUs(now), true) {
+                match book.admit(black_box(&limits), ask, MonoUs(now), true) {
                     RateDecision::Admitted(held) => book.settle(held, &usage, MonoUs(now)),
                     other => panic!("there is room: {other:?}"),
                 }

@@ -49,7 +49,7 @@ fn request(shard: &mut Shard, snapshot: &Snapshot, n: u64) -> usize {
     let session = shard.standings.of_session(own.principal, "0f3c-session", snapshot, now).expect("room");
     let limits: arrayvec::ArrayVec<&RateLimit, 24> = own.rate_limits.iter().chain(&session.rate_limits).collect();
     let rate_ask = RateAsk { requests_only: false, input_tokens: 1000 };
-    let RateDecision::Admitted(rates) = shard.rates.admit(&limits, rate_ask, now.mono, true) else {
+    let RateDecision::Admitted(rates) = shard.rates.admit(limits, rate_ask, now.mono, true) else {
         panic!("there is room");
     };
     let budgets = own.budgets.iter().chain(&session.budgets);
@@ -57,7 +57,7 @@ fn request(shard: &mut Shard, snapshot: &Snapshot, n: u64) -> usize {
         .map(|budget| Touch { account: budget.account_at(now.unix_seconds).expect("a window"), mode: budget.mode })
         .collect();
     let ask = Ask { bound: Nanos(5_000_000_000), expected: Nanos(100_000_000), exact: true };
-    let decided = shard.leases.admit(&touches, ask, Reserve::Expected, UnixMs(1_000_000_000));
+    let decided = shard.leases.admit(touches.iter().copied(), ask, Reserve::Expected, UnixMs(1_000_000_000));
     let Decision::Admitted(reservation) = decided else { panic!("there is room: {decided:?}") };
     shard.leases.settle(reservation, Nanos(1000));
     shard.rates.settle(rates, &Usage { input: 1000, output: 100, ..Usage::default() }, now.mono);

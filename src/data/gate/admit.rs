@@ -4,7 +4,7 @@
 use super::{
     Routed,
     expect::Kind,
-    leases::{Ask, BUDGETS_PER_REQUEST_MAX, Decision, Reservation, Touch},
+    leases::{Ask, Decision, Reservation, Touch},
     limit::limit,
     prices::{Prices, prices_of},
     route::body_fault,
@@ -26,7 +26,6 @@ use crate::{
     sys::{clock, runtime},
     wire::h1::RequestBody,
 };
-use arrayvec::ArrayVec;
 
 /// Bytes of a prompt that make a token, roughly; for estimates, never for bounds.
 pub const BYTES_PER_TOKEN: u64 = 4;
@@ -120,18 +119,11 @@ fn max_tokens(cx: &Exchange<'_>) -> Option<u64> {
     std::str::from_utf8(value.raw).ok()?.parse().ok()
 }
 
-type Touches<'c> = ArrayVec<(Touch<'c>, &'c Budget), BUDGETS_PER_REQUEST_MAX>;
-
 /// The accounts of a request, and whose they are. It is booked at the moment it began, so that is the window that must have room.
-fn touches<'c>(cx: &Exchange<'c>, routed: &'c Routed<'_>) -> Touches<'c> {
+fn touches<'c>(cx: &'c Exchange<'_>, routed: &'c Routed<'_>) -> impl Iterator<Item = (Touch<'c>, &'c Budget)> {
     let now = cx.began_at().seconds();
     let budgets = routed.identified.caller.budgets(cx.serving);
-    let touches = budgets.filter_map(|b| Some((Touch { account: b.account_at(now)?, mode: b.mode }, b)));
-    touches.take(BUDGETS_PER_REQUEST_MAX).collect()
-}
-
-fn accounts<'c>(touches: &[(Touch<'c>, &Budget)]) -> ArrayVec<Touch<'c>, BUDGETS_PER_REQUEST_MAX> {
-    touches.iter().map(|(touch, _)| touch.clone()).collect()
+    budgets.filter_map(move |b| Some((Touch { account: b.account_at(now)?, mode: b.mode }, b)))
 }
 
 /// Reserves where there is room at once.
@@ -139,22 +131,16 @@ fn hold_now(cx: &Exchange<'_>, routed: &Routed<'_>, prices: &Prices) -> Option<H
     let kind = kind(cx, routed);
     let Prices { dearest: rates, ceiling } = *prices;
     let asked = ask(cx, &ceiling, kind);
-    let touches = touches(cx, routed);
-    let reservation = if touches.is_empty() {
-        Reservation::default()
-    } else {
-        let accounts = accounts(&touches);
-        let decision = cx.shard.leases.borrow_mut().admit(&accounts, asked, cx.serving.reserve, clock::unix());
-        let Decision::Admitted(reservation) = decision else { return None };
-        reservation
-    };
+    let accounts = touches(cx, routed).map(|(touch, _)| touch);
+    let decision = cx.shard.leases.borrow_mut().admit(accounts, asked, cx.serving.reserve, clock::unix());
+    let Decision::Admitted(reservation) = decision else { return None };
     Some(Held { reservation, rates, ceiling, kind, bound: asked.bound })
 }
 
 async fn hold(cx: &Exchange<'_>, routed: &Routed<'_>, prices: &Prices) -> Result<Held, Fault> {
     let kind = kind(cx, routed);
     let Prices { dearest: rates, ceiling } = *prices;
-    let (reservation, asked) = reserve(cx, &ceiling, kind, &touches(cx, routed)).await?;
+    let (reservation, asked) = reserve(cx, &ceiling, kind, routed).await?;
     Ok(Held { reservation, rates, ceiling, kind, bound: asked.bound })
 }
 
@@ -168,18 +154,18 @@ async fn reserve(
     cx: &Exchange<'_>,
     ceiling: &Ceiling,
     kind: Kind,
-    touches: &[(Touch<'_>, &Budget)],
+    routed: &Routed<'_>,
 ) -> Result<(Reservation, Ask), Fault> {
-    let accounts = accounts(touches);
     let mut deadline = None;
     let mut exact = false;
     loop {
         let asked = ask(cx, ceiling, kind);
-        let decision = cx.shard.leases.borrow_mut().admit(&accounts, asked, cx.serving.reserve, clock::unix());
+        let accounts = touches(cx, routed).map(|(touch, _)| touch);
+        let decision = cx.shard.leases.borrow_mut().admit(accounts, asked, cx.serving.reserve, clock::unix());
         match decision {
             Decision::Admitted(reservation) => return Ok((reservation, asked)),
             _ if !exact && !cx.pipe.is_ended() => {}
-            Decision::Spent(place) => return Err(spent(touches, place)),
+            Decision::Spent(place) => return Err(spent(touches(cx, routed).nth(place))),
             Decision::Wait => {
                 let now = clock::mono();
                 if now >= *deadline.get_or_insert(now.after(BUDGET_WAIT)) {
@@ -217,8 +203,8 @@ pub async fn whole_body(cx: &Exchange<'_>) -> Result<(), Fault> {
     failure.map_or(Ok(()), |failure| Err(body_fault(cx, failure)))
 }
 
-fn spent(touches: &[(Touch<'_>, &Budget)], place: usize) -> Fault {
-    let Some((touch, budget)) = touches.get(place) else {
+fn spent(refused: Option<(Touch<'_>, &Budget)>) -> Fault {
+    let Some((touch, budget)) = refused else {
         return Fault::new(Room::Gate, FaultKind::Internal, "a budget refused that nobody asked");
     };
     let spent = SpentBudget {

@@ -130,12 +130,11 @@ async fn hold(cx: &Exchange<'_>, identified: &Identified<'_>, bound: Nanos) -> R
     if touches.is_empty() {
         return Ok(Reservation::default());
     }
-    let accounts: ArrayVec<Touch<'_>, BUDGETS_PER_REQUEST_MAX> =
-        touches.iter().map(|(touch, _)| touch.clone()).collect();
     let ask = Ask { bound, expected: bound, exact: true };
     let deadline = clock::mono().after(BUDGET_WAIT);
     loop {
-        let decision = cx.shard.leases.borrow_mut().admit(&accounts, ask, Reserve::Strict, clock::unix());
+        let accounts = touches.iter().map(|(touch, _)| *touch);
+        let decision = cx.shard.leases.borrow_mut().admit(accounts, ask, Reserve::Strict, clock::unix());
         match decision {
             Decision::Admitted(reservation) => return Ok(reservation),
             Decision::Spent(place) => return Err(too_dear(&touches, place, bound)),
@@ -190,14 +189,12 @@ pub fn touch_again(cx: &Exchange<'_>, owned: &Owned, open: &mut OpenRecord) {
     let moment = Moment { mono: clock::mono(), unix_seconds: clock::unix().seconds() };
     // Where so many callers are known that there is no room for this one, the ledger alone knows better.
     let standing = cx.shard.standings.borrow_mut().of(who, cx.serving, moment).ok();
-    let accounts: ArrayVec<Touch<'_>, BUDGETS_PER_REQUEST_MAX> = standing
+    let accounts = standing
         .iter()
         .flat_map(|standing| &standing.budgets)
-        .filter_map(|b| Some(Touch { account: b.account_at(owned.made_at.seconds())?, mode: Mode::Soft }))
-        .take(BUDGETS_PER_REQUEST_MAX)
-        .collect();
+        .filter_map(|b| Some(Touch { account: b.account_at(owned.made_at.seconds())?, mode: Mode::Soft }));
     let ask = Ask { bound: Nanos::ZERO, expected: Nanos::ZERO, exact: true };
-    let decision = cx.shard.leases.borrow_mut().admit(&accounts, ask, Reserve::Strict, clock::unix());
+    let decision = cx.shard.leases.borrow_mut().admit(accounts, ask, Reserve::Strict, clock::unix());
     let reservation = if let Decision::Admitted(reservation) = decision { reservation } else { Reservation::default() };
     let kind = cx.shard.expectations.borrow().kind(owned.principal, "batches");
     let rates = cx.serving.prices.rates("", "", "");

@@ -3,13 +3,13 @@
 //! Sans-io: accounts and `now` in, decisions out. Every decision is plain arithmetic on this shard's own numbers unless a
 //! lease runs dry; only then are the account's shared atomics touched. All accounts of a request are reserved, or none.
 
+use super::spare::Spare;
 use crate::kernel::{
     account::{Account, AccountId, Denial, Mode},
     money::Nanos,
     snapshot::Reserve,
     time::UnixMs,
 };
-use arrayvec::ArrayVec;
 use std::sync::Arc;
 
 /// Budgets that one request can touch, at most: session, key, user, project, team and org, each with four periods.
@@ -35,7 +35,7 @@ pub struct Ask {
 }
 
 /// One account that a request touches.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub struct Touch<'a> {
     /// The account.
     pub account: &'a Arc<Account>,
@@ -47,7 +47,7 @@ pub struct Touch<'a> {
 #[must_use = "a reservation that is not settled holds money for ever"]
 #[derive(Debug, Default)]
 pub struct Reservation {
-    holds: ArrayVec<Hold, BUDGETS_PER_REQUEST_MAX>,
+    holds: Vec<Hold>,
     /// Its name at accounts where it has the last place.
     token: u64,
 }
@@ -68,7 +68,6 @@ impl Reservation {
 
 /// The decision on a request.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "moved once; a box would be an allocation on every request's way")]
 pub enum Decision {
     /// Go on.
     Admitted(Reservation),
@@ -95,6 +94,7 @@ pub struct LeaseBook {
     slots: Vec<Option<Slot>>,
     free_slots: Vec<u32>,
     places: Vec<Option<u32>>,
+    spare: Spare<Hold>,
     tick: u64,
     next_token: u64,
 }
@@ -108,6 +108,7 @@ impl LeaseBook {
             slots: Vec::new(),
             free_slots: Vec::new(),
             places: Vec::new(),
+            spare: Spare::default(),
             tick: 0,
             next_token: 1 + ((shard as u64) << 48),
         }
@@ -140,11 +141,17 @@ impl LeaseBook {
     }
 
     /// Decides on a request. Nothing is held unless the decision is `Admitted`.
-    pub fn admit(&mut self, touches: &[Touch<'_>], ask: Ask, reserve: Reserve, now: UnixMs) -> Decision {
-        let mut reservation = Reservation { token: self.next_token, ..Reservation::default() };
+    pub fn admit<'a>(
+        &mut self,
+        touches: impl IntoIterator<Item = Touch<'a>>,
+        ask: Ask,
+        reserve: Reserve,
+        now: UnixMs,
+    ) -> Decision {
+        let mut reservation = Reservation { token: self.next_token, holds: self.spare.take() };
         self.next_token += 1;
         let (mut wait, mut spent) = (false, None);
-        for (order, touch) in touches.iter().take(BUDGETS_PER_REQUEST_MAX).enumerate() {
+        for (order, touch) in touches.into_iter().take(BUDGETS_PER_REQUEST_MAX).enumerate() {
             let place = self.place(touch.account);
             match self.hold(place, touch.mode, ask, reserve, now, reservation.token) {
                 Ok(hold) => reservation.holds.push(hold),
@@ -235,6 +242,7 @@ impl LeaseBook {
         for hold in &reservation.holds {
             self.release(*hold, 0, reservation.token);
         }
+        self.spare.put(reservation.holds);
     }
 
     /// Settles a reservation with what the request really cost.
@@ -242,6 +250,7 @@ impl LeaseBook {
         for hold in &reservation.holds {
             self.release(*hold, cost.0, reservation.token);
         }
+        self.spare.put(reservation.holds);
     }
 
     fn release(&mut self, hold: Hold, cost: i64, token: u64) {

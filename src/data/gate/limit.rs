@@ -2,7 +2,7 @@
 
 use super::{
     Caller,
-    rates::{RATE_LIMITS_PER_REQUEST_MAX, RateAsk, RateDecision},
+    rates::{RateAsk, RateDecision},
 };
 use crate::{
     data::{
@@ -19,7 +19,6 @@ use crate::{
     },
     sys::{clock, runtime},
 };
-use arrayvec::ArrayVec;
 
 /// Holds a place in every limit of a caller. Only messages have a size; everything else is a request, no more.
 pub async fn limit(
@@ -58,22 +57,20 @@ fn attempt(
     may_wait: bool,
     open: &mut OpenRecord,
 ) -> Option<Result<(), Fault>> {
-    let limits: ArrayVec<&RateLimit, RATE_LIMITS_PER_REQUEST_MAX> =
-        caller.rate_limits(cx.serving).take(RATE_LIMITS_PER_REQUEST_MAX).collect();
-    if limits.is_empty() {
+    if caller.rate_limits(cx.serving).next().is_none() {
         return Some(Ok(()));
     }
     let ask = RateAsk {
         requests_only: operation != Operation::Messages,
         input_tokens: announced_bytes(cx) / BYTES_PER_TOKEN,
     };
-    match cx.shard.rates.borrow_mut().admit(&limits, ask, clock::mono(), may_wait) {
+    match cx.shard.rates.borrow_mut().admit(caller.rate_limits(cx.serving), ask, clock::mono(), may_wait) {
         RateDecision::Admitted(held) => {
             open.hold_rates(held);
             Some(Ok(()))
         }
         RateDecision::Wait => None,
-        RateDecision::Refused(place, seconds) => Some(Err(refused(limits.get(place).copied(), seconds))),
+        RateDecision::Refused(place, seconds) => Some(Err(refused(caller.rate_limits(cx.serving).nth(place), seconds))),
     }
 }
 

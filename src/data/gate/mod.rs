@@ -19,6 +19,7 @@ pub mod prices;
 pub mod queue;
 pub mod rates;
 pub mod route;
+mod spare;
 pub mod standings;
 pub mod sticky;
 pub mod tokens;

@@ -6,13 +6,13 @@
 //! be used on any shard. **The stated bound**: what all shards together admit in any sixty seconds is never more than the
 //! limit; input tokens are counted by estimate until the answer ends, output tokens when it has.
 
+use super::spare::Spare;
 use crate::kernel::{
     limiter::{Limiter, LimiterId, Measure, Second},
     snapshot::RateLimit,
     time::MonoUs,
     usage::Usage,
 };
-use arrayvec::ArrayVec;
 use std::sync::Arc;
 
 /// Limits that one request can touch, at most: session, key, user, project, team and org, with four measures each.
@@ -39,7 +39,7 @@ pub struct RateAsk {
 #[must_use = "a hold that is not settled keeps its place for ever"]
 #[derive(Debug, Default)]
 pub struct RateHolds {
-    holds: ArrayVec<Hold, RATE_LIMITS_PER_REQUEST_MAX>,
+    holds: Vec<Hold>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +52,6 @@ struct Hold {
 
 /// The decision on a request.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "moved once; a box would be an allocation on every request's way")]
 pub enum RateDecision {
     /// Go on.
     Admitted(RateHolds),
@@ -76,12 +75,19 @@ pub struct RateBook {
     slots: Vec<Option<Slot>>,
     free_slots: Vec<u32>,
     places: Vec<Option<u32>>,
+    spare: Spare<Hold>,
 }
 
 impl RateBook {
     /// An empty book of one of so many shards.
     pub fn new(shards: usize) -> Self {
-        Self { shards: shards.max(1) as i64, slots: Vec::new(), free_slots: Vec::new(), places: Vec::new() }
+        Self {
+            shards: shards.max(1) as i64,
+            slots: Vec::new(),
+            free_slots: Vec::new(),
+            places: Vec::new(),
+            spare: Spare::default(),
+        }
     }
 
     fn place(&mut self, limiter: &Arc<Limiter>, now: Second) -> u32 {
@@ -104,11 +110,17 @@ impl RateBook {
     }
 
     /// Decides on a request; `patient`: it can wait for a tick or two. Nothing is held unless the decision is `Admitted`.
-    pub fn admit(&mut self, limits: &[&RateLimit], ask: RateAsk, now: MonoUs, patient: bool) -> RateDecision {
+    pub fn admit<'a>(
+        &mut self,
+        limits: impl IntoIterator<Item = &'a RateLimit>,
+        ask: RateAsk,
+        now: MonoUs,
+        patient: bool,
+    ) -> RateDecision {
         let second = Second::of(now);
-        let mut held = RateHolds::default();
+        let mut held = RateHolds { holds: self.spare.take() };
         let (mut wait, mut refused) = (false, None);
-        for (order, limit) in limits.iter().take(RATE_LIMITS_PER_REQUEST_MAX).enumerate() {
+        for (order, limit) in limits.into_iter().take(RATE_LIMITS_PER_REQUEST_MAX).enumerate() {
             if ask.requests_only && limit.limiter.measure != Measure::Requests {
                 continue;
             }
@@ -139,17 +151,18 @@ impl RateBook {
 
     /// Gives everything back: the request was refused elsewhere, and never ran.
     pub fn undo(&mut self, held: RateHolds) {
-        for hold in held.holds {
+        for hold in &held.holds {
             let Some(slot) = self.slots.get_mut(hold.slot as usize).and_then(Option::as_mut) else { continue };
             slot.running -= 1;
             slot.limiter.give_back(hold.amount, hold.taken);
         }
+        self.spare.put(held.holds);
     }
 
     /// Ends a request: its place is free again, its prompt counts as reported, and its answer is booked.
     pub fn settle(&mut self, held: RateHolds, usage: &Usage, now: MonoUs) {
         let now = Second::of(now);
-        for hold in held.holds {
+        for hold in &held.holds {
             let Some(slot) = self.slots.get_mut(hold.slot as usize).and_then(Option::as_mut) else { continue };
             slot.running -= 1;
             match slot.limiter.measure {
@@ -165,6 +178,7 @@ impl RateBook {
                 }
             }
         }
+        self.spare.put(held.holds);
     }
 
     /// Lets slices of past seconds and recalled ones flow back, and forgets limiters that nobody asks.

@@ -22,7 +22,7 @@ fn account(amount: i64, shards: usize) -> Arc<Account> {
 
 fn admit(book: &mut LeaseBook, account: &Arc<Account>, bound: i64, expected: i64) -> Decision {
     let ask = Ask { bound: Nanos(bound), expected: Nanos(expected), exact: true };
-    book.admit(&[Touch { account, mode: Mode::Hard }], ask, Reserve::Expected, NOW)
+    book.admit([Touch { account, mode: Mode::Hard }], ask, Reserve::Expected, NOW)
 }
 
 fn admitted(decision: Decision) -> Reservation {
@@ -41,7 +41,7 @@ fn a_spent_account_refuses_and_says_which() {
     let mut book = LeaseBook::new(0, 1);
     let touches = [Touch { account: &a, mode: Mode::Hard }, Touch { account: &b, mode: Mode::Hard }];
     let ask = Ask { bound: Nanos(10), expected: Nanos(10), exact: true };
-    assert!(matches!(book.admit(&touches, ask, Reserve::Expected, NOW), Decision::Spent(1)));
+    assert!(matches!(book.admit(touches, ask, Reserve::Expected, NOW), Decision::Spent(1)));
     assert_eq!(a.reserved(), Nanos::ZERO, "none is held where one refuses");
     assert_eq!(b.last_denial().unwrap().needed, Nanos(10));
 }
@@ -59,7 +59,7 @@ fn of_two_spent_accounts_the_one_that_resets_first_is_told_or_one_to_wait_for() 
     let ask = Ask { bound: Nanos(10), expected: Nanos(10), exact: true };
     for (accounts, told) in [([&soon, &late, &busy], 1), ([&busy, &late, &soon], 1), ([&late, &busy, &soon], 0)] {
         let touches = accounts.map(|account| Touch { account, mode: Mode::Hard });
-        let decision = book.admit(&touches, ask, Reserve::Expected, NOW);
+        let decision = book.admit(touches, ask, Reserve::Expected, NOW);
         assert!(matches!(decision, Decision::Spent(place) if place == told), "{decision:?}");
     }
 }
@@ -70,8 +70,8 @@ fn a_bound_that_gets_tighter_takes_the_last_room_from_all_others() {
     let mut book = LeaseBook::new(0, 1);
     let touches = [Touch { account: &a, mode: Mode::Hard }];
     let loose = Ask { bound: Nanos(5000), expected: Nanos(5000), exact: false };
-    assert!(matches!(book.admit(&touches, loose, Reserve::Expected, NOW), Decision::Wait));
-    let strict = book.admit(&touches, loose, Reserve::Strict, NOW);
+    assert!(matches!(book.admit(touches, loose, Reserve::Expected, NOW), Decision::Wait));
+    let strict = book.admit(touches, loose, Reserve::Strict, NOW);
     assert!(matches!(strict, Decision::Spent(0)) && a.last_denial().is_none(), "nobody has been denied yet");
     let (_one, _two) = (admitted(admit(&mut book, &a, 40, 40)), admitted(admit(&mut book, &a, 40, 40)));
 }
@@ -155,10 +155,10 @@ fn strict_never_passes_the_cap() {
     let mut book = LeaseBook::new(0, 1);
     let touches = [Touch { account: &a, mode: Mode::Hard }];
     let ask = Ask { bound: Nanos(60), expected: Nanos(1), exact: true };
-    let held = admitted(book.admit(&touches, ask, Reserve::Strict, NOW));
-    assert!(matches!(book.admit(&touches, ask, Reserve::Strict, NOW), Decision::Wait));
+    let held = admitted(book.admit(touches, ask, Reserve::Strict, NOW));
+    assert!(matches!(book.admit(touches, ask, Reserve::Strict, NOW), Decision::Wait));
     book.settle(held, Nanos(60));
-    assert!(matches!(book.admit(&touches, ask, Reserve::Strict, NOW), Decision::Spent(0)));
+    assert!(matches!(book.admit(touches, ask, Reserve::Strict, NOW), Decision::Spent(0)));
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_soft_budget_only_counts() {
     let mut book = LeaseBook::new(0, 1);
     let ask = Ask { bound: Nanos(60), expected: Nanos(60), exact: true };
     for _ in 0..3 {
-        let held = admitted(book.admit(&[Touch { account: &a, mode: Mode::Soft }], ask, Reserve::Expected, NOW));
+        let held = admitted(book.admit([Touch { account: &a, mode: Mode::Soft }], ask, Reserve::Expected, NOW));
         book.settle(held, Nanos(50));
     }
     assert_eq!(a.spent(), Some(Nanos(150)));

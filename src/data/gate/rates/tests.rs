@@ -24,16 +24,15 @@ fn admitted(decision: RateDecision) -> RateHolds {
 fn a_limit_that_refuses_leaves_the_others_used() {
     let limits =
         [limit(0, Measure::Requests, 10), limit(1, Measure::InputTokens, 1000), limit(2, Measure::Concurrent, 1)];
-    let all: Vec<&RateLimit> = limits.iter().collect();
     let mut book = RateBook::new(2);
-    let first = admitted(book.admit(&all, MESSAGE, at(1), true));
+    let first = admitted(book.admit(&limits, MESSAGE, at(1), true));
     for _ in 0..50 {
-        assert!(matches!(book.admit(&all, MESSAGE, at(1), true), RateDecision::Refused(2, 1..=60)));
+        assert!(matches!(book.admit(&limits, MESSAGE, at(1), true), RateDecision::Refused(2, 1..=60)));
     }
     book.settle(first, &Usage { input: 40, cache_read: 200, cache_write_1h: 5, ..Usage::default() }, at(1));
     book.tick(at(2));
     assert_eq!(limits.each_ref().map(|l| l.limiter.used(Second::of(at(2)))), [1, 65, 0]);
-    let second = admitted(book.admit(&all, MESSAGE, at(2), true));
+    let second = admitted(book.admit(&limits, MESSAGE, at(2), true));
     book.undo(second);
     book.tick(at(3));
     assert_eq!(limits.each_ref().map(|l| l.limiter.used(Second::of(at(3)))), [1, 65, 0], "undone, it never was");
@@ -43,49 +42,45 @@ fn a_limit_that_refuses_leaves_the_others_used() {
 fn counting_tokens_is_held_to_the_limits_of_messages() {
     let limits =
         [limit(0, Measure::Concurrent, 1), limit(1, Measure::Requests, 2), limit(2, Measure::InputTokens, 100)];
-    let all: Vec<&RateLimit> = limits.iter().collect();
     let mut book = RateBook::new(1);
-    let _running = admitted(book.admit(&all, MESSAGE, at(1), true));
+    let _running = admitted(book.admit(&limits, MESSAGE, at(1), true));
     let counting = RateAsk { requests_only: true, ..MESSAGE };
-    let held = admitted(book.admit(&all, counting, at(1), true));
+    let held = admitted(book.admit(&limits, counting, at(1), true));
     book.settle(held, &Usage::default(), at(1));
-    assert!(matches!(book.admit(&all, counting, at(1), true), RateDecision::Refused(1, 60)));
+    assert!(matches!(book.admit(&limits, counting, at(1), true), RateDecision::Refused(1, 60)));
 }
 
 #[test]
 fn a_prompt_larger_than_the_limit_is_never_served() {
     let limits = [limit(0, Measure::InputTokens, 100)];
-    let all: Vec<&RateLimit> = limits.iter().collect();
     let mut book = RateBook::new(1);
     let large = RateAsk { input_tokens: 5000, ..MESSAGE };
-    let held = admitted(book.admit(&all, large, at(1), true));
+    let held = admitted(book.admit(&limits, large, at(1), true));
     book.settle(held, &Usage { input: 250, ..Usage::default() }, at(5));
     // 250 used, 100 come back each minute.
-    assert!(matches!(book.admit(&all, large, at(62), true), RateDecision::Refused(0, _)));
+    assert!(matches!(book.admit(&limits, large, at(62), true), RateDecision::Refused(0, _)));
     assert_eq!(limits[0].limiter.free(), -50);
 }
 
 #[test]
 fn an_answer_larger_than_the_limit_is_not_waited_out() {
     let limits = [limit(0, Measure::OutputTokens, 100)];
-    let all: Vec<&RateLimit> = limits.iter().collect();
     let mut books = [RateBook::new(2), RateBook::new(2)];
-    let held = admitted(books[0].admit(&all, MESSAGE, at(1), true));
+    let held = admitted(books[0].admit(&limits, MESSAGE, at(1), true));
     books[0].settle(held, &Usage { output: 130, ..Usage::default() }, at(10));
-    assert!(matches!(books[1].admit(&all, MESSAGE, at(10), true), RateDecision::Refused(0, 60)));
-    assert!(matches!(books[1].admit(&all, MESSAGE, at(60), true), RateDecision::Refused(0, 11)));
-    let _next = admitted(books[1].admit(&all, MESSAGE, at(71), true));
+    assert!(matches!(books[1].admit(&limits, MESSAGE, at(10), true), RateDecision::Refused(0, 60)));
+    assert!(matches!(books[1].admit(&limits, MESSAGE, at(60), true), RateDecision::Refused(0, 11)));
+    let _next = admitted(books[1].admit(&limits, MESSAGE, at(71), true));
 }
 
 #[test]
 fn the_last_tokens_lie_unused_in_another_shards_slice() {
     let limits = [limit(0, Measure::Requests, 160)];
-    let all: Vec<&RateLimit> = limits.iter().collect();
     let mut books = [RateBook::new(2), RateBook::new(2)];
-    let _one = admitted(books[0].admit(&all, MESSAGE, at(1), true));
+    let _one = admitted(books[0].admit(&limits, MESSAGE, at(1), true));
     let mut served = 1;
     loop {
-        match books[1].admit(&all, MESSAGE, at(1), true) {
+        match books[1].admit(&limits, MESSAGE, at(1), true) {
             RateDecision::Admitted(held) => books[1].settle(held, &Usage::default(), at(1)),
             RateDecision::Wait => books[0].tick(at(1)),
             RateDecision::Refused(..) => break,
@@ -100,9 +95,9 @@ fn the_last_tokens_lie_unused_in_another_shards_slice() {
 fn a_forgotten_limiter_is_settled_on_another() {
     let limits = [limit(0, Measure::Concurrent, 1), limit(1, Measure::Concurrent, 1)];
     let mut book = RateBook::new(1);
-    let running = admitted(book.admit(&[&limits[0]], MESSAGE, at(1), true));
+    let running = admitted(book.admit([&limits[0]], MESSAGE, at(1), true));
     book.tick(at(500));
-    let other = admitted(book.admit(&[&limits[1]], MESSAGE, at(500), true));
+    let other = admitted(book.admit([&limits[1]], MESSAGE, at(500), true));
     book.settle(running, &Usage::default(), at(501));
     assert_eq!((limits[0].limiter.free(), limits[1].limiter.free()), (1, 0));
     book.settle(other, &Usage::default(), at(502));
@@ -133,7 +128,6 @@ fn counts(then: u64, now: u64) -> bool {
 }
 
 fn run(limits: &[RateLimit; 3], steps: &[Step]) -> Result<(), TestCaseError> {
-    let all: Vec<&RateLimit> = limits.iter().collect();
     let mut books: Vec<_> = (0..3).map(|_| RateBook::new(3)).collect();
     let mut running: Vec<(usize, RateHolds)> = Vec::new();
     let mut admissions: Vec<u64> = Vec::new();
@@ -143,12 +137,12 @@ fn run(limits: &[RateLimit; 3], steps: &[Step]) -> Result<(), TestCaseError> {
         match what {
             0..=3 => {
                 let ask = RateAsk { requests_only: false, input_tokens: tokens };
-                let mut decision = books[shard].admit(&all, ask, MonoUs(now), true);
+                let mut decision = books[shard].admit(&limits, ask, MonoUs(now), true);
                 for _ in 0..4 {
                     if matches!(decision, RateDecision::Wait) {
                         now += 20_000;
                         books.iter_mut().for_each(|book| book.tick(MonoUs(now)));
-                        decision = books[shard].admit(&all, ask, MonoUs(now), true);
+                        decision = books[shard].admit(&limits, ask, MonoUs(now), true);
                     }
                 }
                 match decision {

@@ -79,7 +79,7 @@ impl Shard<'_> {
         let ask = Ask { bound: Nanos(BOUND), expected: Nanos(EXPECTED), exact: true };
         loop {
             let touches: Vec<_> = accounts().map(|account| Touch { account, mode: Mode::Hard }).collect();
-            match self.book.admit(&touches, ask, self.of.reserve, NOW) {
+            match self.book.admit(touches.iter().copied(), ask, self.of.reserve, NOW) {
                 Decision::Admitted(reservation) => self.running.push(reservation),
                 Decision::Wait => {
                     self.book.tick(NOW);
