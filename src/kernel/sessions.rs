@@ -4,16 +4,29 @@
 //! One thread writes (the journal's, with the ledger), shards read without a lock. Bounded by `SESSIONS_KEPT_MAX`: when there
 //! are more, the half that was heard of longest ago is forgotten, and would begin anew.
 
-use super::{account::Session, keys::Principal, limits::SESSIONS_KEPT_MAX, money::Nanos, window::Window};
-use aws_lc_rs::digest;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use super::{
+    account::Session, ids::Mixing, keys::Principal, limits::SESSIONS_KEPT_MAX, money::Nanos, routing::hash,
+    window::Window,
+};
+use std::{
+    hash::{BuildHasher, Hash, Hasher, RandomState},
+    sync::atomic::{AtomicI64, Ordering::Relaxed},
+};
 
 const DAY_SECONDS: i64 = 86_400;
 
 /// Sums by session and day.
-#[derive(Default)]
 pub struct SessionSpend {
-    sums: papaya::HashMap<u128, Sums>,
+    sums: papaya::HashMap<u128, Sums, Mixing>,
+    keyed: RandomState,
+    seed: u64,
+}
+
+impl Default for SessionSpend {
+    fn default() -> Self {
+        let keyed = RandomState::new();
+        Self { sums: papaya::HashMap::default(), seed: keyed.hash_one("seed"), keyed }
+    }
 }
 
 /// One session's. The one who writes adds in place: a new entry for each request would be memory to be freed behind the readers'
@@ -42,24 +55,23 @@ impl Sums {
     }
 }
 
-/// A session's place. Its parts come from clients and providers, so the hash must be one that nobody can aim with.
-fn place(key: &str, user: &str, id: &str) -> u128 {
-    let mut text = Vec::with_capacity(key.len() + user.len() + id.len() + 3 * size_of::<u64>());
-    for part in [key, user, id] {
-        text.extend_from_slice(&(part.len() as u64).to_le_bytes());
-        text.extend_from_slice(part.as_bytes());
-    }
-    let hash = digest::digest(&digest::SHA256, &text);
-    let mut half = [0; 16];
-    half.copy_from_slice(&hash.as_ref()[..16]);
-    u128::from_le_bytes(half)
-}
-
 impl SessionSpend {
+    /// A session's place. Its parts come from clients and providers, so that half of it is a hash that nobody can aim with without
+    /// this process's key; the other half, which only chance has to be kept from, hangs on a secret of it, too.
+    fn place(&self, key: &str, user: &str, id: &str) -> u128 {
+        let mut keyed = self.keyed.build_hasher();
+        let mut mixed = self.seed;
+        for part in [key, user, id] {
+            part.hash(&mut keyed);
+            mixed = hash::bytes(mixed, part.as_bytes());
+        }
+        u128::from(keyed.finish()) << 64 | u128::from(mixed)
+    }
+
     /// Books what a session spent on a request, or on several, that began at this Unix second. By one thread.
     pub fn add(&self, principal: &Principal, session: &str, began_seconds: i64, cost: Nanos) {
         let sums = self.sums.pin();
-        let place = place(&principal.key, &principal.user, session);
+        let place = self.place(&principal.key, &principal.user, session);
         let old = sums.get(&place);
         if old.is_some_and(|old| old.add(began_seconds, cost)) {
             return;
@@ -83,7 +95,7 @@ impl SessionSpend {
     /// What a session has spent on requests that began in a window. Lock-free.
     pub fn spent(&self, session: &Session, window: Window) -> Nanos {
         let sums = self.sums.pin();
-        let Some(sums) = sums.get(&place(&session.key, &session.user, &session.id)) else { return Nanos::ZERO };
+        let Some(sums) = sums.get(&self.place(&session.key, &session.user, &session.id)) else { return Nanos::ZERO };
         let days = sums.days.iter().filter(|(day, _)| window.contains(day * DAY_SECONDS));
         days.map(|(_, sum)| Nanos(sum.load(Relaxed))).sum()
     }
