@@ -92,8 +92,9 @@ pub fn geography(region: &str) -> &'static str {
 pub fn is_bedrock(id: &str) -> bool {
     id.starts_with("arn:")
         || id.starts_with("anthropic.")
-        || id.split_once('.').is_some_and(|(geography, rest)| {
-            rest.starts_with("anthropic.") && geography.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+        || memchr::memchr(b'.', id.as_bytes()).is_some_and(|dot| {
+            let (geography, rest) = id.as_bytes().split_at(dot);
+            rest.starts_with(b".anthropic.") && geography.iter().all(|b| b.is_ascii_lowercase() || *b == b'-')
         })
 }
 

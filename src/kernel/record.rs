@@ -25,6 +25,11 @@ pub fn inline<const N: usize>(bytes: &[u8]) -> ArrayString<N> {
         Ok(text) => text,
         Err(error) => std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or(""),
     };
+    inline_text(text)
+}
+
+/// The same of what is known to be text.
+pub fn inline_text<const N: usize>(text: &str) -> ArrayString<N> {
     let mut end = text.len().min(N);
     while !text.is_char_boundary(end) {
         end -= 1;
