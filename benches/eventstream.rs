@@ -7,6 +7,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use weir::data::relay::meter::{Look, Meter};
+use weir::data::spare::Spare;
 use weir::dialect::bedrock::chunk;
 use weir::dialect::bridge::{FramesToSse, SseToFrames};
 use weir::kernel::usage::Usage;
@@ -51,7 +52,7 @@ fn as_sse(events: &[String]) -> Vec<u8> {
 
 fn meter(content_type: &[u8]) -> Meter {
     let mut meter = Meter::new(true);
-    meter.fit(Look { billable: true, status: 200, content_type, encoded: false });
+    meter.fit(Look { billable: true, status: 200, content_type, encoded: false }, &mut Spare::default());
     meter
 }
 

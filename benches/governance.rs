@@ -16,6 +16,7 @@ use weir::data::gate::leases::{Ask, Decision, LeaseBook, Touch};
 use weir::data::gate::rates::{RateAsk, RateBook, RateDecision};
 use weir::data::gate::standings::{Moment, Standings, Who};
 use weir::data::relay::meter::{Look, Meter};
+use weir::data::spare::Spare;
 use weir::dialect::route;
 use weir::kernel::account::{Mode, ScopeKind};
 use weir::kernel::ids::{PrincipalId, RequestId, ShardId, UpstreamIx};
@@ -143,7 +144,7 @@ impl Shard {
         self.up.open(&mut ticket, opening(request_id, principal, reservation.amount()));
         // Meter.
         let mut meter = Meter::new(true);
-        meter.fit(Look { content_type: b"application/json", ..STREAM });
+        meter.fit(Look { content_type: b"application/json", ..STREAM }, &mut Spare::default());
         meter.feed(answer);
         meter.finish();
         let usage = meter.tally().usage();
@@ -204,7 +205,7 @@ fn governance(c: &mut Criterion) {
     assert_eq!(cost, Nanos(1_536_000 + 12_000_000 + 6_300_000));
     group.bench_function("request", |b| b.iter(|| shard.request(black_box(SECRET), black_box(&answer))));
     let mut meter = Meter::new(true);
-    meter.fit(STREAM);
+    meter.fit(STREAM, &mut Spare::default());
     // Each event comes in a read of its own, as they do from a model that thinks.
     group.bench_function("event", |b| {
         b.iter_custom(|events| {

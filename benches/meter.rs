@@ -6,6 +6,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use weir::data::relay::meter::{Look, Meter};
+use weir::data::spare::Spare;
 
 /// As much as one read brings of a stream that does not wait.
 const READ_BYTES: usize = 4096;
@@ -23,7 +24,7 @@ fn delta(text: &str) -> String {
 
 fn metered(content_type: &[u8], bytes: &[u8], read_bytes: usize) -> Meter {
     let mut meter = Meter::new(true);
-    meter.fit(Look { billable: true, status: 200, content_type, encoded: false });
+    meter.fit(Look { billable: true, status: 200, content_type, encoded: false }, &mut Spare::default());
     for read in bytes.chunks(read_bytes) {
         meter.feed(black_box(read));
     }

@@ -7,6 +7,7 @@
 use std::fs;
 
 use weir::data::relay::meter::{Look, Meter};
+use weir::data::spare::Spare;
 use weir::dialect::anthropic::usage::{Billed, UsageTally};
 use weir::kernel::pricing::{Multiplier, PriceBook, PriceOverride, TokenPrice, UnknownPrice};
 use weir::kernel::usage::Usage;
@@ -101,7 +102,7 @@ fn metered<'a>(file: &str, pieces: impl IntoIterator<Item = &'a [u8]>) -> Meter 
     let content_type: &[u8] =
         if file.ends_with(".sse") { b"text/event-stream; charset=utf-8" } else { b"application/json" };
     let mut meter = Meter::new(true);
-    meter.fit(Look { billable: true, status: 200, content_type, encoded: false });
+    meter.fit(Look { billable: true, status: 200, content_type, encoded: false }, &mut Spare::default());
     pieces.into_iter().for_each(|piece| meter.feed(piece));
     meter.finish();
     meter

@@ -10,4 +10,5 @@ pub mod pool;
 pub mod relay;
 pub mod settle;
 pub mod shard;
+pub mod spare;
 pub mod walk;

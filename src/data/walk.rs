@@ -17,7 +17,7 @@ use crate::{
         fault::{Fault, FaultKind, Room},
         limits::{JOURNAL_WAIT, TICK},
         overload::class::Class,
-        record::{Operation, Outcome, Record, inline},
+        record::{Operation, Outcome, Record, inline, inline_text},
     },
     sys::{clock, runtime, socket::Writer},
     wire::h1::{Known, Method},
@@ -109,7 +109,7 @@ async fn rooms(cx: &Exchange<'_>, client: &mut Writer, open: &mut OpenRecord) ->
     if cx.serving.registry.objects.any_sticky() {
         Box::pin(gate::sticky::stick(cx, &mut routed)).await?;
     }
-    open.record.model_requested = inline(routed.model.as_bytes());
+    open.record.model_requested = inline_text(&routed.model);
     gate::turns::watch(cx, &routed, open);
     let admitted = gate::admit::admit(cx, routed, open).await?;
     cx.link.admitted();
@@ -156,7 +156,7 @@ async fn ask<'c>(
             },
         };
         // In a place of its own: within the walk it would be moved along with it, several times.
-        match Box::pin(relay::exchange(cx, lease, &tries, client, open)).await? {
+        match runtime::boxed(|| relay::exchange(cx, lease, &tries, client, open)).await? {
             Relayed::Done(outcome, metered) => return Ok(End::Relayed(outcome, metered)),
             Relayed::Cut(fault, metered) => return Ok(End::Cut(fault, metered)),
             Relayed::Again(back) => {
@@ -184,7 +184,7 @@ fn draft(cx: &Exchange<'_>) -> Box<Record> {
     record.agent = label(Known::ClaudeCodeAgentId);
     record.request_class = label(Known::ClaudeCodeRequestClass);
     record.config_version = cx.serving.version;
-    record.price_version = inline(cx.serving.prices.version().as_bytes());
+    record.price_version = inline_text(cx.serving.prices.version());
     record
 }
 

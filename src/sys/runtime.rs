@@ -1,6 +1,6 @@
 //! The runtime of a shard: monoio, built on the thread that runs it, never dropped.
 
-use std::{future::Future, io, time::Duration};
+use std::{future::Future, io, pin::Pin, time::Duration};
 
 /// How a shard waits for the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +50,14 @@ pub fn run<F: Future<Output = i32> + 'static>(driver: Driver, main: impl FnOnce(
 
 fn leave(code: i32) -> ! {
     std::process::exit(code)
+}
+
+/// A future on the heap, made where it is to stay: one that is made first and boxed then is copied whole, with all the room for what
+/// it has not come to yet.
+#[inline(always)]
+pub fn boxed<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+    let place = Box::new_uninit();
+    Box::into_pin(Box::write(place, make()))
 }
 
 /// Starts a task on this shard.

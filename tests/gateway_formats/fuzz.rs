@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 use weir::data::relay::meter::{Look, Meter};
+use weir::data::spare::Spare;
 use weir::dialect::bridge::FramesToSse;
 use weir::kernel::usage::Usage;
 use weir::wire::eventstream;
@@ -55,7 +56,7 @@ struct Read {
 fn read<'b>(pieces: impl Iterator<Item = &'b [u8]>) -> Read {
     let mut meter = Meter::new(true);
     let content_type = b"application/vnd.amazon.eventstream";
-    meter.fit(Look { billable: true, status: 200, content_type, encoded: false });
+    meter.fit(Look { billable: true, status: 200, content_type, encoded: false }, &mut Spare::default());
     let (mut frames, mut out, mut sound) = (FramesToSse::default(), Vec::new(), true);
     for piece in pieces {
         meter.feed(piece);

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use weir::data::relay::meter::{Look, Meter};
+use weir::data::spare::Spare;
 use weir::dialect::bridge::{self, Ask, FramesToSse, SseToFrames, Text};
 use weir::kernel::record::{Format, Operation};
 
@@ -244,7 +245,7 @@ fn said(direction: Direction, pieces: &[&[u8]]) -> Option<Vec<u8>> {
         Direction { client: Format::Bedrock, .. } => {
             let mut meter = Meter::new(true);
             let content_type = b"text/event-stream; charset=utf-8";
-            meter.fit(Look { billable: true, status: 200, content_type, encoded: false });
+            meter.fit(Look { billable: true, status: 200, content_type, encoded: false }, &mut Spare::default());
             let mut events = SseToFrames::default();
             for piece in pieces {
                 meter.feed(piece);

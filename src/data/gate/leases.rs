@@ -3,12 +3,14 @@
 //! Sans-io: accounts and `now` in, decisions out. Every decision is plain arithmetic on this shard's own numbers unless a
 //! lease runs dry; only then are the account's shared atomics touched. All accounts of a request are reserved, or none.
 
-use super::spare::Spare;
-use crate::kernel::{
-    account::{Account, AccountId, Denial, Mode},
-    money::Nanos,
-    snapshot::Reserve,
-    time::UnixMs,
+use crate::{
+    data::spare::Spare,
+    kernel::{
+        account::{Account, AccountId, Denial, Mode},
+        money::Nanos,
+        snapshot::Reserve,
+        time::UnixMs,
+    },
 };
 use std::sync::Arc;
 
@@ -94,7 +96,7 @@ pub struct LeaseBook {
     slots: Vec<Option<Slot>>,
     free_slots: Vec<u32>,
     places: Vec<Option<u32>>,
-    spare: Spare<Hold>,
+    spare: Spare<Vec<Hold>>,
     tick: u64,
     next_token: u64,
 }
@@ -148,7 +150,7 @@ impl LeaseBook {
         reserve: Reserve,
         now: UnixMs,
     ) -> Decision {
-        let mut reservation = Reservation { token: self.next_token, holds: self.spare.take() };
+        let mut reservation = Reservation { token: self.next_token, holds: self.spare.list() };
         self.next_token += 1;
         let (mut wait, mut spent) = (false, None);
         for (order, touch) in touches.into_iter().take(BUDGETS_PER_REQUEST_MAX).enumerate() {
@@ -242,7 +244,7 @@ impl LeaseBook {
         for hold in &reservation.holds {
             self.release(*hold, 0, reservation.token);
         }
-        self.spare.put(reservation.holds);
+        self.spare.keep(reservation.holds);
     }
 
     /// Settles a reservation with what the request really cost.
@@ -250,7 +252,7 @@ impl LeaseBook {
         for hold in &reservation.holds {
             self.release(*hold, cost.0, reservation.token);
         }
-        self.spare.put(reservation.holds);
+        self.spare.keep(reservation.holds);
     }
 
     fn release(&mut self, hold: Hold, cost: i64, token: u64) {

@@ -19,7 +19,6 @@ pub mod prices;
 pub mod queue;
 pub mod rates;
 pub mod route;
-mod spare;
 pub mod standings;
 pub mod sticky;
 pub mod tokens;

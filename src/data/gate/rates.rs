@@ -6,12 +6,14 @@
 //! be used on any shard. **The stated bound**: what all shards together admit in any sixty seconds is never more than the
 //! limit; input tokens are counted by estimate until the answer ends, output tokens when it has.
 
-use super::spare::Spare;
-use crate::kernel::{
-    limiter::{Limiter, LimiterId, Measure, Second},
-    snapshot::RateLimit,
-    time::MonoUs,
-    usage::Usage,
+use crate::{
+    data::spare::Spare,
+    kernel::{
+        limiter::{Limiter, LimiterId, Measure, Second},
+        snapshot::RateLimit,
+        time::MonoUs,
+        usage::Usage,
+    },
 };
 use std::sync::Arc;
 
@@ -75,7 +77,7 @@ pub struct RateBook {
     slots: Vec<Option<Slot>>,
     free_slots: Vec<u32>,
     places: Vec<Option<u32>>,
-    spare: Spare<Hold>,
+    spare: Spare<Vec<Hold>>,
 }
 
 impl RateBook {
@@ -118,7 +120,7 @@ impl RateBook {
         patient: bool,
     ) -> RateDecision {
         let second = Second::of(now);
-        let mut held = RateHolds { holds: self.spare.take() };
+        let mut held = RateHolds { holds: self.spare.list() };
         let (mut wait, mut refused) = (false, None);
         for (order, limit) in limits.into_iter().take(RATE_LIMITS_PER_REQUEST_MAX).enumerate() {
             if ask.requests_only && limit.limiter.measure != Measure::Requests {
@@ -156,7 +158,7 @@ impl RateBook {
             slot.running -= 1;
             slot.limiter.give_back(hold.amount, hold.taken);
         }
-        self.spare.put(held.holds);
+        self.spare.keep(held.holds);
     }
 
     /// Ends a request: its place is free again, its prompt counts as reported, and its answer is booked.
@@ -178,7 +180,7 @@ impl RateBook {
                 }
             }
         }
-        self.spare.put(held.holds);
+        self.spare.keep(held.holds);
     }
 
     /// Lets slices of past seconds and recalled ones flow back, and forgets limiters that nobody asks.

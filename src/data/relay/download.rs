@@ -348,12 +348,9 @@ impl<'a> Download<'a> {
         if self.cx.pipe.scanner().value(wanted::THREAD).is_some() {
             self.meter.expect_thread();
         }
-        self.meter.fit(Look {
-            billable,
-            status: head.status,
-            content_type: find(Known::ContentType).unwrap_or_default(),
-            encoded,
-        });
+        let content_type = find(Known::ContentType).unwrap_or_default();
+        let look = Look { billable, status: head.status, content_type, encoded };
+        self.meter.fit(look, &mut self.cx.shard.spares.scanners.borrow_mut());
         self.upstream_request_id = upstream_request_id(head, bytes);
         let from = self.bridged.map_or(self.format, |(format, _)| format);
         if from == Format::Bedrock && billable && !self.meter.is_stream() {

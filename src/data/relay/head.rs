@@ -40,16 +40,18 @@ pub fn upstream_head(
     let credential = &upstream.credential;
     // The client's head, what stands in front of and among its lines, and a signature.
     let added = upstream.base_path.len() + upstream.authority.len() + credential.lines.expose().len();
-    let mut out: Vec<u8> = Vec::with_capacity(cx.head.head_len + added + 512);
+    let out = &mut *cx.shard.spares.text.borrow_mut();
+    out.clear();
+    out.reserve(cx.head.head_len + added + 512);
     out.extend_from_slice(cx.head.method_name.of(cx.bytes));
     out.push(b' ');
-    write_target(&mut out, cx, routed, upstream, asked);
+    write_target(out, cx, routed, upstream, asked);
     out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     out.extend_from_slice(upstream.authority.as_bytes());
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(credential.lines.expose());
     let (hop, format) = (Hop::new(cx.bytes, &cx.head.headers), upstream.provider.format());
-    pass(&mut out, cx.bytes, &cx.head.headers, |header| {
+    pass(out, cx.bytes, &cx.head.headers, |header| {
         let known = header.known;
         goes_up(format, known) && asked.keeps(known) && {
             let name = header.name.of(cx.bytes);
@@ -64,21 +66,21 @@ pub fn upstream_head(
     }
     // What must be metered must be readable.
     out.extend_from_slice(b"accept-encoding: identity\r\n");
-    shows.put_on(&mut out);
+    shows.put_on(out);
     let chunked = match cx.head.body {
         // A signed body is whole by now, so its length is known, however the client framed it.
         RequestBody::Length(_) | RequestBody::Chunked if let Some(payload) = shows.payload() => {
-            content_length(&mut out, payload.bytes);
+            content_length(out, payload.bytes);
             out.extend_from_slice(b"\r\n");
             false
         }
         _ if let Some(bridging) = &asked.bridged => {
-            content_length(&mut out, bridging.bytes);
+            content_length(out, bridging.bytes);
             out.extend_from_slice(b"\r\n");
             false
         }
         RequestBody::Length(bytes) => {
-            content_length(&mut out, bytes.saturating_add_signed(asked.edits.growth()));
+            content_length(out, bytes.saturating_add_signed(asked.edits.growth()));
             out.extend_from_slice(b"\r\n");
             false
         }
@@ -92,7 +94,7 @@ pub fn upstream_head(
         }
     };
     let mut buf = Buf::of(SMALL_BUFFER_BYTES.max(out.len()));
-    buf.append(&out);
+    buf.append(out);
     UpstreamHead { buf, chunked }
 }
 

@@ -3,6 +3,7 @@
 
 use super::frames::{FrameReader, FrameVisitor};
 use crate::{
+    data::spare::Spare,
     dialect::anthropic::{
         sticky,
         usage::{Compared, HeadCounts, UsageTally},
@@ -85,6 +86,16 @@ impl Meter {
         Self { kind: Kind::Blind, reading: Reading::default(), counts: billable, head: HeadCounts::default() }
     }
 
+    /// Gives its scanner back, if it has one that fits other answers. Nothing may be asked afterwards of what only that knows.
+    pub fn give_back(&mut self, spare: &mut Spare<Box<TopLevelScanner>>) {
+        if let Kind::Json(_) = &self.kind
+            && !self.reading.thread
+            && let Kind::Json(scanner) = std::mem::replace(&mut self.kind, Kind::Blind)
+        {
+            spare.put(scanner);
+        }
+    }
+
     /// The answer is part of a thread, so its id is wanted.
     pub fn expect_thread(&mut self) {
         self.reading.thread = true;
@@ -106,8 +117,8 @@ impl Meter {
         }
     }
 
-    /// Fits the meter to the answer.
-    pub fn fit(&mut self, look: Look<'_>) {
+    /// Fits the meter to the answer, with scanners that were given back.
+    pub fn fit(&mut self, look: Look<'_>, spare: &mut Spare<Box<TopLevelScanner>>) {
         let is = |kind: &[u8]| look.content_type.get(..kind.len()).is_some_and(|c| c.eq_ignore_ascii_case(kind));
         self.counts = look.billable;
         self.kind = match look {
@@ -119,8 +130,15 @@ impl Meter {
                 Kind::Frames(Box::new(FrameReader::new()))
             }
             Look { billable: true, status: 200..=299, encoded: false, .. } if is(b"application/json") => {
-                let wanted: &'static [Wanted] = if self.reading.thread { &WANTED_OF_THREAD } else { &WANTED };
-                Kind::Json(Box::new(TopLevelScanner::new(wanted)))
+                let used = if self.reading.thread { None } else { spare.take() };
+                Kind::Json(match used {
+                    Some(mut scanner) => {
+                        scanner.reset();
+                        scanner
+                    }
+                    None if self.reading.thread => Box::new(TopLevelScanner::new(&WANTED_OF_THREAD)),
+                    None => Box::new(TopLevelScanner::new(&WANTED)),
+                })
             }
             _ => Kind::Blind,
         };

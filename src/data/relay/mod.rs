@@ -35,11 +35,11 @@ use super::{
 use crate::{
     kernel::{
         fault::{Fault, FaultKind, Room},
-        record::{Attempt, Outcome, inline},
+        record::{Attempt, Outcome, inline_text},
         routing::Failure,
         snapshot::Upstream,
     },
-    sys::{clock, socket::Writer},
+    sys::{clock, runtime, socket::Writer},
 };
 use asked::asked;
 pub use attempt::last_word;
@@ -105,7 +105,7 @@ pub async fn exchange<'c>(
     let began = clock::mono();
     let (uploaded, ended) = {
         // The way up is over long before a stream is, and gives its place back then.
-        let upload = Box::pin(up.run(&mut connection.writer, head));
+        let upload = runtime::boxed(|| up.run(&mut connection.writer, head));
         let download = pin!(down.run(&mut connection.reader, client));
         cx.link.directions.both(upload, download).await
     };
@@ -200,10 +200,11 @@ fn fill(cx: &Exchange<'_>, open: &mut OpenRecord, down: &mut Download<'_>) {
     record.status = if down.head_sent { down.told } else { 0 };
     record.ttfb_us = down.first_byte_at.map_or(0, |at| at.since(cx.started));
     record.model_served = match down.meter.model() {
-        Some(model) => inline(model.as_bytes()),
+        Some(model) => inline_text(model),
         None if open.results.is_some() => record.model_served,
         None => record.model_requested,
     };
+    down.meter.give_back(&mut cx.shard.spares.scanners.borrow_mut());
 }
 
 fn conclude<'c>(

@@ -21,6 +21,7 @@ use super::{
         tokens::Tokens,
     },
     pool::idle::IdleConnections,
+    spare::Spares,
 };
 use crate::{
     kernel::{
@@ -76,6 +77,8 @@ pub struct Shard {
     pub sweeper: deadlines::Sweeper,
     /// To the store of bodies.
     pub bodies: RefCell<BodySender>,
+    /// What requests have done with.
+    pub spares: Spares,
     /// Bytes of request bodies that are kept, over all connections.
     pub kept_bytes: Rc<Cell<usize>>,
     serving: RefCell<Rc<Serving>>,

@@ -8,6 +8,7 @@ use super::{
     serving::{Place, Serving},
 };
 use crate::{
+    data::spare::Spares,
     data::{
         edge::connection,
         gate::{
@@ -111,6 +112,7 @@ async fn live(setup: Setup) -> i32 {
         callers: Callers::default(),
         sweeper: Sweeper::new(clock::mono()),
         bodies: RefCell::new(setup.bodies),
+        spares: Spares::default(),
         kept_bytes: Rc::default(),
         sequence: Cell::new(setup.sequence),
         chance: Cell::new(setup.sequence.rotate_left(17)),

@@ -21,7 +21,7 @@ fn frames(events: &[&str]) -> Vec<u8> {
 fn meter() -> Meter {
     let mut meter = Meter::new(true);
     let content_type = b"application/vnd.amazon.eventstream";
-    meter.fit(Look { billable: true, status: 200, content_type, encoded: false });
+    meter.fit(Look { billable: true, status: 200, content_type, encoded: false }, &mut Spare::default());
     assert!(meter.is_stream() && meter.at_event_boundary());
     meter
 }
