@@ -1,7 +1,7 @@
 //! What a request has done with, kept for those to come with the memory it has. A request's lists and scanners live as long as it runs:
 //! within its future each would take room for the most there can be, made anew each would be an allocation.
 
-use crate::wire::json::TopLevelScanner;
+use crate::wire::{h1::ResponseHead, json::TopLevelScanner};
 use std::cell::RefCell;
 
 /// Things of a kind that are kept, at most: after a burst the rest goes back.
@@ -48,6 +48,8 @@ impl<T> Spare<Vec<T>> {
 /// What a shard keeps for the relay.
 #[derive(Default)]
 pub struct Spares {
+    /// Heads of answers.
+    pub heads: RefCell<Spare<ResponseHead>>,
     /// Scanners of answers that are not streamed; each is to be reset before it is used.
     pub scanners: RefCell<Spare<Box<TopLevelScanner>>>,
     /// Where a head is put together before its length is known.

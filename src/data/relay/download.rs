@@ -191,7 +191,7 @@ impl<'a> Download<'a> {
     }
 
     async fn relay(&mut self, reader: &mut Reader, client: &mut Writer) -> Ended {
-        let mut head = ResponseHead::default();
+        let mut head = self.cx.shard.spares.heads.borrow_mut().take().unwrap_or_default();
         let Some(mut buf) = self.read_head(reader, client, &mut head).await else { return Ended::NoAnswer };
         self.flags.begun.set(true);
         self.deadlines.disarm(Awaited::Read);
@@ -222,7 +222,7 @@ impl<'a> Download<'a> {
         let (bytes, body) = self.prepare(&head, buf.filled());
         buf.consume(head.head_len);
         // A stream may last for long, and nobody asks for its head any more.
-        drop(head);
+        self.cx.shard.spares.heads.borrow_mut().put(head);
         let streams = self.meter.is_stream();
         if streams {
             self.cx.shard.gauges.streams.add(1);
