@@ -1,11 +1,11 @@
 //! What a request has done with, kept for those to come with the memory it has. A request's lists and scanners live as long as it runs:
 //! within its future each would take room for the most there can be, made anew each would be an allocation.
 
-use crate::wire::{h1::ResponseHead, json::TopLevelScanner};
+use crate::{
+    kernel::limits::SPARE_MAX,
+    wire::{h1::ResponseHead, json::TopLevelScanner},
+};
 use std::cell::RefCell;
-
-/// Things of a kind that are kept, at most: after a burst the rest goes back.
-const KEPT_MAX: usize = 256;
 
 /// Things of a kind that wait for their next use, last in first out.
 pub struct Spare<T>(Vec<T>);
@@ -24,7 +24,7 @@ impl<T> Spare<T> {
 
     /// Keeps one.
     pub fn put(&mut self, used: T) {
-        if self.0.len() < KEPT_MAX {
+        if self.0.len() < SPARE_MAX {
             self.0.push(used);
         }
     }
@@ -71,9 +71,9 @@ mod tests {
         spare.keep(list);
         let again = spare.list();
         assert!(again.is_empty() && again.as_ptr() == memory);
-        for _ in 0..2 * KEPT_MAX {
+        for _ in 0..2 * SPARE_MAX {
             spare.keep(Vec::with_capacity(1));
         }
-        assert_eq!(spare.0.len(), KEPT_MAX);
+        assert_eq!(spare.0.len(), SPARE_MAX);
     }
 }

@@ -277,6 +277,9 @@ impl Limits {
     }
 }
 
+/// Things of a kind that a shard keeps for its next requests (`Spare`), at most: after a burst the rest goes back.
+pub const SPARE_MAX: usize = 64;
+
 /// The most a shard's buffers can take, in bytes: each owner has its line.
 pub fn shard_bytes_max(limits: &Limits) -> u64 {
     let mut sum: u64 = 0;
@@ -304,6 +307,8 @@ pub fn shard_bytes_max(limits: &Limits) -> u64 {
     sum += REPLAY_BYTES_MAX as u64;
     // Idle upstream connections keep one watch each.
     sum += (IDLE_UPSTREAM_CONNECTIONS_MAX * WATCH_BUFFER_BYTES) as u64;
+    // What requests have done with: a scanner with what it captured, and the list of a head's lines.
+    sum += (SPARE_MAX * (USAGE_CAPTURE_BYTES_MAX + MODEL_BYTES_MAX + STICKY_BYTES_MAX + 64 * HEADERS_MAX)) as u64;
     // Buffers waiting for their next use.
     sum += IDLE_BUFFER_BYTES_MAX as u64;
     sum

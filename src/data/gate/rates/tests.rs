@@ -137,12 +137,12 @@ fn run(limits: &[RateLimit; 3], steps: &[Step]) -> Result<(), TestCaseError> {
         match what {
             0..=3 => {
                 let ask = RateAsk { requests_only: false, input_tokens: tokens };
-                let mut decision = books[shard].admit(&limits, ask, MonoUs(now), true);
+                let mut decision = books[shard].admit(limits, ask, MonoUs(now), true);
                 for _ in 0..4 {
                     if matches!(decision, RateDecision::Wait) {
                         now += 20_000;
                         books.iter_mut().for_each(|book| book.tick(MonoUs(now)));
-                        decision = books[shard].admit(&limits, ask, MonoUs(now), true);
+                        decision = books[shard].admit(limits, ask, MonoUs(now), true);
                     }
                 }
                 match decision {

@@ -1,6 +1,6 @@
 //! The meter of Bedrock streams: at every split, with checksums spoilt, with exceptions.
 
-use super::{Look, Meter};
+use super::{Look, Meter, Spare};
 use crate::dialect::{
     anthropic::usage::Compared,
     bedrock::{chunk, errors::exception_frame},
@@ -107,5 +107,32 @@ proptest! {
         meter.feed(&noise[..cut]);
         meter.feed(&noise[cut..]);
         prop_assert!(!meter.tally().finished());
+    }
+}
+
+/// An answer that is not streamed, through a scanner that is given back wherever the answer broke off.
+#[test]
+fn a_scanner_used_again_tells_of_the_answer_before() {
+    let json = Look { billable: true, status: 200, content_type: b"application/json", encoded: false };
+    let first = br#"{"model":"claude-opus-4-6","container":{"id":"c"},"content":[{"a":"b\"]"}],"usage":{"input_tokens":1,"output_tokens":2}}"#;
+    let second = br#"{"model":"claude-sonnet-4-6","usage":{"input_tokens":10,"output_tokens":55}}"#;
+    for cut in 0..=first.len() {
+        let mut spare = Spare::default();
+        let mut meter = Meter::new(true);
+        meter.fit(json, &mut spare);
+        meter.feed(&first[..cut]);
+        meter.finish();
+        meter.give_back(&mut spare);
+        let scanner = spare.take().unwrap();
+        spare.put(scanner);
+        let mut meter = Meter::new(true);
+        meter.fit(json, &mut spare);
+        assert!(spare.take().is_none(), "it is used again");
+        assert!(!meter.shows_sticky(), "cut at {cut}");
+        meter.feed(second);
+        meter.finish();
+        let usage = meter.tally().usage();
+        assert_eq!((usage.input, usage.output, meter.gave_up()), (10, 55, false), "cut at {cut}");
+        assert_eq!(meter.model(), Some("claude-sonnet-4-6"), "cut at {cut}");
     }
 }
