@@ -126,7 +126,7 @@ impl Shard {
         let mut ticket = self.up.ticket().unwrap();
         let limits: ArrayVec<&RateLimit, 8> = own.rate_limits.iter().chain(&session.rate_limits).collect();
         let ask = RateAsk { requests_only: false, input_tokens: 512 };
-        let RateDecision::Admitted(held) = self.rates.admit(limits, ask, now.mono, true) else {
+        let RateDecision::Admitted(held) = self.rates.admit(limits.iter().copied(), ask, now.mono, true) else {
             panic!("there is room")
         };
         let rates = self.prices.rates("provider", MODEL, MODEL);
@@ -138,7 +138,7 @@ impl Shard {
             .collect();
         assert_eq!((touches.len(), limits.len()), (3, 2));
         let ask = Ask { bound, expected: self.expectations.expected(kind, bound), exact: true };
-        let decision = self.leases.admit(touches, ask, Reserve::Expected, UnixMs(1_000_000_000));
+        let decision = self.leases.admit(touches.iter().copied(), ask, Reserve::Expected, UnixMs(1_000_000_000));
         let Decision::Admitted(reservation) = decision else { panic!("there is room: {decision:?}") };
         let request_id = RequestId::new(1_000_000_000, ShardId(0), self.count);
         self.up.open(&mut ticket, opening(request_id, principal, reservation.amount()));
