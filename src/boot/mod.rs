@@ -129,7 +129,8 @@ struct Started {
 }
 
 fn start(source: Source, replace: bool) -> Result<Started, BootError> {
-    let config = source.load().map_err(BootError::Configuration)?;
+    draw_first();
+    let config = Arc::new(source.load().map_err(BootError::Configuration)?);
     check_driver(&config)?;
     check_open_files(&config);
     check_retention(&config);
@@ -142,7 +143,7 @@ fn start(source: Source, replace: bool) -> Result<Started, BootError> {
     let keys = KeyStore::open(&config.store.path).map_err(|error| BootError::Other(error.to_string()))?;
     let bodies = BodyDesk::new(config.audit.body_settings());
     let desks = Desks { changes: desk.clone(), bodies: bodies.clone() };
-    let plane = Plane::new(source, names.clone(), ledger.clone(), shards, keys, desks, &config);
+    let plane = Plane::new(source, names.clone(), ledger.clone(), shards, keys, desks, config.clone());
     let plane = Arc::new(plane.map_err(BootError::Configuration)?);
     let own = || Sockets::open(config.listen.clients, config.listen.admin, shards);
     let sockets = lent.map_or_else(own, Ok)?;
@@ -185,6 +186,16 @@ fn start(source: Source, replace: bool) -> Result<Started, BootError> {
         elders,
         coming,
     })
+}
+
+/// Draws the process's first random bytes while the configuration is read: before them the crypto library measures the
+/// processor's jitter, which takes it some 15 ms, and whoever draws next waits for that no longer than it still takes.
+fn draw_first() {
+    let draw = || {
+        let _drawn = aws_lc_rs::rand::fill(&mut [0; 1]);
+    };
+    // Without this thread whoever draws first does it all.
+    let _unstarted = thread::Builder::new().name("weir-random".to_owned()).spawn(draw);
 }
 
 /// Starts each shard with its sockets and its ends of the doors.

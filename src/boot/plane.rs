@@ -101,9 +101,8 @@ impl Plane {
         shards: usize,
         keys: KeyStore,
         desks: Desks,
-        checked: &Config,
+        config: Arc<Config>,
     ) -> Result<Self, Vec<ConfigError>> {
-        let config = Arc::new(source.load()?);
         check_keys(&config, &keys)?;
         let credentials = Arc::new(CredentialKeeper::default());
         let resolver = Resolver::start().map_err(|error| {
@@ -114,7 +113,7 @@ impl Plane {
             )]
         })?;
         let surroundings = look_up(&config, &names, &credentials, &resolver, true)?;
-        let raises = Raises::open(&checked.store.path).map_err(|error| {
+        let raises = Raises::open(&config.store.path).map_err(|error| {
             let mend = "repair or remove the file; without it, budgets have the amounts of this configuration";
             vec![ConfigError::new("store.path", format!("one-off raises cannot be read: {error}"), mend)]
         })?;
@@ -125,7 +124,7 @@ impl Plane {
         let outside = Outside { ledger: &ledger, issuers: issuers.table(&config), new_rules: true };
         let first = outside.build(&config, surroundings, SnapshotVersion(1), &keys, &accounts);
         Ok(Self {
-            fixed: Fixed::of(checked),
+            fixed: Fixed::of(&config),
             door: Arc::new(DownDoor::new(Arc::new(first), shards)),
             desks,
             raising: Mutex::default(),

@@ -21,6 +21,8 @@ use tokio::{
 
 /// How often the shards are looked at while something is awaited of them.
 const LOOK: Duration = Duration::from_millis(5);
+/// The same at the start, where everybody waits and a shard needs less than a millisecond.
+const FIRST_LOOK: Duration = Duration::from_micros(500);
 /// How often a drain says how far it is: at first, and later.
 const PROGRESS: Duration = Duration::from_secs(2);
 const PROGRESS_LATER: Duration = Duration::from_secs(15);
@@ -30,7 +32,7 @@ const HURRY: Duration = Duration::from_secs(3);
 /// Waits until every shard serves the newest snapshot.
 pub(super) async fn until_settled(door: &DownDoor) {
     while !door.settled() {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(FIRST_LOOK).await;
     }
 }
 

@@ -7,20 +7,24 @@ use std::collections::HashMap;
 
 /// Reads all keys; ids and secrets are unique.
 pub(super) fn keys(root: &Reader<'_>) -> Vec<KeyConfig> {
-    let mut ids: HashMap<String, String> = HashMap::new();
-    let mut digests: HashMap<[u8; 32], String> = HashMap::new();
-    let mut keys = Vec::new();
-    for reader in root.tables("key") {
-        let key = key(&reader);
+    let readers = root.tables("key");
+    // By place among the readers.
+    let mut ids: HashMap<String, usize> = HashMap::with_capacity(readers.len());
+    let mut digests: HashMap<[u8; 32], usize> = HashMap::with_capacity(readers.len());
+    let mut keys: Vec<KeyConfig> = Vec::with_capacity(readers.len());
+    for (place, reader) in readers.iter().enumerate() {
+        let key = key(reader);
         if !key.id.is_empty()
-            && let Some(first) = ids.insert(key.id.clone(), reader.path_of("id"))
+            && let Some(first) = ids.insert(key.id.clone(), place)
         {
+            let first = readers[first].path_of("id");
             reader.error("id", format!("is the id of another key too ({first})"), "give each key its own id");
         }
         if let Some(digest) = key.digest
-            && let Some(first) = digests.insert(digest.0, key.id.clone())
+            && let Some(first) = digests.insert(digest.0, place)
         {
             let field = if reader.has("secret") { "secret" } else { "sha256" };
+            let first = &keys[first].id;
             reader.error(field, format!("is the secret of key \"{first}\" too"), "give each key its own secret");
         }
         keys.push(key);

@@ -360,10 +360,12 @@ impl<'a> Reader<'a> {
         };
         let mut readers = Vec::with_capacity(values.len());
         for (place, value) in values.iter().enumerate() {
-            let item = format!("{key}[{place}]");
             match value {
-                Value::Table(table) => readers.push(Reader::at(table, self.path_of(&item), self.context)),
-                other => self.mistyped(&item, other, "a table"),
+                Value::Table(table) => {
+                    let path = format!("{}[{place}]", self.path_of(key));
+                    readers.push(Reader::at(table, path, self.context));
+                }
+                other => self.mistyped(&format!("{key}[{place}]"), other, "a table"),
             }
         }
         readers
