@@ -2,7 +2,7 @@
 //! holds no lock: neither an answer over a million cells nor a snapshot on its way to disk keeps the journal's thread waiting.
 
 use super::{
-    Dimension, NEWEST_RECORDS_MAX, RecordFilter, RecordView, UsageQuery, UsageRow,
+    Dimension, NEWEST_BYTES_MAX, NEWEST_RECORDS_MAX, RecordFilter, RecordView, UsageQuery, UsageRow,
     cells::Slots,
     grouping::{self, Naming},
     minutes::{MINUTE_SECONDS, Minutes},
@@ -53,7 +53,7 @@ impl LedgerImage {
             models: Models::default(),
             rollup: Rollup::new(cells_max),
             minutes: Minutes::default(),
-            newest: Newest::new(NEWEST_RECORDS_MAX),
+            newest: Newest::new(NEWEST_RECORDS_MAX, NEWEST_BYTES_MAX),
             changes: Arc::default(),
             objects: Arc::default(),
             refused: 0,

@@ -2,7 +2,7 @@
 //!
 //! Invariant: it never knows anything that is not on disk; `as_of` says up to when it knows everything. What it keeps is
 //! bounded: `rollup` folds old hours when there are too many cells (sums stay exact), `minutes` keeps the newest minutes,
-//! `newest` the last records, `changes` the last things that administrators changed, `spend` has one number per scope and day.
+//! `newest` the last records (packed), `changes` the last things that administrators changed, `spend` has one number per scope and day.
 //! Answers come from these alone, never from the journal.
 //! What counts: every record whose outcome is not `refused` is a request in a cell. Refused ones are only counted, unless they used
 //! something before they were (a revoked key's stream).
@@ -16,6 +16,7 @@ mod image;
 mod minutes;
 mod models;
 mod newest;
+mod packed;
 mod query;
 mod reprice;
 mod rollup;
@@ -59,6 +60,8 @@ use std::sync::Arc;
 pub const CELLS_MAX: usize = 1_000_000;
 /// Records kept for `GET /admin/v1/requests`.
 pub const NEWEST_RECORDS_MAX: usize = 10_000;
+/// Memory they may take, roughly; some 600 bytes each. Bytes.
+pub const NEWEST_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Distinct model ids in cells; further ones are one, `other`, since clients choose them.
 pub const MODELS_MAX: usize = 4096;
 /// Minutes kept for reports by minute.
@@ -110,13 +113,8 @@ impl Ledger {
 
     /// Books a record. The journal sees to it that each comes once.
     pub fn apply(&mut self, record: &Record) {
-        self.apply_shared(&Arc::new(record.clone()));
-    }
-
-    /// The same, of a record that is shared already.
-    pub fn apply_shared(&mut self, record: &Arc<Record>) {
         let now = &mut self.now;
-        now.newest.push(record.clone());
+        now.newest.push(record);
         now.objects.apply(record);
         // A request that a revocation ended is refused, but what it used is booked like anything else.
         if record.outcome == Outcome::Refused && record.usage == Usage::default() && record.cost == Nanos::ZERO {

@@ -2,6 +2,7 @@
 
 use super::{
     NEWEST_RECORDS_MAX, RecordView,
+    packed::{PAGE_RECORDS, Page},
     query::{time_of, unknown_key},
 };
 use crate::kernel::{
@@ -145,36 +146,123 @@ fn outcome_of(value: &str) -> Result<Outcome, String> {
         .ok_or_else(|| format!("outcome: `{value}` is none of {}", OUTCOMES.map(Outcome::as_str).join(", ")))
 }
 
-/// The last records, oldest first.
+/// The last records, oldest first. Images share its pages; only the last one is still written.
 #[derive(Clone)]
 pub(super) struct Newest {
-    records: VecDeque<Arc<Record>>,
+    pages: VecDeque<Arc<Page>>,
+    /// Records of the first page that are forgotten already.
+    gone: usize,
+    /// Records that are not.
+    kept: usize,
     records_max: usize,
+    bytes_max: usize,
+    /// Of all pages but the last.
+    full_bytes: usize,
 }
 
 impl Newest {
-    pub fn new(records_max: usize) -> Self {
-        Self { records: VecDeque::new(), records_max }
+    pub fn new(records_max: usize, bytes_max: usize) -> Self {
+        Self { pages: VecDeque::new(), gone: 0, kept: 0, records_max, bytes_max, full_bytes: 0 }
     }
 
-    pub fn push(&mut self, record: Arc<Record>) {
-        if self.records.len() >= self.records_max {
-            self.records.pop_front();
+    pub fn push(&mut self, record: &Record) {
+        let last = self.pages.back();
+        if last.is_none_or(|page| page.len() >= PAGE_RECORDS) {
+            let next = last.map_or_else(Page::default, |last| last.like());
+            self.full_bytes += last.map_or(0, |last| last.bytes());
+            self.pages.push_back(Arc::new(next));
         }
-        self.records.push_back(record);
+        let Some(last) = self.pages.back_mut() else { return };
+        Arc::make_mut(last).push(record);
+        self.kept += 1;
+        if self.kept > self.records_max {
+            (self.kept, self.gone) = (self.kept - 1, self.gone + 1);
+        }
+        while self.full_bytes > self.bytes_max || self.pages.front().is_some_and(|first| self.gone >= first.len()) {
+            self.drop_page();
+        }
     }
 
-    pub fn records(&self) -> impl DoubleEndedIterator<Item = &Record> {
-        self.records.iter().map(|record| record.as_ref())
+    /// Forgets the first page.
+    fn drop_page(&mut self) {
+        let Some(first) = self.pages.pop_front() else { return };
+        self.full_bytes = self.full_bytes.saturating_sub(first.bytes());
+        self.kept = self.kept.saturating_sub(first.len().saturating_sub(self.gone));
+        self.gone = 0;
+    }
+
+    pub fn records(&self) -> impl DoubleEndedIterator<Item = Record> {
+        let gone = self.gone;
+        self.pages.iter().enumerate().flat_map(move |(at, page)| {
+            let first = if at == 0 { gone } else { 0 };
+            (first..page.len()).filter_map(move |place| page.get(place))
+        })
     }
 
     /// Forgets what ended before a moment.
     pub fn forget_before(&mut self, moment: UnixMs) {
-        self.records.retain(|record| record.ended_at >= moment);
+        let mut left = Self::new(self.records_max, self.bytes_max);
+        self.records().filter(|record| record.ended_at >= moment).for_each(|record| left.push(&record));
+        *self = left;
     }
 
     pub fn find(&self, filter: &RecordFilter, names: &Names) -> Vec<RecordView> {
         let found = self.records().rev().filter(|record| filter.takes(record, names));
-        found.take(filter.limit).map(|record| RecordView::of(record, names)).collect()
+        found.take(filter.limit).map(|record| RecordView::of(&record, names)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::ids::RequestId;
+
+    fn record(n: usize) -> Record {
+        Record { request_id: RequestId(n as u128), ended_at: UnixMs(n as u64), ..Record::default() }
+    }
+
+    fn kept(newest: &Newest) -> Vec<u64> {
+        newest.records().map(|record| record.ended_at.0).collect()
+    }
+
+    #[test]
+    fn other_records_than_the_newest_are_kept() {
+        for records_max in [1, 2, PAGE_RECORDS - 1, PAGE_RECORDS, PAGE_RECORDS + 1, 3 * PAGE_RECORDS] {
+            let mut newest = Newest::new(records_max, usize::MAX);
+            for n in 0..5 * PAGE_RECORDS {
+                newest.push(&record(n));
+                assert!(newest.pages.len() <= records_max / PAGE_RECORDS + 2);
+                if n % 97 == 0 || n % PAGE_RECORDS < 2 {
+                    let first = (n + 1).saturating_sub(records_max);
+                    assert_eq!(kept(&newest), (first as u64..=n as u64).collect::<Vec<_>>());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_image_follows_what_came_later_or_loses_what_went() {
+        let mut newest = Newest::new(10, usize::MAX);
+        (0..12).for_each(|n| newest.push(&record(n)));
+        let image = newest.clone();
+        (12..600).for_each(|n| newest.push(&record(n)));
+        assert_eq!(kept(&image), (2..12).collect::<Vec<_>>());
+        newest.forget_before(UnixMs(597));
+        assert_eq!(kept(&newest), [597, 598, 599]);
+    }
+
+    #[test]
+    fn large_records_take_all_memory() {
+        let bytes_max = 1 << 20;
+        let mut newest = Newest::new(usize::MAX, bytes_max);
+        let large = Record { usage_raw: Some("x".repeat(4096).into()), ..Record::default() };
+        for n in 0..4000 {
+            newest.push(&Record { ended_at: UnixMs(n), ..large.clone() });
+            let bytes: usize = newest.pages.iter().map(|page| page.bytes()).sum();
+            assert!(bytes <= bytes_max + 2 * PAGE_RECORDS * 4500, "{bytes}");
+        }
+        let kept = kept(&newest);
+        assert!(kept.len() < 1000 && kept.last() == Some(&3999), "{}", kept.len());
+        assert_eq!((kept.len(), kept[0]), (newest.kept, 4000 - kept.len() as u64));
     }
 }

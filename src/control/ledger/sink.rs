@@ -54,7 +54,7 @@ impl Sink for LedgerSink {
             caches.say(as_of);
         }
         let mut ledger = self.ledger.write();
-        closes.iter().for_each(|record| ledger.apply_shared(record));
+        closes.iter().for_each(|record| ledger.apply(record));
         ledger.set_as_of(as_of);
     }
 

@@ -146,7 +146,7 @@ pub(super) fn encode(image: &LedgerImage, state: &JournalState, out: &mut Hashin
         }
     }
     for record in image.newest.records() {
-        out.section(RECORD, &record_bytes(record, &image.names))?;
+        out.section(RECORD, &record_bytes(&record, &image.names))?;
     }
     for change in image.change_log().iter() {
         out.section(CHANGE, &change_bytes(change))?;
@@ -247,7 +247,7 @@ pub(super) fn decode(
     };
     image.rollup = Rollup::restored(cells_max, hours, folds);
     image.minutes = Minutes::restored(minutes, tables.minutes_gone_before);
-    records_of(records.into_iter(), names)?.into_iter().for_each(|record| image.newest.push(record.into()));
+    records_of(records.into_iter(), names)?.into_iter().for_each(|record| image.newest.push(&record));
     (image.refused, image.as_of) = (tables.refused, UnixMs(tables.as_of_ms));
     Ok((state, image))
 }
