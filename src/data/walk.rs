@@ -36,8 +36,17 @@ enum End {
     Cut(Fault, Metered),
 }
 
-/// Walks a request through the rooms, answers it, and leaves its record. `fault`: its head was not even sound.
-pub async fn walk(cx: &Exchange<'_>, client: &mut Writer, fault: Option<Fault>) {
+/// What the gate says.
+enum Gated<'c> {
+    /// Nobody needs to be asked any more.
+    Over(End),
+    /// An upstream is to be asked.
+    Admitted(Admitted<'c>),
+}
+
+/// Walks a request through the rooms, answers it, and leaves its record. `fault`: its head was not even sound; boxed, since hardly
+/// any is, and what a walk has, a stream has for long.
+pub async fn walk(cx: &Exchange<'_>, client: &mut Writer, fault: Option<Box<Fault>>) {
     if cx.shard.up.borrow().is_full() {
         Box::pin(journal_room(cx)).await;
     }
@@ -47,21 +56,29 @@ pub async fn walk(cx: &Exchange<'_>, client: &mut Writer, fault: Option<Fault>) 
         return;
     };
     let ended = match fault {
-        Some(fault) => Err(fault),
+        Some(fault) => Err(*fault),
         None => rooms(cx, client, &mut open).await,
     };
     open.end_turn(cx.link.take_turn());
+    if let Ok(End::Relayed(outcome, metered)) = ended {
+        open.tighten(|ceiling| gate::admit::bound(cx, ceiling));
+        open.close(outcome, metered);
+        return;
+    }
+    // Given away whole, so that no place is kept for it while a stream runs.
+    Box::pin(conclude(cx, client, open, ended)).await;
+}
+
+/// What is still to be said by weir itself, and the record of that.
+async fn conclude(cx: &Exchange<'_>, client: &mut Writer, mut open: OpenRecord, ended: Result<End, Fault>) {
     match ended {
-        Ok(End::Relayed(outcome, metered)) => {
-            open.tighten(|ceiling| gate::admit::bound(cx, ceiling));
-            open.close(outcome, metered);
-        }
+        Ok(End::Relayed(outcome, metered)) => open.close(outcome, metered),
         Ok(End::Local(answer)) => {
-            let sent = Box::pin(say(cx, client, &mut open, &answer)).await;
+            let sent = say(cx, client, &mut open, &answer).await;
             open.close(if sent { Outcome::Completed } else { Outcome::ClientAborted }, Metered::default());
         }
-        Ok(End::Cut(fault, metered)) => Box::pin(refuse(cx, client, open, fault, metered)).await,
-        Err(fault) => Box::pin(refuse(cx, client, open, fault, Metered::default())).await,
+        Ok(End::Cut(fault, metered)) => refuse(cx, client, open, fault, metered).await,
+        Err(fault) => refuse(cx, client, open, fault, Metered::default()).await,
     }
 }
 
@@ -73,7 +90,16 @@ async fn journal_room(cx: &Exchange<'_>) {
     }
 }
 
-async fn rooms(cx: &Exchange<'_>, client: &mut Writer, open: &mut OpenRecord) -> Result<End, Fault> {
+async fn rooms<'c>(cx: &Exchange<'c>, client: &mut Writer, open: &mut OpenRecord) -> Result<End, Fault> {
+    // In a place of its own, which it gives back: until it is admitted, a request needs more than a stream does ever after.
+    match runtime::boxed(|| gates(cx, client, open)).await? {
+        Gated::Over(end) => Ok(end),
+        Gated::Admitted(admitted) => ask(cx, client, &mut Some(admitted), open).await,
+    }
+}
+
+/// Edge and gate.
+async fn gates<'c>(cx: &Exchange<'c>, client: &mut Writer, open: &mut OpenRecord) -> Result<Gated<'c>, Fault> {
     // Whatever is refused from here on is refused in the path's own dialect.
     open.record.format = format_of(cx.path());
     if cx.shard.running() > cx.serving.limits.running_max() {
@@ -83,17 +109,17 @@ async fn rooms(cx: &Exchange<'_>, client: &mut Writer, open: &mut OpenRecord) ->
     open.record.operation = incoming.route.operation;
     open.record.stream = incoming.route.stream.unwrap_or(false);
     if incoming.route.operation == Operation::Probe {
-        return Ok(End::Local(local::probe()));
+        return Ok(Gated::Over(End::Local(local::probe())));
     }
     let identified = identify(cx, incoming)?;
     open.record.principal = Some(identified.caller.principal);
     cx.link.asked_with(identified.shown);
     if identified.incoming.route.operation == Operation::Models {
         gate::limit::limit(cx, &identified.caller, Operation::Models, open).await?;
-        return local::models(cx, &identified).map(End::Local);
+        return local::models(cx, &identified).map(|answer| Gated::Over(End::Local(answer)));
     }
     if identified.incoming.route.operation == Operation::Usage {
-        return Ok(End::Local(local::usage(cx, &identified.caller)));
+        return Ok(Gated::Over(End::Local(local::usage(cx, &identified.caller))));
     }
     let class = Class::of(&open.record.request_class);
     gate::queue::shed(cx, class)?;
@@ -103,7 +129,7 @@ async fn rooms(cx: &Exchange<'_>, client: &mut Writer, open: &mut OpenRecord) ->
         Box::pin(relay::interim::say_continue(cx, client)).await;
     }
     if identified.incoming.route.operation.is_of_objects() {
-        return Box::pin(objects(cx, client, identified, open)).await;
+        return Box::pin(objects(cx, client, identified, open)).await.map(Gated::Over);
     }
     let mut routed = gate::route::route(cx, identified).await?;
     if cx.serving.registry.objects.any_sticky() {
@@ -113,7 +139,7 @@ async fn rooms(cx: &Exchange<'_>, client: &mut Writer, open: &mut OpenRecord) ->
     gate::turns::watch(cx, &routed, open);
     let admitted = gate::admit::admit(cx, routed, open).await?;
     cx.link.admitted();
-    ask(cx, client, admitted, open).await
+    Ok(Gated::Admitted(admitted))
 }
 
 /// Batches and files: they stay with the account that made them, and a batch is booked over several requests.
@@ -133,45 +159,48 @@ async fn objects<'c>(
     }
     let routed = gate::objects::route(cx, identified, open).await?;
     let admitted = gate::admit::admit(cx, routed, open).await?;
-    match ask(cx, client, admitted, open).await? {
+    match ask(cx, client, &mut Some(admitted), open).await? {
         End::Relayed(outcome, _) => Ok(End::Relayed(outcome, relay::objects::booked(cx, open))),
         end => Ok(end),
     }
 }
 
-/// Asks the upstreams until one has answered.
+/// Asks the upstreams until one has answered. What is `admitted` is lent, not given: a future keeps two places for a value that it
+/// is given.
 async fn ask<'c>(
     cx: &Exchange<'c>,
     client: &mut Writer,
-    mut admitted: Admitted<'c>,
+    admitted: &mut Option<Admitted<'c>>,
     open: &mut OpenRecord,
 ) -> Result<End, Fault> {
-    let mut tries = pool::Tries::new(cx, &admitted);
+    let nobody = || Fault::new(Room::Pool, FaultKind::Internal, "nobody is left to ask");
+    let mut tries = pool::Tries::new(cx, admitted.as_ref().ok_or_else(nobody)?);
     loop {
         let lease = match pool::lease(cx, admitted, &mut tries, open).await {
             Ok(lease) => lease,
             Err(fault) => match Box::pin(relay::last_word(cx, client, tries, fault, open)).await? {
                 Relayed::Done(outcome, metered) => return Ok(End::Relayed(outcome, metered)),
-                _ => return Err(Fault::new(Room::Pool, FaultKind::Internal, "nobody is left to ask")),
+                _ => return Err(nobody()),
             },
         };
         // In a place of its own: within the walk it would be moved along with it, several times.
-        match runtime::boxed(|| relay::exchange(cx, lease, &tries, client, open)).await? {
+        let back = match runtime::boxed(|| relay::exchange(cx, lease, &tries, client, open)).await? {
             Relayed::Done(outcome, metered) => return Ok(End::Relayed(outcome, metered)),
             Relayed::Cut(fault, metered) => return Ok(End::Cut(fault, metered)),
             Relayed::Again(back) => {
                 tries.stale();
-                admitted = back;
+                back
             }
             Relayed::Repair(back) => {
                 tries.repair();
-                admitted = back;
+                back
             }
             Relayed::Failed(back, failure, shown) => {
                 tries.failed(cx, &back.routed, failure, shown);
-                admitted = back;
+                back
             }
-        }
+        };
+        *admitted = Some(back);
     }
 }
 

@@ -18,7 +18,7 @@ pub struct Buf {
 /// The sizes that are kept for the next use, smallest first.
 const CLASSES: [usize; 4] = [WATCH_BUFFER_BYTES, EVENT_BUFFER_BYTES, SMALL_BUFFER_BYTES, BULK_BUFFER_BYTES];
 /// Of the buffers that nobody needed between two trims, one in so many goes.
-const TRIM_SHARE: usize = 4;
+const TRIM_SHARE: usize = 2;
 /// What is kept of each size, needed or not: a shard that is hardly busy must not allocate for each event. Bytes.
 const WARM_BYTES: usize = 256 * 1024;
 
@@ -42,7 +42,8 @@ impl Pool {
         CLASSES.iter().position(|size| *size == bytes).map(|place| &mut self.classes[place])
     }
 
-    fn trim(&mut self) {
+    fn trim(&mut self) -> bool {
+        let before = self.idle_bytes;
         for (class, bytes) in self.classes.iter_mut().zip(CLASSES) {
             let more = class.idle.len().saturating_sub(WARM_BYTES / bytes);
             let gone = class.fewest.div_ceil(TRIM_SHARE).min(more);
@@ -51,6 +52,7 @@ impl Pool {
             self.idle_bytes -= gone * bytes;
             class.fewest = class.idle.len();
         }
+        self.idle_bytes < before
     }
 }
 
@@ -58,9 +60,9 @@ thread_local! {
     static POOL: RefCell<Pool> = RefCell::default();
 }
 
-/// Gives memory back that this shard has not needed since it was last asked: a burst is over some time.
-pub fn trim() {
-    POOL.with_borrow_mut(Pool::trim);
+/// Frees what this shard has not needed since it was last asked: a burst is over some time. True if there was something.
+pub fn trim() -> bool {
+    POOL.with_borrow_mut(Pool::trim)
 }
 
 /// Bytes of this shard's buffers that wait for their next use.
@@ -97,7 +99,7 @@ impl Buf {
             _ if self.room() == 0 => BULK_BUFFER_BYTES,
             BULK_BUFFER_BYTES if read_bytes * 4 > BULK_BUFFER_BYTES => BULK_BUFFER_BYTES,
             BULK_BUFFER_BYTES => SMALL_BUFFER_BYTES,
-            _ if read_bytes * 2 > EVENT_BUFFER_BYTES => SMALL_BUFFER_BYTES,
+            _ if read_bytes > EVENT_BUFFER_BYTES => SMALL_BUFFER_BYTES,
             _ => EVENT_BUFFER_BYTES,
         }
     }
@@ -364,7 +366,8 @@ mod tests {
         };
         assert_eq!(next(SMALL_BUFFER_BYTES, 300), EVENT_BUFFER_BYTES);
         assert_eq!(next(EVENT_BUFFER_BYTES, 300), EVENT_BUFFER_BYTES);
-        assert_eq!(next(EVENT_BUFFER_BYTES, 600), SMALL_BUFFER_BYTES);
+        assert_eq!(next(EVENT_BUFFER_BYTES, 600), EVENT_BUFFER_BYTES);
+        assert_eq!(next(SMALL_BUFFER_BYTES, EVENT_BUFFER_BYTES + 1), SMALL_BUFFER_BYTES);
         assert_eq!(next(EVENT_BUFFER_BYTES, EVENT_BUFFER_BYTES), SMALL_BUFFER_BYTES);
         assert_eq!(next(SMALL_BUFFER_BYTES, SMALL_BUFFER_BYTES), BULK_BUFFER_BYTES);
         assert_eq!(next(BULK_BUFFER_BYTES, BULK_BUFFER_BYTES / 2), BULK_BUFFER_BYTES);

@@ -9,6 +9,7 @@ pub mod affinity;
 pub mod buf;
 pub mod clock;
 pub mod counting;
+pub mod heap;
 pub mod open_files;
 pub mod passing;
 pub mod probe;

@@ -26,62 +26,81 @@ use crate::{
         clock,
         sides::Sides,
         socket::{Reader, Socket, Writer},
-        tls,
+        tls::{self, Handshaking},
     },
     wire::h1::{HeadLimits, Progress, RequestHead, RequestParser},
 };
-use std::{net::SocketAddr, pin::pin, rc::Rc, time::Duration};
+use std::{
+    net::SocketAddr,
+    pin::{Pin, pin},
+    rc::Rc,
+    time::Duration,
+};
 
 /// How long a connection that is being closed may take to notice.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Serves a connection to its end.
-pub async fn serve(shard: Rc<Shard>, socket: Socket, peer: SocketAddr) {
-    let serving = shard.serving();
-    let Some(Opened { reader, writer, deadlines, certificate }) = open(&shard, &serving, socket).await else { return };
-    drop(serving);
-    let link = Rc::new(ClientLink::new(deadlines));
-    shard.callers.watch(&link);
-    let mut connection = Connection {
-        pipe: BodyPipe::new(shard.kept_bytes.clone()),
-        link,
-        head: RequestHead::default(),
-        shard,
-        reader,
-        writer,
-        peer,
-        certificate,
-        sides: Rc::default(),
-    };
-    connection.serve().await;
+/// Serves a connection to its end. No `async fn`: that would keep a place for what it is given beside the connection made of it.
+pub fn serve(shard: Rc<Shard>, socket: Socket, peer: SocketAddr) -> impl Future<Output = ()> {
+    let mut opening = Opening::of(shard, socket, peer);
+    async move {
+        match &mut opening {
+            Opening::Plain(connection) => connection.serve().await,
+            Opening::Secured(served) => served.as_mut().await,
+            Opening::Refused => {}
+        }
+    }
 }
 
-struct Opened {
-    reader: Reader,
-    writer: Writer,
-    deadlines: Rc<Deadlines>,
-    certificate: Option<Box<CertificateNames>>,
+#[allow(clippy::large_enum_variant, reason = "the connection lies in the task that serves it")]
+enum Opening {
+    /// Open.
+    Plain(Connection),
+    /// A TLS handshake, and what comes after it.
+    Secured(Pin<Box<dyn Future<Output = ()>>>),
+    /// TLS cannot even begin.
+    Refused,
 }
 
-async fn open(shard: &Shard, serving: &Serving, socket: Socket) -> Option<Opened> {
-    let Some(config) = &serving.edge.tls else {
-        let (reader, writer, kill) = socket.split();
-        return Some(Opened { reader, writer, deadlines: shard.sweeper.watch(kill), certificate: None });
-    };
-    let handshaking = tls::accept(socket, config.clone()).ok()?;
+impl Opening {
+    fn of(shard: Rc<Shard>, socket: Socket, peer: SocketAddr) -> Self {
+        let config = shard.serving().edge.tls.clone();
+        let Some(config) = config else {
+            let (reader, writer, kill) = socket.split();
+            let deadlines = shard.sweeper.watch(kill);
+            return Self::Plain(Connection::new(shard, Opened { reader, writer, deadlines, certificate: None }, peer));
+        };
+        match tls::accept(socket, config) {
+            Ok(handshaking) => Self::Secured(Box::pin(secure(shard, handshaking, peer))),
+            Err(_) => Self::Refused,
+        }
+    }
+}
+
+/// Shakes hands, and serves whoever did.
+async fn secure(shard: Rc<Shard>, handshaking: Handshaking, peer: SocketAddr) {
     let deadlines = shard.sweeper.watch(handshaking.kill.clone());
-    deadlines.arm(Awaited::Whole, shard.sweeper.in_(serving.limits.head_timeout));
+    deadlines.arm(Awaited::Whole, shard.sweeper.in_(shard.serving().limits.head_timeout));
     let secured = match handshaking.finish().await {
         Ok(secured) => secured,
         Err(error) => {
             tracing::debug!(shard = shard.id.0, %error, "TLS handshake failed");
-            return None;
+            return;
         }
     };
     deadlines.disarm(Awaited::Whole);
     // Read once per connection. An upstream shows one too, but there nobody looks at it.
     let certificate = secured.certificate.map(|der| Box::new(CertificateNames::of(&der)));
-    Some(Opened { reader: secured.reader, writer: secured.writer, deadlines, certificate })
+    let opened = Opened { reader: secured.reader, writer: secured.writer, deadlines, certificate };
+    Connection::new(shard, opened, peer).serve().await;
+}
+
+/// The socket of a connection, ready to be served.
+struct Opened {
+    reader: Reader,
+    writer: Writer,
+    deadlines: Rc<Deadlines>,
+    certificate: Option<Box<CertificateNames>>,
 }
 
 struct Connection {
@@ -99,11 +118,20 @@ struct Connection {
 
 enum HeadRead {
     Whole(Buf),
-    Bad(Buf, Fault),
+    Bad(Buf, Box<Fault>),
     Gone,
 }
 
 impl Connection {
+    fn new(shard: Rc<Shard>, opened: Opened, peer: SocketAddr) -> Self {
+        let Opened { reader, writer, deadlines, certificate } = opened;
+        let link = Rc::new(ClientLink::new(deadlines));
+        shard.callers.watch(&link);
+        let pipe = BodyPipe::new(shard.kept_bytes.clone());
+        let (head, sides) = (RequestHead::default(), Rc::default());
+        Self { shard, reader, writer, link, pipe, head, peer, certificate, sides }
+    }
+
     async fn serve(&mut self) {
         let mut next = NextBytes::Bytes(Buf::small());
         while let NextBytes::Bytes(begun) = next {
@@ -142,7 +170,7 @@ impl Connection {
                     Ok(Progress::Partial) => {}
                     Err(error) => {
                         let kind = FaultKind::BadHead(error.status());
-                        return HeadRead::Bad(buf, Fault::new(Room::Edge, kind, error.reason()).closing());
+                        return HeadRead::Bad(buf, Fault::new(Room::Edge, kind, error.reason()).closing().into());
                     }
                 }
             }
@@ -164,7 +192,7 @@ impl Connection {
                 }
                 _ if deadlines.passed() == Some(Awaited::Read) && !buf.is_empty() => {
                     let text = "the request head did not arrive in time";
-                    return HeadRead::Bad(buf, Fault::new(Room::Edge, FaultKind::ClientTimeout, text).closing());
+                    return HeadRead::Bad(buf, Fault::new(Room::Edge, FaultKind::ClientTimeout, text).closing().into());
                 }
                 _ => return HeadRead::Gone,
             }
@@ -182,7 +210,7 @@ impl Connection {
     }
 
     /// One request: the intake and the walk, side by side, both to their end.
-    async fn exchange(&mut self, buf: Buf, serving: &Rc<Serving>, fault: Option<Fault>) -> NextBytes {
+    async fn exchange(&mut self, buf: Buf, serving: &Rc<Serving>, fault: Option<Box<Fault>>) -> NextBytes {
         let (bytes, first) = self.part(buf, fault.is_some());
         let Self { shard, reader, writer, link, pipe, head, peer, certificate, sides } = self;
         let bad = fault.is_some();

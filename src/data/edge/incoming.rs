@@ -48,7 +48,8 @@ pub struct ClientLink {
     pub directions: Rc<Sides>,
     caller: Cell<Option<Shown>>,
     upstream: RefCell<Option<Work>>,
-    turn: RefCell<Option<OwnTurn>>,
+    /// Boxed: where nobody asks for duplicates to be noticed there is none.
+    turn: RefCell<Option<Box<OwnTurn>>>,
 }
 
 /// What becomes of the upstream that works for a client when the client goes away.
@@ -88,7 +89,7 @@ impl ClientLink {
 
     /// The running request may be asked again by somebody who does not wait for it.
     pub fn takes_part(&self, turn: OwnTurn) {
-        *self.turn.borrow_mut() = Some(turn);
+        *self.turn.borrow_mut() = Some(Box::new(turn));
     }
 
     /// The running request will go upstream.
@@ -106,14 +107,14 @@ impl ClientLink {
     }
 
     /// The running request is over; what is left to say of its turn goes into its record.
-    pub fn take_turn(&self) -> Option<OwnTurn> {
+    pub fn take_turn(&self) -> Option<Box<OwnTurn>> {
         self.turn.borrow_mut().take()
     }
 
     /// Ends the running request, if it has been asked again and only the newer one is to run: as if the client had left it,
     /// since nobody waits for it any more. `leave_by`: until then a client that does not listen may stay.
     pub fn supersede_if_cut(&self, leave_by: MonoUs) {
-        let cut = self.turn.borrow().as_ref().is_some_and(OwnTurn::is_cut);
+        let cut = self.turn.borrow().as_ref().is_some_and(|turn| turn.is_cut());
         if cut && self.walking.get() && !self.gone.get() {
             self.closing.set(true);
             self.deadlines.arm(Awaited::Whole, leave_by);

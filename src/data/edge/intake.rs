@@ -70,15 +70,25 @@ impl Intake<'_> {
         let here = (first.len() as u64).min(left) as usize;
         left -= here as u64;
         self.pipe.push(first.slice(0..here));
-        let mut rest = first.slice(here..first.len());
-        while left > 0 {
+        if left > 0 {
+            // Apart: a stream has this future for long, and most bodies came with their heads.
+            drop(first);
+            return Box::pin(self.rest_of_length(left)).await;
+        }
+        Ok(first.slice(here..first.len()))
+    }
+
+    /// As much of a body as did not come with its head.
+    async fn rest_of_length(&mut self, mut left: u64) -> Result<Part, NextBytes> {
+        loop {
             let Some(part) = self.read_more(left).await else { return Err(NextBytes::Gone) };
             let here = (part.len() as u64).min(left) as usize;
             left -= here as u64;
             self.push(part.slice(0..here));
-            rest = part.slice(here..part.len());
+            if left == 0 {
+                return Ok(part.slice(here..part.len()));
+            }
         }
-        Ok(rest)
     }
 
     /// A body in chunks; what came behind it.
@@ -173,6 +183,8 @@ impl Intake<'_> {
         if !rest.is_empty() {
             return Box::pin(self.stash(Buf::copy_of(rest.bytes()))).await;
         }
+        // Empty, and yet it keeps the buffer that the request came in.
+        drop(rest);
         // A stream is watched for long, with little memory; after a short answer the next request comes soon, in one read.
         let streams = self.pipe.scanner().value(wanted::STREAM).is_some_and(|value| value.raw == b"true");
         let buf = if streams { Buf::watch() } else { Buf::small() };

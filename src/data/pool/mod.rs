@@ -14,7 +14,7 @@ pub mod watch;
 use super::{
     edge::incoming::Exchange,
     gate::{
-        Admitted,
+        Admitted, Routed,
         queue::{self, Slot},
     },
     relay::credential,
@@ -54,19 +54,21 @@ pub struct Lease<'c> {
     pub slot: Option<Slot>,
 }
 
-/// Finds a connection for a request: of the targets that may be tried, the first that can be reached.
+/// Finds a connection for a request: of the targets that may be tried, the first that can be reached. What was `admitted` goes into
+/// the lease.
 pub async fn lease<'c>(
     cx: &Exchange<'c>,
-    admitted: Admitted<'c>,
+    admitted: &mut Option<Admitted<'c>>,
     tries: &mut Tries,
     open: &mut OpenRecord,
 ) -> Result<Box<Lease<'c>>, Fault> {
     loop {
+        let Some(Admitted { routed, .. }) = &*admitted else { return Err(unreachable_fault()) };
         if cx.link.gone.get() {
             return Err(Fault::new(Room::Pool, FaultKind::ClientGone, "the client went away"));
         }
-        let Some(place) = tries.next(cx, &admitted.routed) else { return Err(tries.nobody(cx, &admitted.routed)) };
-        let Some(target) = admitted.routed.targets.get(place) else { return Err(unreachable_fault()) };
+        let Some(place) = tries.next(cx, routed) else { return Err(tries.nobody(cx, routed)) };
+        let Some(target) = routed.targets.get(place) else { return Err(unreachable_fault()) };
         let (Some(upstream), Some(watch)) = (cx.serving.upstream(target.upstream), cx.serving.watch(target.upstream))
         else {
             return Err(unreachable_fault());
@@ -75,7 +77,7 @@ pub async fn lease<'c>(
             tries.skipped(Failure::Credential, Shown::Fault(fault));
             continue;
         }
-        let slot = match place_at(cx, &admitted, target.upstream, open).await {
+        let slot = match place_at(cx, routed, target.upstream, open).await {
             Ok(slot) => slot,
             Err(fault) if fault.kind != FaultKind::Overloaded => return Err(fault),
             Err(fault) => {
@@ -91,30 +93,31 @@ pub async fn lease<'c>(
         let may_dial = watch.may_dial(now);
         let visit = watch.begin(now, tries.is_first() && !tries.wants_fresh());
         // In a box: it goes through several hands, and its borrowers keep it for as long as the exchange lasts.
-        let leased = |connection, reused, visit, admitted, slot| {
-            Box::new(Lease { target: place, upstream, connection, reused, visit, admitted, slot })
+        let leased = |connection, reused, visit, admitted: &mut Option<Admitted<'c>>, slot| {
+            let admitted = admitted.take().ok_or_else(unreachable_fault)?;
+            Ok(Box::new(Lease { target: place, upstream, connection, reused, visit, admitted, slot }))
         };
         // What makes something is not risked on a connection that may be stale: it would be made twice.
-        let makes = admitted.routed.identified.incoming.route.operation.makes();
+        let makes = routed.identified.incoming.route.operation.makes();
         if !tries.wants_fresh()
             && !makes
             && let Some(connection) = cx.shard.idle.borrow_mut().take(upstream, now, &cx.shard.gauges.connections_up)
         {
             cx.shard.gauges.upstream_reuses.add(1);
-            return Ok(leased(connection, true, visit, admitted, slot));
+            return leased(connection, true, visit, admitted, slot);
         }
         if !may_dial {
             // Known to be dead, and somebody else finds out whether it still is.
             open.record.upstream = Some(upstream.name_id);
-            tries.failed(cx, &admitted.routed, Failure::Unreachable, Shown::Fault(unreachable_fault()));
+            tries.failed(cx, routed, Failure::Unreachable, Shown::Fault(unreachable_fault()));
             continue;
         }
         match connect(cx, target.upstream, upstream, open).await {
-            Ok(connection) => return Ok(leased(connection, false, visit, admitted, slot)),
+            Ok(connection) => return leased(connection, false, visit, admitted, slot),
             Err(_) if cx.link.gone.get() => {}
             Err(fault) => {
                 visit.failed(cx.shard, &upstream.name, Failure::Unreachable, 0);
-                tries.failed(cx, &admitted.routed, Failure::Unreachable, Shown::Fault(fault));
+                tries.failed(cx, routed, Failure::Unreachable, Shown::Fault(fault));
             }
         }
     }
@@ -123,12 +126,12 @@ pub async fn lease<'c>(
 /// Takes a place at an upstream, at once or when it is this request's turn. None where there is no number of them.
 async fn place_at(
     cx: &Exchange<'_>,
-    admitted: &Admitted<'_>,
+    routed: &Routed<'_>,
     upstream: UpstreamIx,
     open: &mut OpenRecord,
 ) -> Result<Option<Slot>, Fault> {
     let Some(slots) = cx.serving.slots(upstream) else { return Ok(None) };
-    let (principal, class) = (admitted.routed.identified.caller.principal, Class::of(&open.record.request_class));
+    let (principal, class) = (routed.identified.caller.principal, Class::of(&open.record.request_class));
     let began = clock::mono();
     let text = "as many requests as it takes are running at the upstream; try again";
     let slot = queue::slot(cx, slots, principal, class, text).await;

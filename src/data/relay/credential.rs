@@ -40,7 +40,7 @@ pub struct Shows<'a> {
     upstream: &'a Upstream,
     minted: Option<(&'a Minted, Rc<Held>)>,
     skew_seconds: i64,
-    payload: Option<Payload>,
+    payload: Option<Box<Payload>>,
 }
 
 /// A body as it will be sent.
@@ -71,7 +71,7 @@ impl<'a> Shows<'a> {
     /// Takes what there is to show. Where it signs, this waits for the whole body, as it will be sent.
     pub async fn prepare(cx: &Exchange<'_>, upstream: &'a Upstream, edits: &Edits) -> Result<Self, Fault> {
         let payload = match upstream.credential.signs() {
-            true => Some(Box::pin(payload(cx, edits)).await?),
+            true => Some(Box::new(Box::pin(payload(cx, edits)).await?)),
             false => None,
         };
         if let Some(fault) = cx.link.revocation(Room::Pool) {
@@ -85,7 +85,7 @@ impl<'a> Shows<'a> {
 
     /// The body, where it had to be known.
     pub fn payload(&self) -> Option<&Payload> {
-        self.payload.as_ref()
+        self.payload.as_deref()
     }
 
     /// Puts it on a head that is whole but for its framing.

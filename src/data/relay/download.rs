@@ -84,7 +84,7 @@ pub struct Download<'a> {
     /// An informational answer has gone to the client.
     spoke: bool,
     /// The error answer that the client has not seen.
-    pub kept: Option<KeptAnswer>,
+    pub kept: Option<Box<KeptAnswer>>,
     /// The answer is worth reading even if nobody takes it any more.
     pub drains: bool,
     /// What becomes of a stream whose client goes away.
@@ -108,7 +108,7 @@ pub struct Download<'a> {
     /// The audit's, where it wants to know the answer.
     pub tap: Option<Box<Tap>>,
     /// Containers and messages of threads that the answer has shown.
-    pub(super) stuck: ArrayVec<Label, OBJECTS_PER_ANSWER_MAX>,
+    pub(super) stuck: Option<Box<ArrayVec<Label, OBJECTS_PER_ANSWER_MAX>>>,
     /// Where the answer is about batches or files.
     pub objects: Option<Box<Objects<'a>>>,
 }
@@ -120,6 +120,13 @@ pub(super) struct Body {
     pub(super) keep_alive: bool,
     pub(super) carry: Carry,
     pub(super) way: Way,
+}
+
+/// An answer that the client gets: its own head, the body still to come, and what has come of that.
+struct Begun {
+    head: Vec<u8>,
+    body: Body,
+    buf: Buf,
 }
 
 /// The client takes no more.
@@ -161,7 +168,7 @@ impl<'a> Download<'a> {
             upstream_request_id: Label::default(),
             meter: Meter::new(identified.incoming.route.operation == Operation::Messages),
             tap: None,
-            stuck: ArrayVec::new(),
+            stuck: None,
             objects: None,
         }
     }
@@ -191,8 +198,30 @@ impl<'a> Download<'a> {
     }
 
     async fn relay(&mut self, reader: &mut Reader, client: &mut Writer) -> Ended {
+        // The head stays behind in a future that is over: a stream may last for long, and nobody asks for it any more.
+        let Begun { head, body, buf } = match self.begin(reader, client).await {
+            Ok(begun) => begun,
+            Err(ended) => return ended,
+        };
+        let streams = self.meter.is_stream();
+        if streams {
+            self.cx.shard.gauges.streams.add(1);
+            self.may_drain();
+        }
+        let ended = match body.carry {
+            Carry::AsIs => self.body(reader, client, body, buf, head).await,
+            _ => Box::pin(self.convert(reader, client, body, buf, head)).await,
+        };
+        if streams {
+            self.cx.shard.gauges.streams.sub(1);
+        }
+        ended
+    }
+
+    /// Reads the head, and decides what becomes of the answer: whether the client gets it, and how.
+    async fn begin(&mut self, reader: &mut Reader, client: &mut Writer) -> Result<Begun, Ended> {
         let mut head = self.cx.shard.spares.heads.borrow_mut().take().unwrap_or_default();
-        let Some(mut buf) = self.read_head(reader, client, &mut head).await else { return Ended::NoAnswer };
+        let Some(mut buf) = self.read_head(reader, client, &mut head).await else { return Err(Ended::NoAnswer) };
         self.flags.begun.set(true);
         self.deadlines.disarm(Awaited::Read);
         (self.status, self.told) = (head.status, head.status);
@@ -202,40 +231,27 @@ impl<'a> Download<'a> {
             self.second.heard(head.status, named.and_then(|value| retry_after::wait(value, clock::unix())));
         }
         if refused {
-            return Ended::Credential;
+            return Err(Ended::Credential);
         }
         if let Some(failure) = Failure::of_status(head.status)
             && !self.spoke
             && self.second.hides(failure)
         {
             let reusable = Box::pin(self.keep(reader, &head, buf)).await;
-            return Ended::Hidden { failure, reusable };
+            return Err(Ended::Hidden { failure, reusable });
         }
         if self.looks.is_some() && head.status == 400 {
             let (back, again) = Box::pin(self.refused_by_name(reader, &head, buf)).await;
             buf = back;
             if let Some(reusable) = again {
-                return Ended::Refused { reusable };
+                return Err(Ended::Refused { reusable });
             }
         }
         self.cx.pipe.keep_no_longer();
-        let (bytes, body) = self.prepare(&head, buf.filled());
+        let (lines, body) = self.prepare(&head, buf.filled());
         buf.consume(head.head_len);
-        // A stream may last for long, and nobody asks for its head any more.
         self.cx.shard.spares.heads.borrow_mut().put(head);
-        let streams = self.meter.is_stream();
-        if streams {
-            self.cx.shard.gauges.streams.add(1);
-            self.may_drain();
-        }
-        let ended = match body.carry {
-            Carry::AsIs => self.body(reader, client, body, buf, bytes).await,
-            _ => Box::pin(self.convert(reader, client, body, buf, bytes)).await,
-        };
-        if streams {
-            self.cx.shard.gauges.streams.sub(1);
-        }
-        ended
+        Ok(Begun { head: lines, body, buf })
     }
 
     /// Has the client been told anything, be it informational?
@@ -257,7 +273,7 @@ impl<'a> Download<'a> {
             operation: self.operation,
             dropped: dropped.to_owned(),
         });
-        self.kept = Some(keeping.finish(head.status, self.upstream, self.upstream_request_id, anew));
+        self.kept = Some(Box::new(keeping.finish(head.status, self.upstream, self.upstream_request_id, anew)));
         clean && head.keep_alive
     }
 

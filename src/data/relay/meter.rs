@@ -64,7 +64,8 @@ struct Reading {
     compared: Compared,
     /// Messages of this answer's thread go on from it.
     thread: bool,
-    sticky: ArrayVec<Label, OBJECTS_PER_ANSWER_MAX>,
+    /// Boxed, since hardly any answer shows one.
+    sticky: Option<Box<ArrayVec<Label, OBJECTS_PER_ANSWER_MAX>>>,
 }
 
 /// What an answer looks like from its head.
@@ -103,7 +104,9 @@ impl Meter {
 
     /// The container that the answer ran in, and the message that a thread goes on from, as far as told.
     pub fn sticky(&self) -> ArrayVec<Label, OBJECTS_PER_ANSWER_MAX> {
-        let Kind::Json(scanner) = &self.kind else { return self.reading.sticky.clone() };
+        let Kind::Json(scanner) = &self.kind else {
+            return self.reading.sticky.as_deref().cloned().unwrap_or_default();
+        };
         let raw = |place| scanner.value(place).filter(|value| !value.truncated).map(|value| value.raw);
         let message = if self.reading.thread { raw(3) } else { None };
         raw(2).and_then(sticky::described).into_iter().chain(message.and_then(sticky::label)).collect()
@@ -113,7 +116,7 @@ impl Meter {
     pub fn shows_sticky(&self) -> bool {
         match &self.kind {
             Kind::Json(scanner) => scanner.value(2).is_some() || (self.reading.thread && scanner.value(3).is_some()),
-            _ => !self.reading.sticky.is_empty(),
+            _ => self.reading.sticky.is_some(),
         }
     }
 
@@ -261,13 +264,13 @@ impl Reading {
             EventClass::MessageStart => {
                 self.odd |= !self.tally.start(data);
                 if self.thread {
-                    self.sticky.extend(sticky::of_start(data));
+                    self.stick(sticky::of_start(data));
                 }
             }
             EventClass::MessageDelta => {
                 self.odd |= !self.tally.delta(data);
-                if self.sticky.len() < OBJECTS_PER_ANSWER_MAX && CONTAINER.find(data).is_some() {
-                    self.sticky.extend(sticky::of_delta(data));
+                if CONTAINER.find(data).is_some() {
+                    self.stick(sticky::of_delta(data));
                 }
             }
             // Shown only where its first bytes look like a takeover by another model.
@@ -275,6 +278,13 @@ impl Reading {
             EventClass::MessageStop => (self.ended, self.stopped) = (true, true),
             EventClass::Error => self.ended = true,
             _ => {}
+        }
+    }
+
+    fn stick(&mut self, shown: Option<Label>) {
+        if let Some(id) = shown {
+            // More than an answer may show are not kept.
+            let _full = self.sticky.get_or_insert_default().try_push(id);
         }
     }
 }

@@ -89,7 +89,6 @@ pub async fn exchange<'c>(
     let chosen = &routed.targets[target.min(routed.targets.len() - 1)];
     let asked = asked(cx, routed, upstream, chosen).await?;
     let own = cx.serving.rates(&upstream.name, &asked.model, &routed.model);
-    let prices = Prices { book: &cx.serving.prices, upstream: &upstream.name, own };
     open.reprice(own);
     let shows = Shows::prepare(cx, upstream, &asked.edits).await?;
     let deadlines = attach(cx, connection);
@@ -143,6 +142,9 @@ pub async fn exchange<'c>(
         return Ok(Relayed::Failed(lease.admitted, failure, shown));
     }
     fill(cx, open, &mut down);
+    // Found again rather than kept while a stream runs.
+    let own = cx.serving.rates(&upstream.name, &asked.model, &routed.model);
+    let prices = Prices { book: &cx.serving.prices, upstream: &upstream.name, own };
     conclude(cx, &down, ended, uploaded, passed, &prices, open)
 }
 
@@ -152,7 +154,7 @@ fn shown_of(down: &mut Download<'_>, ended: Ended, failure: Failure) -> Shown {
         Ended::Credential => credential_fault(),
         _ => fault_of(failure, down.status),
     };
-    down.kept.take().map_or(Shown::Fault(fault), |kept| Shown::Answer(Box::new(kept)))
+    down.kept.take().map_or(Shown::Fault(fault), |kept| Shown::Answer(kept))
 }
 
 /// From here on the upstream's connection ends when the client leaves, or when the exchange takes too long.

@@ -198,7 +198,7 @@ impl<'a> Objects<'a> {
 /// reads it, since it may go on at once.
 pub(super) fn stick(down: &mut Download<'_>) {
     let ids = down.meter.sticky();
-    if ids.len() <= down.stuck.len() || !(200..300).contains(&down.status) {
+    if ids.len() <= down.stuck.as_ref().map_or(0, |stuck| stuck.len()) || !(200..300).contains(&down.status) {
         return;
     }
     let (principal, upstream) = (down.caller.principal, down.upstream);
@@ -208,13 +208,13 @@ pub(super) fn stick(down: &mut Download<'_>) {
         let owned = Owned { upstream, principal, made_at, held, sticky: true, on_disk, claimed, settled };
         down.cx.serving.registry.objects.learn(id, owned);
     }
-    down.stuck = ids;
+    down.stuck = Some(Box::new(ids));
 }
 
 /// Leaves that with the record.
 pub(super) fn note_stuck(down: &mut Download<'_>, open: &mut OpenRecord) {
-    if !down.stuck.is_empty() {
-        let ids = std::mem::take(&mut down.stuck);
+    if let Some(ids) = down.stuck.take() {
+        let ids = *ids;
         open.record.objects = Some(Box::new(ObjectNote { ids, event: ObjectEvent::Made, booked: None }));
     }
 }

@@ -60,7 +60,7 @@ pub struct OpenRecord {
     held: Option<Held>,
     rates: Option<RateHolds>,
     slot: Option<Slot>,
-    turn: Option<OwnTurn>,
+    turn: Option<Box<OwnTurn>>,
     fallback: Metered,
     capture: Option<Box<Capture>>,
     /// What the results of a batch came to, where they were read to their end.
@@ -128,7 +128,7 @@ impl OpenRecord {
     }
 
     /// Takes the request's part in its turn, to say how that ended.
-    pub fn end_turn(&mut self, turn: Option<OwnTurn>) {
+    pub fn end_turn(&mut self, turn: Option<Box<OwnTurn>>) {
         self.turn = turn;
     }
 

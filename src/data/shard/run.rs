@@ -27,7 +27,7 @@ use crate::{
         up::UpSender,
     },
     sys::{
-        affinity, buf, clock,
+        affinity, buf, clock, heap,
         runtime::{self, Driver},
         socket::{Listener, Socket},
     },
@@ -204,7 +204,10 @@ async fn tick_on(shard: Rc<Shard>) {
             shard.gauges.replay_bytes.set(shard.kept_bytes.get() as u64);
             shard.gauges.body_lane_bytes.set(shard.bodies.borrow().waiting() as u64);
             shard.gauges.buffer_bytes.set(buf::lent_bytes() as u64);
-            buf::trim();
+            if buf::trim() {
+                // A burst is over, and not only its buffers are free now.
+                heap::give_back();
+            }
             let (serving, now) = (shard.serving(), shard.sweeper.now());
             let upstreams = serving.watches().map(|(upstream, watch)| (upstream.name_id, watch));
             shard.gauges.upstreams.write(upstreams, |row, watch| watch.show(row, now));
