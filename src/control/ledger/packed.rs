@@ -229,7 +229,7 @@ mod tests {
 
     fn attempt(status: u16) -> Attempt {
         let (upstream, result) = (NameId(status.into()), AttemptResult::Broken);
-        Attempt { upstream, status, result, duration_us: 7, maybe_billed: status % 2 == 0 }
+        Attempt { upstream, status, result, duration_us: 7, maybe_billed: status.is_multiple_of(2) }
     }
 
     /// A record with something in every field that may have something in it.

@@ -154,7 +154,7 @@ fn shown_of(down: &mut Download<'_>, ended: Ended, failure: Failure) -> Shown {
         Ended::Credential => credential_fault(),
         _ => fault_of(failure, down.status),
     };
-    down.kept.take().map_or(Shown::Fault(fault), |kept| Shown::Answer(kept))
+    down.kept.take().map_or(Shown::Fault(fault), Shown::Answer)
 }
 
 /// From here on the upstream's connection ends when the client leaves, or when the exchange takes too long.
