@@ -88,8 +88,7 @@ pub async fn exchange<'c>(
     let routed = &admitted.routed;
     let chosen = &routed.targets[target.min(routed.targets.len() - 1)];
     let asked = asked(cx, routed, upstream, chosen).await?;
-    let own = cx.serving.rates(&upstream.name, &asked.model, &routed.model);
-    open.reprice(own);
+    open.reprice(cx.serving.rates(&upstream.name, &asked.model, &routed.model));
     let shows = Shows::prepare(cx, upstream, &asked.edits).await?;
     let deadlines = attach(cx, connection);
     let flags = Flags::default();
