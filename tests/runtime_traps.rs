@@ -243,14 +243,14 @@ fn a_panic_in_one_connection_ends_that_connection_only() {
         let ended = Rc::new(RefCell::new(None));
         let (owned, outcome) = (NoteDrop(dropped.clone()), ended.clone());
         spawn(async move {
-            let result = guarded(async move {
+            let task = Box::pin(async move {
                 let _owned = owned;
                 sleep(Duration::from_millis(5)).await;
                 if lent_bytes() < usize::MAX {
                     panic!("planted: the guard under test must catch this");
                 }
-            })
-            .await;
+            });
+            let result = guarded(task).await;
             *outcome.borrow_mut() = Some(result);
         });
         sleep(Duration::from_millis(50)).await;

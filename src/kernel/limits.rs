@@ -9,7 +9,7 @@ pub const SMALL_BUFFER_BYTES: usize = 4096;
 /// The posted read on an upstream whose events come one by one; it is held as long as the upstream is silent. Bytes.
 pub const EVENT_BUFFER_BYTES: usize = 1024;
 /// The posted read on a client whose answer is streaming. Bytes.
-pub const WATCH_BUFFER_BYTES: usize = 256;
+pub const WATCH_BUFFER_BYTES: usize = 128;
 /// Reads of large bodies. Bytes.
 pub const BULK_BUFFER_BYTES: usize = 64 * 1024;
 /// Space kept free in front of an upstream's answer, so that our head can stand right before its body. Bytes.

@@ -23,7 +23,7 @@ use crate::{
     link::down::Phase,
     sys::{
         buf::{Buf, Part},
-        clock,
+        clock, runtime,
         sides::Sides,
         socket::{Reader, Socket, Writer},
         tls::{self, Handshaking},
@@ -31,6 +31,7 @@ use crate::{
     wire::h1::{HeadLimits, Progress, RequestHead, RequestParser},
 };
 use std::{
+    future::ready,
     net::SocketAddr,
     pin::{Pin, pin},
     rc::Rc,
@@ -40,40 +41,19 @@ use std::{
 /// How long a connection that is being closed may take to notice.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Serves a connection to its end. No `async fn`: that would keep a place for what it is given beside the connection made of it.
-pub fn serve(shard: Rc<Shard>, socket: Socket, peer: SocketAddr) -> impl Future<Output = ()> {
-    let mut opening = Opening::of(shard, socket, peer);
-    async move {
-        match &mut opening {
-            Opening::Plain(connection) => connection.serve().await,
-            Opening::Secured(served) => served.as_mut().await,
-            Opening::Refused => {}
-        }
-    }
-}
-
-#[allow(clippy::large_enum_variant, reason = "the connection lies in the task that serves it")]
-enum Opening {
-    /// Open.
-    Plain(Connection),
-    /// A TLS handshake, and what comes after it.
-    Secured(Pin<Box<dyn Future<Output = ()>>>),
-    /// TLS cannot even begin.
-    Refused,
-}
-
-impl Opening {
-    fn of(shard: Rc<Shard>, socket: Socket, peer: SocketAddr) -> Self {
-        let config = shard.serving().edge.tls.clone();
-        let Some(config) = config else {
-            let (reader, writer, kill) = socket.split();
-            let deadlines = shard.sweeper.watch(kill);
-            return Self::Plain(Connection::new(shard, Opened { reader, writer, deadlines, certificate: None }, peer));
-        };
-        match tls::accept(socket, config) {
-            Ok(handshaking) => Self::Secured(Box::pin(secure(shard, handshaking, peer))),
-            Err(_) => Self::Refused,
-        }
+/// What serves a connection to its end, in a box of its own size: one future for plain and TLS would be as large as both.
+pub fn serve(shard: Rc<Shard>, socket: Socket, peer: SocketAddr) -> Pin<Box<dyn Future<Output = ()>>> {
+    let config = shard.serving().edge.tls.clone();
+    let Some(config) = config else {
+        let (reader, writer, kill) = socket.split();
+        let deadlines = shard.sweeper.watch(kill);
+        let mut connection = Connection::new(shard, Opened { reader, writer, deadlines, certificate: None }, peer);
+        return runtime::boxed(|| async move { connection.serve().await });
+    };
+    match tls::accept(socket, config) {
+        Ok(handshaking) => runtime::boxed(|| secure(shard, handshaking, peer)),
+        // TLS cannot even begin.
+        Err(_) => Box::pin(ready(())),
     }
 }
 

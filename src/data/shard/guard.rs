@@ -9,14 +9,14 @@ use std::{
 
 /// Runs a task; `None` if it panicked. What the task owned has then been dropped. The task is boxed here and now: as an
 /// argument of an async function it would be kept twice, and it is the largest thing a connection has.
-pub fn guarded<F: Future>(task: F) -> Guarded<F> {
-    Guarded(Some(Box::pin(task)))
+pub fn guarded<F: Future + ?Sized>(task: Pin<Box<F>>) -> Guarded<F> {
+    Guarded(Some(task))
 }
 
 /// A task that cannot take its shard with it.
-pub struct Guarded<F>(Option<Pin<Box<F>>>);
+pub struct Guarded<F: ?Sized>(Option<Pin<Box<F>>>);
 
-impl<F: Future> Future for Guarded<F> {
+impl<F: Future + ?Sized> Future for Guarded<F> {
     type Output = Option<F::Output>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
