@@ -253,9 +253,13 @@ impl Fleet {
         data.iter().map(|shard| shard[name].as_u64().expect("a figure")).collect()
     }
 
-    /// Reloads the configuration file, and waits until every shard serves it.
+    /// Reloads the configuration file, and waits until every shard serves it. Right after a replacement the gateway may say that it
+    /// has changed nothing and is to be asked again (503); then it is.
     pub fn reload(&self) {
-        let answer = self.weir.admin_request("POST", "/admin/v1/reload", b"");
+        let answer = eventually(DEADLINE, "a reload is taken", || {
+            let answer = self.weir.admin_request("POST", "/admin/v1/reload", b"");
+            (answer.status != 503).then_some(answer)
+        });
         assert_eq!(answer.status, 200, "{}", answer.text());
         let wanted = answer.json()["version"].as_u64();
         eventually(DEADLINE, "all shards serve the new configuration", || {
