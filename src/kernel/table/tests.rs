@@ -6,7 +6,10 @@ use crate::kernel::{
     money::Nanos,
     window::{Period, Window},
 };
-use std::sync::Barrier;
+use std::{
+    sync::Barrier,
+    time::{Duration, Instant},
+};
 
 type Table = SharedTable<Scope, Account>;
 
@@ -55,31 +58,27 @@ fn shards_that_see_a_caller_at_the_same_time_give_it_two_accounts() {
 
 #[test]
 fn an_account_is_closed_while_a_shard_uses_it() {
-    // One thread closes whatever nobody holds, the others take it and leave.
-    let (table, over) = (Table::default(), AtomicBool::new(false));
-    let closed = AtomicU64::new(0);
+    // One thread closes whatever nobody holds, the others take it and leave. They go on until it met them between
+    // two holds: how soon that is lies with the scheduler.
+    let (table, closed) = (Table::default(), AtomicU64::new(0));
+    let deadline = Instant::now() + Duration::from_secs(60);
     std::thread::scope(|scope| {
-        let closer = scope.spawn(|| {
-            while !over.load(SeqCst) {
-                closed.fetch_add(u64::from(table.remove_unused(&session(1))), SeqCst);
-            }
-        });
         let shards: Vec<_> = (0..3)
             .map(|_| {
                 scope.spawn(|| {
-                    for _ in 0..20_000 {
+                    let mut turns = 0;
+                    while turns < 20_000 || closed.load(SeqCst) == 0 && Instant::now() < deadline {
                         let account = seen(&table, &session(1)).unwrap();
                         let there = table.find(&session(1)).unwrap();
                         assert!(Arc::ptr_eq(&account, &there), "one is held, and yet another one is open");
+                        turns += 1;
                     }
                 })
             })
             .collect();
-        for shard in shards {
-            shard.join().unwrap();
+        while !shards.iter().all(|shard| shard.is_finished()) {
+            closed.fetch_add(u64::from(table.remove_unused(&session(1))), SeqCst);
         }
-        over.store(true, SeqCst);
-        closer.join().unwrap();
     });
     assert!(closed.load(SeqCst) > 0, "the attack took place");
     table.remove_unused(&session(1));
