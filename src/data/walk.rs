@@ -60,26 +60,21 @@ pub async fn walk(cx: &Exchange<'_>, client: &mut Writer, fault: Option<Box<Faul
         None => rooms(cx, client, &mut open).await,
     };
     open.end_turn(cx.link.take_turn());
-    if let Ok(End::Relayed(outcome, metered)) = ended {
-        open.tighten(|ceiling| gate::admit::bound(cx, ceiling));
-        open.close(outcome, metered);
-        return;
+    // What weir itself says is given away whole, so that no place is kept for it while a stream runs.
+    match ended {
+        Ok(End::Relayed(outcome, metered)) => {
+            open.tighten(|ceiling| gate::admit::bound(cx, ceiling));
+            open.close(outcome, metered);
+        }
+        Ok(End::Local(answer)) => Box::pin(tell(cx, client, open, answer)).await,
+        Ok(End::Cut(fault, metered)) => Box::pin(refuse(cx, client, open, fault, metered)).await,
+        Err(fault) => Box::pin(refuse(cx, client, open, fault, Metered::default())).await,
     }
-    // Given away whole, so that no place is kept for it while a stream runs.
-    Box::pin(conclude(cx, client, open, ended)).await;
 }
 
-/// What is still to be said by weir itself, and the record of that.
-async fn conclude(cx: &Exchange<'_>, client: &mut Writer, mut open: OpenRecord, ended: Result<End, Fault>) {
-    match ended {
-        Ok(End::Relayed(outcome, metered)) => open.close(outcome, metered),
-        Ok(End::Local(answer)) => {
-            let sent = say(cx, client, &mut open, &answer).await;
-            open.close(if sent { Outcome::Completed } else { Outcome::ClientAborted }, Metered::default());
-        }
-        Ok(End::Cut(fault, metered)) => refuse(cx, client, open, fault, metered).await,
-        Err(fault) => refuse(cx, client, open, fault, Metered::default()).await,
-    }
+async fn tell(cx: &Exchange<'_>, client: &mut Writer, mut open: OpenRecord, answer: Answer) {
+    let sent = say(cx, client, &mut open, &answer).await;
+    open.close(if sent { Outcome::Completed } else { Outcome::ClientAborted }, Metered::default());
 }
 
 /// Waits until the journal has caught up: its disk may pause for a moment, and what has been asked can wait as long.

@@ -1,6 +1,6 @@
 //! The up door: one bounded ring per shard. A request takes a ticket when its head has been read; the ticket is the right to
 //! the ring slots its entries will need, so that a record never finds the ring full (law 2). No ticket, no service: the
-//! request is refused before anything was spent on it.
+//! request waits while the journal is only behind, and is refused before anything was spent on it.
 
 use crate::kernel::{
     limits::{JOURNAL_RING_ENTRIES, JOURNAL_RING_SPARE},

@@ -7,7 +7,7 @@ use crate::kernel::{
     money::Nanos,
     names::NameId,
     objects::ObjectNote,
-    record::{Attempt, BodyMark, Format, Operation, Outcome, Record, TurnMark, inline},
+    record::{Attempt, BodyMark, Format, Label, ModelLabel, Operation, Outcome, Record, TurnMark, inline},
     time::UnixMs,
     usage::{Usage, UsageSource},
 };
@@ -59,6 +59,9 @@ struct Row {
     usage_raw: Option<u32>,
 }
 
+// A text's length fits in a byte.
+const _: () = assert!(size_of::<ModelLabel>() <= u8::MAX as usize && size_of::<Label>() <= u8::MAX as usize);
+
 /// What hardly any record has.
 #[derive(Clone)]
 struct Rest {
@@ -92,7 +95,6 @@ impl Page {
         let texts_at = self.texts.len();
         let lengths = texts(record).map(|text| {
             self.texts.push_str(text);
-            // None is longer: they are cut where records are made.
             text.len() as u8
         });
         let usage_raw = record.usage_raw.as_deref().map(|raw| {

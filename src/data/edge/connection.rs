@@ -26,15 +26,16 @@ use crate::{
         clock, runtime,
         sides::Sides,
         socket::{Reader, Socket, Writer},
-        tls::{self, Handshaking},
+        tls,
     },
     wire::h1::{HeadLimits, Progress, RequestHead, RequestParser},
 };
+use rustls::ServerConfig;
 use std::{
-    future::ready,
     net::SocketAddr,
     pin::{Pin, pin},
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
@@ -50,15 +51,12 @@ pub fn serve(shard: Rc<Shard>, socket: Socket, peer: SocketAddr) -> Pin<Box<dyn 
         let mut connection = Connection::new(shard, Opened { reader, writer, deadlines, certificate: None }, peer);
         return runtime::boxed(|| async move { connection.serve().await });
     };
-    match tls::accept(socket, config) {
-        Ok(handshaking) => runtime::boxed(|| secure(shard, handshaking, peer)),
-        // TLS cannot even begin.
-        Err(_) => Box::pin(ready(())),
-    }
+    runtime::boxed(|| secure(shard, socket, config, peer))
 }
 
 /// Shakes hands, and serves whoever did.
-async fn secure(shard: Rc<Shard>, handshaking: Handshaking, peer: SocketAddr) {
+async fn secure(shard: Rc<Shard>, socket: Socket, config: Arc<ServerConfig>, peer: SocketAddr) {
+    let Ok(handshaking) = tls::accept(socket, config) else { return };
     let deadlines = shard.sweeper.watch(handshaking.kill.clone());
     deadlines.arm(Awaited::Whole, shard.sweeper.in_(shard.serving().limits.head_timeout));
     let secured = match handshaking.finish().await {

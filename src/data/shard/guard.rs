@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-/// Runs a task; `None` if it panicked. What the task owned has then been dropped. The task is boxed here and now: as an
+/// Runs a task; `None` if it panicked. What the task owned has then been dropped. The task comes boxed: as an
 /// argument of an async function it would be kept twice, and it is the largest thing a connection has.
 pub fn guarded<F: Future + ?Sized>(task: Pin<Box<F>>) -> Guarded<F> {
     Guarded(Some(task))
