@@ -23,7 +23,7 @@ const LOOKS: u32 = 240;
 /// How long, and how much.
 #[derive(Args)]
 pub struct SoakArgs {
-    /// How long.
+    /// How long memory is judged; a third of that comes before, while pools and lists fill.
     #[arg(long, default_value_t = 10.0)]
     minutes: f64,
     /// Requests per second, due at fixed times.
@@ -43,7 +43,7 @@ pub struct SoakArgs {
 pub struct Soak {
     /// Seconds from the start, bytes of memory.
     pub samples: Vec<(f64, u64)>,
-    /// How fast memory grew after the first quarter, MiB an hour: the slope of the line nearest to the samples.
+    /// How fast memory grew after the first quarter of the samples, MiB an hour: the slope of the line nearest to them.
     pub mib_per_hour: f64,
     /// Whole answers, and streams that were left.
     pub requests: u64,
@@ -66,7 +66,9 @@ pub(super) async fn run(args: SoakArgs) -> Result<ExitCode, String> {
 /// Soaks the stage's last gateway.
 pub(super) async fn measure(stage: &Stage, minutes: f64, rate: f64, developers: usize) -> Result<Soak, String> {
     let gateway = stage.gateways().pop().ok_or("no gateway to soak: --start weir")?;
-    let time = Duration::try_from_secs_f64(minutes * 60.0).map_err(|_| "--minutes: not a length of time".to_owned())?;
+    let judged = minutes * 60.0;
+    let time =
+        Duration::try_from_secs_f64(judged + judged / 3.0).map_err(|_| "--minutes: not a length of time".to_owned())?;
     let options = RunOptions {
         time: Some(time),
         connections: Some(developers),
