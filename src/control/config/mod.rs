@@ -45,6 +45,7 @@ pub use types::*;
 
 use reader::{Context, Reader};
 use std::{collections::BTreeSet, path::Path};
+use toml::de::DeTable;
 
 /// Reads and checks a configuration file; secrets come from the environment of this process and from files.
 pub fn load(path: &Path) -> Result<Config, Vec<ConfigError>> {
@@ -57,11 +58,11 @@ pub fn load(path: &Path) -> Result<Config, Vec<ConfigError>> {
 
 /// Checks a configuration text. Relative paths in it are meant relative to `base_dir`; `env` answers `"${NAME}"`.
 pub fn parse(text: &str, base_dir: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Vec<ConfigError>> {
-    let table = text.parse::<toml::Table>().map_err(|error| vec![ConfigError::syntax(text, &error)])?;
+    let table = DeTable::parse(text).map_err(|error| vec![ConfigError::syntax(text, &error)])?;
     let context = Context::new(base_dir, env);
-    let mut config = read(&Reader::root(&table, &context));
+    let mut config = read(&Reader::root(table.get_ref(), &context));
     cross::check(&config, &context);
-    config.outline = Outline::of(text, &table, &context);
+    config.outline = Outline::of(text, table.get_ref(), &context);
     config.named = context.named();
     let errors = context.into_errors();
     if errors.is_empty() { Ok(config) } else { Err(errors) }

@@ -7,9 +7,13 @@
 use super::reader::Context;
 use crate::control::changes::NAMED_MAX;
 use aws_lc_rs::{digest, hmac, rand::SystemRandom};
+use serde::Deserialize as _;
 use serde_json::{Map, Value as Json, json};
 use std::{collections::BTreeMap, sync::OnceLock};
-use toml::{Table, Value};
+use toml::{
+    Spanned, Value,
+    de::{DeTable, DeValue, ValueDeserializer},
+};
 
 /// What names an item of a list, the first that there is.
 const NAMES: [&str; 3] = ["id", "name", "issuer"];
@@ -40,13 +44,13 @@ pub struct Outline {
 
 impl Outline {
     /// Takes down what a file says.
-    pub(super) fn of(text: &str, table: &Table, context: &Context<'_>) -> Self {
+    pub(super) fn of(text: &str, table: &DeTable<'_>, context: &Context<'_>) -> Self {
         let mut sections: BTreeMap<String, BTreeMap<String, Fields>> = BTreeMap::new();
         for (section, value) in table {
-            let items = sections.entry(section.clone()).or_default();
-            match value {
-                Value::Array(list) => list.iter().for_each(|item| add_item(items, item, context)),
-                other => take_down(items.entry(String::new()).or_default(), "", other, context),
+            let items = sections.entry(section.get_ref().to_string()).or_default();
+            match value.get_ref() {
+                DeValue::Array(list) => list.iter().for_each(|item| add_item(items, item, context)),
+                _ => take_down(items.entry(String::new()).or_default(), "", value, context),
             }
         }
         let digest = digest::digest(&digest::SHA256, text.as_bytes());
@@ -81,8 +85,8 @@ impl Outline {
     }
 }
 
-fn add_item(items: &mut BTreeMap<String, Fields>, item: &Value, context: &Context<'_>) {
-    let text = |key: &&str| item.get(*key).and_then(Value::as_str);
+fn add_item(items: &mut BTreeMap<String, Fields>, item: &Spanned<DeValue<'_>>, context: &Context<'_>) {
+    let text = |key: &&str| item.get_ref().get(*key).and_then(|value| value.get_ref().as_str());
     let name = NAMES.iter().find_map(text).map(str::to_owned);
     let name = name.unwrap_or_else(|| PARTS.iter().filter_map(text).collect::<Vec<_>>().join(" "));
     let mut unique = if name.is_empty() { "(unnamed)".to_owned() } else { name };
@@ -93,20 +97,18 @@ fn add_item(items: &mut BTreeMap<String, Fields>, item: &Value, context: &Contex
 }
 
 /// Writes down every field below a value, with the path to it.
-fn take_down(fields: &mut Fields, path: &str, value: &Value, context: &Context<'_>) {
-    if let Value::Table(table) = value {
+fn take_down(fields: &mut Fields, path: &str, value: &Spanned<DeValue<'_>>, context: &Context<'_>) {
+    if let DeValue::Table(table) = value.get_ref() {
         for (key, value) in table {
-            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            let key = key.get_ref();
+            let path = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
             take_down(fields, &path, value, context);
         }
         return;
     }
-    let text = match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
+    let text = written(value);
     let hidden = path.split(['.', '_']).any(|word| HIDDEN.contains(&word));
-    let said = match referred_to(value, context) {
+    let said = match referred_to(value.get_ref(), context) {
         Some(secret) => Said::Hidden(keyed_hash(secret.as_bytes())),
         None if hidden => Said::Hidden(keyed_hash(text.as_bytes())),
         None => Said::Plain(text),
@@ -114,10 +116,22 @@ fn take_down(fields: &mut Fields, path: &str, value: &Value, context: &Context<'
     fields.insert(path.to_owned(), said);
 }
 
+/// A value in one way of writing it, whichever was chosen: `0x10` and `16` are the same.
+fn written(value: &Spanned<DeValue<'_>>) -> String {
+    if let DeValue::String(text) = value.get_ref() {
+        return text.to_string();
+    }
+    match Value::deserialize(ValueDeserializer::from(value.clone())) {
+        Ok(value) => value.to_string(),
+        // A number that is too large: nobody takes it, so that nothing is compared with it.
+        Err(error) => error.message().to_owned(),
+    }
+}
+
 /// What stands behind every reference in a value; none if there is no reference.
-fn referred_to(value: &Value, context: &Context<'_>) -> Option<String> {
+fn referred_to(value: &DeValue<'_>, context: &Context<'_>) -> Option<String> {
     match value {
-        Value::String(text) => {
+        DeValue::String(text) => {
             let reference = text.strip_prefix("${")?.strip_suffix('}')?;
             let behind = match reference.strip_prefix("file:") {
                 Some(path) => std::fs::read_to_string(context.resolve(path)).ok(),
@@ -126,11 +140,11 @@ fn referred_to(value: &Value, context: &Context<'_>) -> Option<String> {
             // The reference itself belongs to it: another name for the same secret is a change too.
             Some(format!("{text}\0{}", behind.unwrap_or_default()))
         }
-        Value::Array(values) => {
-            let found: Vec<String> = values.iter().filter_map(|value| referred_to(value, context)).collect();
+        DeValue::Array(values) => {
+            let found: Vec<String> = values.iter().filter_map(|value| referred_to(value.get_ref(), context)).collect();
             (!found.is_empty()).then(|| format!("{}\0{}", values.len(), found.join("\0")))
         }
-        Value::Table(table) => table.values().find_map(|value| referred_to(value, context)),
+        DeValue::Table(table) => table.values().find_map(|value| referred_to(value.get_ref(), context)),
         _ => None,
     }
 }
@@ -236,7 +250,7 @@ mod tests {
     fn outline(text: &str, secret: &str) -> Outline {
         let env = |_: &str| Some(secret.to_owned());
         let context = Context::new(Path::new("."), &env);
-        Outline::of(text, &text.parse().unwrap(), &context)
+        Outline::of(text, DeTable::parse(text).unwrap().get_ref(), &context)
     }
 
     const BEFORE: &str = r#"

@@ -9,7 +9,10 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use toml::{Table, Value};
+use toml::{
+    Spanned,
+    de::{DeInteger, DeString, DeTable, DeValue},
+};
 
 /// What a whole configuration is read against.
 pub(super) struct Context<'a> {
@@ -47,7 +50,7 @@ impl<'a> Context<'a> {
 
 /// One table being read.
 pub(super) struct Reader<'a> {
-    table: &'a Table,
+    table: &'a DeTable<'a>,
     path: String,
     context: &'a Context<'a>,
     asked: RefCell<Vec<&'static str>>,
@@ -55,11 +58,11 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn root(table: &'a Table, context: &'a Context<'a>) -> Self {
+    pub(super) fn root(table: &'a DeTable<'a>, context: &'a Context<'a>) -> Self {
         Self::at(table, String::new(), context)
     }
 
-    fn at(table: &'a Table, path: String, context: &'a Context<'a>) -> Self {
+    fn at(table: &'a DeTable<'a>, path: String, context: &'a Context<'a>) -> Self {
         Self { table, path, context, asked: RefCell::default(), given_up: Cell::new(false) }
     }
 
@@ -82,9 +85,9 @@ impl<'a> Reader<'a> {
         self.context.note(ConfigError::new(self.path.clone(), message, mend));
     }
 
-    fn get(&self, key: &'static str) -> Option<&'a Value> {
+    fn get(&self, key: &'static str) -> Option<&'a DeValue<'a>> {
         self.asked.borrow_mut().push(key);
-        self.table.get(key)
+        self.table.get(key).map(Spanned::get_ref)
     }
 
     pub(super) fn has(&self, key: &'static str) -> bool {
@@ -102,7 +105,7 @@ impl<'a> Reader<'a> {
             return;
         }
         let asked = self.asked.borrow();
-        for key in self.table.keys().filter(|key| !asked.contains(&key.as_str())) {
+        for key in self.table.keys().map(name).filter(|key| !asked.contains(key)) {
             let mend = match units::nearest(key, asked.iter().copied()) {
                 Some(near) => format!("did you mean \"{near}\"?"),
                 None => {
@@ -116,14 +119,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn mistyped(&self, key: &str, value: &Value, wanted: &str) {
+    fn mistyped(&self, key: &str, value: &DeValue<'_>, wanted: &str) {
         self.error(key, format!("is {}", kind(value)), format!("write {wanted}"));
     }
 
     /// A text.
     pub(super) fn text(&self, key: &'static str) -> Option<&'a str> {
         match self.get(key)? {
-            Value::String(text) => Some(text),
+            DeValue::String(text) => Some(text.as_ref()),
             other => {
                 self.mistyped(key, other, "a text in quotes");
                 None
@@ -163,7 +166,7 @@ impl<'a> Reader<'a> {
     pub(super) fn boolean(&self, key: &'static str, default: bool) -> bool {
         match self.get(key) {
             None => default,
-            Some(Value::Boolean(value)) => *value,
+            Some(DeValue::Boolean(value)) => *value,
             Some(other) => {
                 self.mistyped(key, other, "true or false, without quotes");
                 default
@@ -176,7 +179,7 @@ impl<'a> Reader<'a> {
         let wanted = || format!("a whole number from {} to {}", bounds.start(), bounds.end());
         match self.get(key) {
             None => default,
-            Some(Value::Integer(value)) => match u64::try_from(*value).ok().filter(|value| bounds.contains(value)) {
+            Some(DeValue::Integer(value)) => match whole(value).filter(|value| bounds.contains(value)) {
                 Some(value) => value,
                 None => {
                     self.error(key, format!("is {value}"), format!("write {}", wanted()));
@@ -224,7 +227,7 @@ impl<'a> Reader<'a> {
     ) -> T {
         match self.get(key) {
             None => default,
-            Some(Value::String(text)) => read(text).unwrap_or_else(|| {
+            Some(DeValue::String(text)) => read(text).unwrap_or_else(|| {
                 self.error(key, format!("is {}", shown(text)), format!("write {wanted}"));
                 default
             }),
@@ -243,7 +246,7 @@ impl<'a> Reader<'a> {
         read: impl Fn(&str) -> Result<T, E>,
     ) -> Option<T> {
         match self.get(key)? {
-            Value::String(text) => match read(text) {
+            DeValue::String(text) => match read(text) {
                 Ok(value) => Some(value),
                 Err(error) => {
                     // What is wrong comes from the value's own type, how to write it from here.
@@ -273,15 +276,15 @@ impl<'a> Reader<'a> {
 
     /// A list of texts; each comes with its own key, `aliases[2]`.
     pub(super) fn texts(&self, key: &'static str) -> Option<Vec<(String, &'a str)>> {
-        let Value::Array(values) = self.get(key)? else {
+        let DeValue::Array(values) = self.get(key)? else {
             self.error(key, "is not a list", format!("write {key} = [\"…\", \"…\"]"));
             return None;
         };
         let mut texts = Vec::with_capacity(values.len());
         for (place, value) in values.iter().enumerate() {
             let item = format!("{key}[{place}]");
-            match value {
-                Value::String(text) => texts.push((item, text.as_str())),
+            match value.get_ref() {
+                DeValue::String(text) => texts.push((item, text.as_ref())),
                 other => self.mistyped(&item, other, "a text in quotes"),
             }
         }
@@ -291,8 +294,8 @@ impl<'a> Reader<'a> {
     /// A text, or a list of texts.
     pub(super) fn one_or_more_texts(&self, key: &'static str) -> Option<Vec<(String, &'a str)>> {
         match self.get(key)? {
-            Value::String(text) => Some(vec![(key.to_owned(), text)]),
-            Value::Array(_) => self.texts(key),
+            DeValue::String(text) => Some(vec![(key.to_owned(), text.as_ref())]),
+            DeValue::Array(_) => self.texts(key),
             other => {
                 self.mistyped(key, other, "a text in quotes, or a list of them");
                 None
@@ -304,17 +307,17 @@ impl<'a> Reader<'a> {
     pub(super) fn named_texts(&self, key: &'static str) -> Vec<(&'a str, String, &'a str)> {
         let table = match self.get(key) {
             None => return Vec::new(),
-            Some(Value::Table(table)) => table,
+            Some(DeValue::Table(table)) => table,
             Some(other) => {
                 self.mistyped(key, other, &format!("{key} = {{ \"name\" = \"value\" }}"));
                 return Vec::new();
             }
         };
         let mut texts = Vec::with_capacity(table.len());
-        for (name, value) in table {
-            let item = format!("{key}.{}", shown_key(name));
-            match value {
-                Value::String(text) => texts.push((name.as_str(), item, text.as_str())),
+        for (its, value) in table {
+            let item = format!("{key}.{}", shown_key(name(its)));
+            match value.get_ref() {
+                DeValue::String(text) => texts.push((name(its), item, text.as_ref())),
                 other => self.mistyped(&item, other, "a text in quotes"),
             }
         }
@@ -324,7 +327,7 @@ impl<'a> Reader<'a> {
     /// A table of this table.
     pub(super) fn table(&self, key: &'static str) -> Option<Reader<'a>> {
         match self.get(key)? {
-            Value::Table(table) => Some(Reader::at(table, self.path_of(key), self.context)),
+            DeValue::Table(table) => Some(Reader::at(table, self.path_of(key), self.context)),
             other => {
                 let written = self.path_of(key);
                 self.mistyped(key, other, &format!("[{written}] (or {key} = {{ … }}), one table"));
@@ -337,10 +340,10 @@ impl<'a> Reader<'a> {
     pub(super) fn each(&self) -> Vec<(&'a str, Reader<'a>)> {
         self.give_up();
         let mut readers = Vec::new();
-        for (key, value) in self.table {
+        for (key, value) in self.table.iter().map(|(key, value)| (name(key), value.get_ref())) {
             match value {
-                Value::Table(table) => {
-                    readers.push((key.as_str(), Reader::at(table, self.path_of(&shown_key(key)), self.context)))
+                DeValue::Table(table) => {
+                    readers.push((key, Reader::at(table, self.path_of(&shown_key(key)), self.context)))
                 }
                 other => self.mistyped(&shown_key(key), other, "a table"),
             }
@@ -352,7 +355,7 @@ impl<'a> Reader<'a> {
     pub(super) fn tables(&self, key: &'static str) -> Vec<Reader<'a>> {
         let values = match self.get(key) {
             None => return Vec::new(),
-            Some(Value::Array(values)) => values,
+            Some(DeValue::Array(values)) => values,
             Some(other) => {
                 self.mistyped(key, other, &format!("[[{key}]], a list of tables"));
                 return Vec::new();
@@ -360,8 +363,8 @@ impl<'a> Reader<'a> {
         };
         let mut readers = Vec::with_capacity(values.len());
         for (place, value) in values.iter().enumerate() {
-            match value {
-                Value::Table(table) => {
+            match value.get_ref() {
+                DeValue::Table(table) => {
                     let path = format!("{}[{place}]", self.path_of(key));
                     readers.push(Reader::at(table, path, self.context));
                 }
@@ -374,8 +377,8 @@ impl<'a> Reader<'a> {
     /// A date and time, quoted or not, as Unix seconds.
     pub(super) fn timestamp(&self, key: &'static str) -> Option<i64> {
         let text = match self.get(key)? {
-            Value::String(text) => text.clone(),
-            Value::Datetime(at) => at.to_string(),
+            DeValue::String(text) => text.to_string(),
+            DeValue::Datetime(at) => at.to_string(),
             other => {
                 self.mistyped(key, other, "a time such as \"2027-01-01T00:00:00Z\"");
                 return None;
@@ -402,6 +405,15 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// A key of a table.
+fn name<'a>(key: &'a Spanned<DeString<'_>>) -> &'a str {
+    key.get_ref()
+}
+
+fn whole(value: &DeInteger<'_>) -> Option<u64> {
+    u64::from_str_radix(value.as_str(), value.radix()).ok()
+}
+
 /// A value as an error may show it: short, quoted, without control characters.
 pub(super) fn shown(text: &str) -> String {
     const SHOWN: usize = 60;
@@ -422,14 +434,14 @@ fn shown_key(key: &str) -> String {
     if plain { key.to_string() } else { shown(key) }
 }
 
-fn kind(value: &Value) -> &'static str {
+fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
-        Value::String(_) => "a text",
-        Value::Integer(_) => "a whole number",
-        Value::Float(_) => "a fraction",
-        Value::Boolean(_) => "true or false",
-        Value::Datetime(_) => "a date",
-        Value::Array(_) => "a list",
-        Value::Table(_) => "a table",
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
     }
 }
