@@ -284,7 +284,7 @@ fn no_accept_is_lost_beside_timers_and_traffic() {
                     let (served, found) = (served.clone(), found.clone());
                     spawn(async move {
                         let (mut reader, mut writer, _kill) = socket.split();
-                        let (result, buf) = reader.read(Buf::watch()).await;
+                        let (result, buf) = reader.read(Buf::small()).await;
                         if result.is_ok_and(|bytes| bytes > 0) && writer.write_all(buf).await.is_ok() {
                             served.set(served.get() + 1);
                         }

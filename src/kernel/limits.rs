@@ -4,12 +4,10 @@
 use super::{overload::class::Shedding, turns::Duplicates};
 use std::time::Duration;
 
-/// First read of a client's request and of an upstream's answer. Bytes.
+/// First read of a client's request and of an upstream's answer, and each read while events come one by one. Bytes.
 pub const SMALL_BUFFER_BYTES: usize = 4096;
-/// The posted read on an upstream whose events come one by one; it is held as long as the upstream is silent. Bytes.
-pub const EVENT_BUFFER_BYTES: usize = 1024;
-/// The posted read on a client whose answer is streaming. Bytes.
-pub const WATCH_BUFFER_BYTES: usize = 128;
+/// What is kept of a read, where it is little. Bytes.
+pub const LITTLE_BUFFER_BYTES: usize = 1024;
 /// Reads of large bodies. Bytes.
 pub const BULK_BUFFER_BYTES: usize = 64 * 1024;
 /// Space kept free in front of an upstream's answer, so that our head can stand right before its body. Bytes.
@@ -182,8 +180,7 @@ pub const JWKS_WANTED_EVERY: Duration = Duration::from_secs(15);
 /// How long the client of a request that a revocation ends gets to take the news.
 pub const REVOKED_LEAVE: Duration = Duration::from_millis(500);
 
-const _: () = assert!(WATCH_BUFFER_BYTES < EVENT_BUFFER_BYTES && EVENT_BUFFER_BYTES < SMALL_BUFFER_BYTES);
-const _: () = assert!(SMALL_BUFFER_BYTES < BULK_BUFFER_BYTES);
+const _: () = assert!(LITTLE_BUFFER_BYTES < SMALL_BUFFER_BYTES && SMALL_BUFFER_BYTES < BULK_BUFFER_BYTES);
 const _: () = assert!(HEAD_BYTES_MAX <= BULK_BUFFER_BYTES && UPSTREAM_HEAD_BYTES_MAX <= BULK_BUFFER_BYTES);
 const _: () = assert!(RATE_WAIT.as_millis() >= 3 * TICK.as_millis(), "a recall is answered at the next tick");
 const _: () = assert!(FIRST_SIGHT_SESSIONS_MAX < FIRST_SIGHT_MAX && FIRST_SIGHT_SESSIONS_MAX <= SESSIONS_KEPT_MAX / 2);
@@ -305,8 +302,6 @@ pub fn shard_bytes_max(limits: &Limits) -> u64 {
     sum += (TOKENS_KEPT_MAX * TOKEN_KEPT_BYTES) as u64;
     // Bodies kept for a retry.
     sum += REPLAY_BYTES_MAX as u64;
-    // Idle upstream connections keep one watch each.
-    sum += (IDLE_UPSTREAM_CONNECTIONS_MAX * WATCH_BUFFER_BYTES) as u64;
     // What requests have done with: a scanner with what it captured, and the list of a head's lines.
     sum += (SPARE_MAX * (USAGE_CAPTURE_BYTES_MAX + MODEL_BYTES_MAX + STICKY_BYTES_MAX + 64 * HEADERS_MAX)) as u64;
     // Buffers waiting for their next use.

@@ -1,9 +1,7 @@
-//! Buffers that are lent to the kernel: owned, pooled per shard, always initialised memory.
+//! Buffers that calls fill and the kernel is lent to send from: owned, pooled per shard, always initialised memory.
 #![allow(unsafe_code, reason = "the runtime's buffer traits are unsafe to implement")]
 
-use crate::kernel::limits::{
-    BULK_BUFFER_BYTES, EVENT_BUFFER_BYTES, IDLE_BUFFER_BYTES_MAX, SMALL_BUFFER_BYTES, WATCH_BUFFER_BYTES,
-};
+use crate::kernel::limits::{BULK_BUFFER_BYTES, IDLE_BUFFER_BYTES_MAX, LITTLE_BUFFER_BYTES, SMALL_BUFFER_BYTES};
 use std::{cell::RefCell, ops::Range, rc::Rc};
 
 /// A buffer with a filled part, `start..end`. Its storage goes back to the shard's pool when it is dropped. The default one is no
@@ -16,7 +14,7 @@ pub struct Buf {
 }
 
 /// The sizes that are kept for the next use, smallest first.
-const CLASSES: [usize; 4] = [WATCH_BUFFER_BYTES, EVENT_BUFFER_BYTES, SMALL_BUFFER_BYTES, BULK_BUFFER_BYTES];
+const CLASSES: [usize; 3] = [LITTLE_BUFFER_BYTES, SMALL_BUFFER_BYTES, BULK_BUFFER_BYTES];
 /// Of the buffers that nobody needed between two trims, one in so many goes.
 const TRIM_SHARE: usize = 2;
 /// What is kept of each size, needed or not: a shard that is hardly busy must not allocate for each event. Bytes.
@@ -76,11 +74,6 @@ pub fn lent_bytes() -> usize {
 }
 
 impl Buf {
-    /// A buffer to watch an idle peer with.
-    pub fn watch() -> Self {
-        Self::of(WATCH_BUFFER_BYTES)
-    }
-
     /// A buffer for heads and small messages.
     pub fn small() -> Self {
         Self::of(SMALL_BUFFER_BYTES)
@@ -95,12 +88,9 @@ impl Buf {
     /// more behind it.
     pub fn next_bytes(&self, read_bytes: usize) -> usize {
         match self.capacity() {
-            _ if self.room() == 0 && self.capacity() <= EVENT_BUFFER_BYTES => SMALL_BUFFER_BYTES,
             _ if self.room() == 0 => BULK_BUFFER_BYTES,
             BULK_BUFFER_BYTES if read_bytes * 4 > BULK_BUFFER_BYTES => BULK_BUFFER_BYTES,
-            BULK_BUFFER_BYTES => SMALL_BUFFER_BYTES,
-            _ if read_bytes > EVENT_BUFFER_BYTES => SMALL_BUFFER_BYTES,
-            _ => EVENT_BUFFER_BYTES,
+            _ => SMALL_BUFFER_BYTES,
         }
     }
 
@@ -113,7 +103,7 @@ impl Buf {
         self
     }
 
-    /// A buffer of any size; only the four usual ones are pooled.
+    /// A buffer of any size; only the usual ones are pooled.
     pub fn of(bytes: usize) -> Self {
         let storage = POOL
             .with_borrow_mut(|pool| {
@@ -130,8 +120,7 @@ impl Buf {
 
     /// A buffer that holds a copy of these bytes and no more.
     pub fn copy_of(bytes: &[u8]) -> Self {
-        let class =
-            [WATCH_BUFFER_BYTES, EVENT_BUFFER_BYTES, SMALL_BUFFER_BYTES].into_iter().find(|size| bytes.len() <= *size);
+        let class = [LITTLE_BUFFER_BYTES, SMALL_BUFFER_BYTES].into_iter().find(|size| bytes.len() <= *size);
         let Some(class) = class else {
             // Made as a copy, so that it need not be cleared first.
             POOL.with_borrow_mut(|pool| pool.lent_bytes += bytes.len());
@@ -140,6 +129,15 @@ impl Buf {
         let mut buf = Self::of(class);
         buf.append(bytes);
         buf
+    }
+
+    /// Gives an empty buffer's memory to whoever reads next, until it is taken up again.
+    pub(super) fn rest(self) -> Rested {
+        if self.is_empty() && CLASSES.contains(&self.capacity()) {
+            Rested::Empty { bytes: self.capacity(), head_room: self.head_room() }
+        } else {
+            Rested::Filled(self)
+        }
     }
 
     /// The filled part.
@@ -241,6 +239,28 @@ impl Drop for Buf {
     }
 }
 
+/// A buffer that nothing is read into yet.
+pub(super) enum Rested {
+    /// It had nothing in it, and has no memory.
+    Empty { bytes: usize, head_room: usize },
+    /// It holds something.
+    Filled(Buf),
+}
+
+impl Rested {
+    /// The buffer, as large and as filled as it was.
+    pub(super) fn taken_up(self) -> Buf {
+        match self {
+            Self::Empty { bytes, head_room } => {
+                let mut buf = Buf::of(bytes);
+                buf.clear_with_head_room(head_room);
+                buf
+            }
+            Self::Filled(buf) => buf,
+        }
+    }
+}
+
 /// A range of a buffer that several owners share, for bodies that may have to be sent again.
 #[derive(Clone)]
 pub struct Part {
@@ -281,25 +301,6 @@ impl Part {
     pub fn slice(&self, range: Range<usize>) -> Self {
         let end = (self.start + range.end).min(self.end);
         Self { buf: self.buf.clone(), start: (self.start + range.start).min(end), end }
-    }
-}
-
-/// A buffer on its way into the kernel to be filled behind its filled part.
-pub(super) struct Fill(pub Buf);
-
-// SAFETY: `write_ptr` points behind the filled part of a heap allocation that does not move while `Fill` owns it, and
-// `bytes_total` is exactly what is left of it.
-unsafe impl monoio::buf::IoBufMut for Fill {
-    fn write_ptr(&mut self) -> *mut u8 {
-        self.0.storage[self.0.end..].as_mut_ptr()
-    }
-
-    fn bytes_total(&mut self) -> usize {
-        self.0.room()
-    }
-
-    unsafe fn set_init(&mut self, filled: usize) {
-        self.0.end = (self.0.end + filled).min(self.0.storage.len());
     }
 }
 
@@ -358,25 +359,43 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_stream_holds_little_and_a_full_one_is_read_in_large_pieces() {
+    fn a_full_stream_is_read_in_small_pieces_or_a_slow_one_holds_a_large_buffer() {
         let next = |capacity: usize, bytes: usize| {
             let mut buf = Buf::of(capacity);
             buf.advance(bytes);
             buf.next_bytes(bytes)
         };
-        assert_eq!(next(SMALL_BUFFER_BYTES, 300), EVENT_BUFFER_BYTES);
-        assert_eq!(next(EVENT_BUFFER_BYTES, 300), EVENT_BUFFER_BYTES);
-        assert_eq!(next(EVENT_BUFFER_BYTES, 600), EVENT_BUFFER_BYTES);
-        assert_eq!(next(SMALL_BUFFER_BYTES, EVENT_BUFFER_BYTES + 1), SMALL_BUFFER_BYTES);
-        assert_eq!(next(EVENT_BUFFER_BYTES, EVENT_BUFFER_BYTES), SMALL_BUFFER_BYTES);
+        assert_eq!(next(SMALL_BUFFER_BYTES, 300), SMALL_BUFFER_BYTES);
+        assert_eq!(next(SMALL_BUFFER_BYTES, SMALL_BUFFER_BYTES - 1), SMALL_BUFFER_BYTES);
         assert_eq!(next(SMALL_BUFFER_BYTES, SMALL_BUFFER_BYTES), BULK_BUFFER_BYTES);
         assert_eq!(next(BULK_BUFFER_BYTES, BULK_BUFFER_BYTES / 2), BULK_BUFFER_BYTES);
         assert_eq!(next(BULK_BUFFER_BYTES, 2_000), SMALL_BUFFER_BYTES);
     }
 
     #[test]
+    fn a_connection_that_waits_holds_memory_or_loses_what_it_has() {
+        let before = lent_bytes();
+        let mut buf = Buf::small();
+        buf.clear_with_head_room(100);
+        let rested = buf.rest();
+        assert_eq!(lent_bytes(), before);
+        let mut buf = rested.taken_up();
+        assert_eq!(
+            (buf.capacity(), buf.head_room(), lent_bytes()),
+            (SMALL_BUFFER_BYTES, 100, before + SMALL_BUFFER_BYTES)
+        );
+        buf.append(b"half a head");
+        let kept = buf.rest().taken_up();
+        assert_eq!((kept.filled(), kept.head_room()), (&b"half a head"[..], 100));
+        // A size that no pool has would have to be made anew each time.
+        let odd = Buf::of(SMALL_BUFFER_BYTES + 1).rest();
+        assert_eq!(lent_bytes(), before + 2 * SMALL_BUFFER_BYTES + 1);
+        drop((odd, kept));
+    }
+
+    #[test]
     fn memory_of_a_burst_goes_and_what_is_in_use_stays_warm() {
-        let (size, warm) = (EVENT_BUFFER_BYTES, WARM_BYTES / EVENT_BUFFER_BYTES);
+        let (size, warm) = (LITTLE_BUFFER_BYTES, WARM_BYTES / LITTLE_BUFFER_BYTES);
         let burst = 8 * warm;
         drop((0..burst).map(|_| Buf::of(size)).collect::<Vec<_>>());
         assert_eq!(idle_bytes(), burst * size);

@@ -6,14 +6,17 @@
 //! Little that is written goes to the kernel at once, in a call of its own, and only what the kernel does not take then waits in the
 //! ring. A send through the ring costs an operation, a completion and one more round of the shard's tasks, and until that round has
 //! come to this connection others have taken its memory out of the processor's caches. Bulk goes through the ring (tuning/README.md).
+//!
+//! Likewise a read waits in the ring until there is something, and then takes it in a call of its own, into the buffer that was used
+//! last: a connection that waits holds no buffer.
 #![allow(unsafe_code, reason = "shutdown, peek, borrowed descriptors and a pinned operation")]
 
 use super::{
-    buf::{Buf, Fill, Part, Send, SendPart},
+    buf::{Buf, Part, Send, SendPart},
     tls::{Taken, TlsReader, TlsWriter},
 };
 use monoio::{
-    io::{AsyncReadRent, AsyncWriteRent, Canceller, OwnedReadHalf, OwnedWriteHalf, Splitable},
+    io::{AsyncWriteRent, Canceller, OwnedReadHalf, OwnedWriteHalf, Splitable},
     net::{TcpListener, TcpStream},
 };
 use std::{
@@ -100,7 +103,7 @@ impl Socket {
     pub fn split(self) -> (Reader, Writer, Kill) {
         let (read, write) = self.0.into_split();
         let kill = Kill(read.0.clone());
-        (Reader(ReadSide::Plain(read)), Writer(WriteSide::Plain(write)), kill)
+        (Reader(ReadSide::Plain(RawReader::new(read))), Writer(WriteSide::Plain(write)), kill)
     }
 }
 
@@ -110,8 +113,7 @@ pub struct Kill(pub(super) Rc<UnsafeCell<TcpStream>>);
 
 impl Kill {
     fn descriptor(&self) -> i32 {
-        // SAFETY: only the descriptor's number is read, no reference outlives this expression, and all halves live on this thread.
-        unsafe { (*self.0.get()).as_raw_fd() }
+        descriptor(&self.0)
     }
 
     fn shutdown(&self, how: i32) {
@@ -165,7 +167,7 @@ impl Kill {
 pub struct Reader(pub(super) ReadSide);
 
 pub(super) enum ReadSide {
-    Plain(RawRead),
+    Plain(RawReader),
     Tls(TlsReader),
 }
 
@@ -173,7 +175,7 @@ impl Reader {
     /// Reads behind the filled part of a buffer. 0 is the end. The buffer comes back in any case.
     pub fn read(&mut self, buf: Buf) -> impl Future<Output = (io::Result<usize>, Buf)> {
         match &mut self.0 {
-            ReadSide::Plain(stream) => Transfer::Plain(submit_read(stream, buf)),
+            ReadSide::Plain(raw) => Transfer::Plain(raw.read(buf)),
             ReadSide::Tls(stream) => Transfer::Tls(Box::pin(stream.read(buf))),
         }
     }
@@ -183,6 +185,47 @@ impl Reader {
         match &self.0 {
             ReadSide::Plain(_) => true,
             ReadSide::Tls(stream) => stream.is_drained(),
+        }
+    }
+}
+
+/// The reading half of a socket, below TLS.
+pub(super) struct RawReader {
+    stream: RawRead,
+    /// The last read waited for what it brought, and was filled: more may lie there, and the next one looks before it waits. Every
+    /// second read waits, so that other connections get their turn.
+    more: bool,
+}
+
+impl RawReader {
+    pub(super) fn new(stream: RawRead) -> Self {
+        Self { stream, more: false }
+    }
+
+    /// The switch of this connection.
+    pub(super) fn kill(&self) -> Kill {
+        Kill(self.stream.0.clone())
+    }
+
+    /// Reads behind the filled part of a buffer; 0 is the end. An empty buffer is given back while there is nothing to be read.
+    pub(super) async fn read(&mut self, mut buf: Buf) -> (io::Result<usize>, Buf) {
+        debug_assert!(buf.room() > 0, "a read without room would look like the end");
+        if std::mem::take(&mut self.more)
+            && let Some(result) = receive_now(&self.stream.0, &mut buf)
+        {
+            return (result, buf);
+        }
+        loop {
+            let rested = buf.rest();
+            let ready = readable(&self.stream.0).await;
+            buf = rested.taken_up();
+            if let Err(error) = ready {
+                return (Err(error), buf);
+            }
+            if let Some(result) = receive_now(&self.stream.0, &mut buf) {
+                self.more = buf.room() == 0;
+                return (result, buf);
+            }
         }
     }
 }
@@ -262,13 +305,39 @@ pub(super) fn send_little(stream: &Rc<UnsafeCell<TcpStream>>, bytes: &[u8]) -> O
 
 /// Sends as much as the kernel takes without waiting. `None` if that is nothing, and to be waited for.
 fn send_now(stream: &Rc<UnsafeCell<TcpStream>>, bytes: &[u8]) -> Option<io::Result<usize>> {
-    // SAFETY: only the descriptor's number is read, no reference outlives this expression, and all halves live on this thread.
-    let descriptor = unsafe { (*stream.get()).as_raw_fd() };
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: `bytes` is valid for its length and outlives the call; the descriptor is open as long as `stream`.
-    let sent =
-        unsafe { libc::send(descriptor, bytes.as_ptr().cast(), bytes.len(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
-    if let Ok(sent) = usize::try_from(sent) {
-        return Some(Ok(sent));
+    at_once(unsafe { libc::send(descriptor(stream), bytes.as_ptr().cast(), bytes.len(), flags) })
+}
+
+/// Waits until there is something to be read, or the end.
+async fn readable(stream: &Rc<UnsafeCell<TcpStream>>) -> io::Result<()> {
+    // SAFETY: the stream lives as long as `stream`, on this thread alone, and is never moved or replaced. What the halves do
+    // with it meanwhile changes nothing in it: they read its descriptor, as this does.
+    unsafe { &*stream.get() }.readable(false).await
+}
+
+/// Receives what is there, behind the filled part. `None` if that is nothing, and to be waited for.
+fn receive_now(stream: &Rc<UnsafeCell<TcpStream>>, buf: &mut Buf) -> Option<io::Result<usize>> {
+    let room = buf.spare_mut();
+    // SAFETY: `room` is valid for its length and outlives the call; the descriptor is open as long as `stream`.
+    let received = unsafe { libc::recv(descriptor(stream), room.as_mut_ptr().cast(), room.len(), libc::MSG_DONTWAIT) };
+    let result = at_once(received)?;
+    if let Ok(bytes) = result {
+        buf.advance(bytes);
+    }
+    Some(result)
+}
+
+fn descriptor(stream: &Rc<UnsafeCell<TcpStream>>) -> i32 {
+    // SAFETY: only the descriptor's number is read, no reference outlives this expression, and all halves live on this thread.
+    unsafe { (*stream.get()).as_raw_fd() }
+}
+
+/// What a call says that does not wait; `None` if there was nothing to be had.
+fn at_once(returned: isize) -> Option<io::Result<usize>> {
+    if let Ok(bytes) = usize::try_from(returned) {
+        return Some(Ok(bytes));
     }
     let error = io::Error::last_os_error();
     let waits = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
@@ -279,16 +348,6 @@ fn send_now(stream: &Rc<UnsafeCell<TcpStream>>, bytes: &[u8]) -> Option<io::Resu
 fn emptied(mut buf: Buf) -> Buf {
     buf.consume(buf.len());
     buf
-}
-
-/// Hands a buffer to the kernel to be filled.
-fn submit_read(stream: &mut RawRead, buf: Buf) -> impl Future<Output = (io::Result<usize>, Fill)> {
-    debug_assert!(buf.room() > 0, "a read without room would look like the end");
-    stream.read(Fill(buf))
-}
-
-pub(super) async fn read_raw(stream: &mut RawRead, buf: Buf) -> (io::Result<usize>, Buf) {
-    submit_read(stream, buf).await.handed_back()
 }
 
 /// A read or write under way. Over a plain socket it is the kernel's operation and nothing else; what TLS needs around it is much
@@ -331,11 +390,11 @@ trait Handed {
     fn handed_back(self) -> Self::Back;
 }
 
-impl Handed for (io::Result<usize>, Fill) {
-    type Back = (io::Result<usize>, Buf);
+impl Handed for (io::Result<usize>, Buf) {
+    type Back = Self;
 
-    fn handed_back(self) -> Self::Back {
-        (self.0, self.1.0)
+    fn handed_back(self) -> Self {
+        self
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::{
     buf::Buf,
-    socket::{Kill, RawRead, RawWrite, ReadSide, Reader, Socket, WriteSide, Writer, read_raw, send_little},
+    socket::{Kill, RawReader, RawWrite, ReadSide, Reader, Socket, WriteSide, Writer, send_little},
 };
 use crate::kernel::limits::{BULK_BUFFER_BYTES, SMALL_BUFFER_BYTES};
 use monoio::{
@@ -29,7 +29,7 @@ struct Shared {
 
 /// The reading half of a TLS connection.
 pub struct TlsReader {
-    raw: RawRead,
+    raw: RawReader,
     shared: Rc<Shared>,
     ciphertext: Option<Buf>,
 }
@@ -84,7 +84,7 @@ pub struct Handshaking {
 pub fn accept(socket: Socket, config: Arc<ServerConfig>) -> io::Result<Handshaking> {
     let session = ServerConnection::new(config).map_err(io::Error::other)?;
     let (read, write) = socket.0.into_split();
-    Ok(begin(read, write, session.into()))
+    Ok(begin(RawReader::new(read), write, session.into()))
 }
 
 /// Begins the handshake with an upstream, over a connection that has carried nothing, or only what a proxy was told.
@@ -100,8 +100,8 @@ pub fn connect(
     }
 }
 
-fn begin(read: RawRead, write: RawWrite, session: Connection) -> Handshaking {
-    let kill = Kill(read.0.clone());
+fn begin(read: RawReader, write: RawWrite, session: Connection) -> Handshaking {
+    let kill = read.kill();
     let shared = Rc::new(Shared { session: RefCell::new(session) });
     Handshaking {
         reader: TlsReader { raw: read, shared: shared.clone(), ciphertext: None },
@@ -150,7 +150,10 @@ impl TlsReader {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return (Err(error), buf),
             }
-            if let Err(error) = self.take_in(raw_bytes).await {
+            let rested = buf.rest();
+            let taken = self.take_in(raw_bytes).await;
+            buf = rested.taken_up();
+            if let Err(error) = taken {
                 return (Err(error), buf);
             }
         }
@@ -165,7 +168,7 @@ impl TlsReader {
     /// Brings ciphertext into the session, from what is left over or from the socket.
     async fn take_in(&mut self, raw_bytes: usize) -> io::Result<()> {
         if self.ciphertext.is_none() {
-            let (result, raw) = read_raw(&mut self.raw, Buf::of(raw_bytes)).await;
+            let (result, raw) = self.raw.read(Buf::of(raw_bytes)).await;
             if result? == 0 {
                 // Tells the session that the socket ended: its reader then knows an orderly end from a cut.
                 self.shared.session.borrow_mut().read_tls(&mut io::empty())?;

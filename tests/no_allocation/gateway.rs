@@ -13,14 +13,14 @@ use weir::sys::counting::{shard_allocations, shard_ring_entries, shard_socket_ca
 
 /// What a shard may allocate for a whole request of 2 KB up and 2 KB down, on kept connections: 12 when this was written.
 const UNARY_ALLOCATIONS: f64 = 13.0;
-/// How often it may enter its ring for one, where nothing else waits to share the entry: 2, for two reads.
+/// How often it may enter its ring for one, where nothing else waits to share the entry: 2, to wait for two reads.
 const UNARY_RING_ENTRIES: f64 = 3.0;
-/// How often it may call its sockets for one: 3, to send twice and to look at the kept connection to the upstream.
-const UNARY_SOCKET_CALLS: f64 = 3.5;
-/// How often it may enter its ring for an event that comes alone: once, for a read.
+/// How often it may call its sockets for one: 5, to read twice, to send twice and to look at the kept connection to the upstream.
+const UNARY_SOCKET_CALLS: f64 = 5.5;
+/// How often it may enter its ring for an event that comes alone: once, to wait for it.
 const EVENT_RING_ENTRIES: f64 = 1.5;
-/// How often it may call its sockets for one: once, to send it.
-const EVENT_SOCKET_CALLS: f64 = 1.25;
+/// How often it may call its sockets for one: twice, to read it and to send it.
+const EVENT_SOCKET_CALLS: f64 = 2.25;
 /// What else may add to a count while it is taken, besides one allocation a tick.
 const TICKS: u64 = 40;
 

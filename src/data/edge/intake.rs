@@ -3,7 +3,7 @@
 
 use super::{
     incoming::ClientLink,
-    pipe::{BodyFailure, BodyPipe, wanted},
+    pipe::{BodyFailure, BodyPipe},
     signal::first_of,
 };
 use crate::{
@@ -185,10 +185,7 @@ impl Intake<'_> {
         }
         // Empty, and yet it keeps the buffer that the request came in.
         drop(rest);
-        // A stream is watched for long, with little memory; after a short answer the next request comes soon, in one read.
-        let streams = self.pipe.scanner().value(wanted::STREAM).is_some_and(|value| value.raw == b"true");
-        let buf = if streams { Buf::watch() } else { Buf::small() };
-        let (result, buf) = self.reader.read(buf).await;
+        let (result, buf) = self.reader.read(Buf::small()).await;
         match result {
             Ok(bytes) if bytes > 0 => {
                 if self.link.closing.get() {
