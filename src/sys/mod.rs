@@ -11,6 +11,7 @@ pub mod clock;
 pub mod counting;
 pub mod heap;
 pub mod open_files;
+pub mod pages;
 pub mod passing;
 pub mod probe;
 pub mod runtime;

@@ -1,6 +1,7 @@
 //! Where segments live. A trait, so that tests can put a full disk in its place.
 
 use super::JournalError;
+use crate::sys::pages;
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write},
@@ -55,7 +56,7 @@ impl Storage for DiskStorage {
         file.write_all_at(header, 0)?;
         file.sync_all()?;
         File::open(&self.directory)?.sync_all()?;
-        Ok(Box::new(DiskSegment(file)))
+        Ok(DiskSegment::boxed(file))
     }
 
     fn reopen(&mut self, segment: u64, length: u64) -> io::Result<Box<dyn SegmentFile>> {
@@ -64,7 +65,7 @@ impl Storage for DiskStorage {
             file.set_len(length)?;
             file.sync_all()?;
         }
-        Ok(Box::new(DiskSegment(file)))
+        Ok(DiskSegment::boxed(file))
     }
 
     fn remove(&mut self, segment: u64) -> io::Result<()> {
@@ -82,15 +83,37 @@ impl Storage for DiskStorage {
     }
 }
 
-struct DiskSegment(File);
+struct DiskSegment {
+    file: File,
+    /// Behind what was written last.
+    end: u64,
+    /// So much of its beginning the kernel was told to forget.
+    forgotten: u64,
+}
+
+impl DiskSegment {
+    fn boxed(file: File) -> Box<dyn SegmentFile> {
+        Box::new(Self { file, end: 0, forgotten: 0 })
+    }
+}
 
 impl SegmentFile for DiskSegment {
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)?;
+        self.end = offset + bytes.len() as u64;
+        Ok(())
     }
 
+    /// What is on disk is hardly ever read again, so that the kernel need not keep it: the next group finds its pages warm, where
+    /// pages that were never used before cost more than everything else about a write. The page that is not full yet stays.
     fn sync(&mut self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()?;
+        let full = self.end - self.end % pages::PAGE_BYTES_MAX;
+        if full > self.forgotten {
+            pages::forget(&self.file, full);
+            self.forgotten = full;
+        }
+        Ok(())
     }
 }
 
