@@ -34,7 +34,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 struct Silent;
 
 impl Sink for Silent {
-    fn flushed(&mut self, _closes: &[Arc<Record>], _as_of: UnixMs) {}
+    fn flushed(&mut self, _closes: &[Box<Record>], _as_of: UnixMs) {}
 }
 
 fn record(n: u64, names: &Names) -> Record {

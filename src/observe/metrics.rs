@@ -189,22 +189,9 @@ impl Metrics {
         self.cache_lost.get_or_create(&CauseLabels { cause }).inc_by(super::scrape::dollars(cost).max(0.0));
     }
 
-    /// Counts closed requests.
-    pub fn observe<'a>(&self, records: impl Iterator<Item = &'a Record>, names: &Names) {
-        let mut batch = Batch::default();
-        for record in records {
-            if batch.is_full() {
-                self.take(&std::mem::take(&mut batch), names);
-            }
-            batch.add(record);
-            if record.outcome != Outcome::Refused {
-                self.overhead.observe(seconds(record.gateway_us));
-                if record.ttfb_us > 0 {
-                    self.ttfb.observe(seconds(record.ttfb_us));
-                }
-            }
-        }
-        self.take(&batch, names);
+    /// Begins to count closed requests.
+    pub fn count<'a>(&'a self, names: &'a Names) -> Count<'a> {
+        Count { metrics: self, names, batch: Batch::default() }
     }
 
     fn take(&self, batch: &Batch, names: &Names) {
@@ -239,6 +226,36 @@ impl Metrics {
             tracing::error!(%error, "metrics cannot be written as text");
         }
         out
+    }
+}
+
+/// Counts closed requests; what they add up to is shown at the `end`.
+#[must_use = "what is not ended is not shown"]
+pub struct Count<'a> {
+    metrics: &'a Metrics,
+    names: &'a Names,
+    batch: Batch,
+}
+
+impl Count<'_> {
+    /// Counts one.
+    pub fn add(&mut self, record: &Record) {
+        let Self { metrics, names, batch } = self;
+        if batch.is_full() {
+            metrics.take(&std::mem::take(batch), names);
+        }
+        batch.add(record);
+        if record.outcome != Outcome::Refused {
+            metrics.overhead.observe(seconds(record.gateway_us));
+            if record.ttfb_us > 0 {
+                metrics.ttfb.observe(seconds(record.ttfb_us));
+            }
+        }
+    }
+
+    /// Adds them to the metrics.
+    pub fn end(self) {
+        self.metrics.take(&self.batch, self.names);
     }
 }
 
@@ -342,15 +359,20 @@ mod tests {
             duration_us: 1,
             maybe_billed: false,
         });
-        metrics.observe([&record].into_iter(), &names);
+        let observe = |record: &Record| {
+            let mut count = metrics.count(&names);
+            count.add(record);
+            count.end();
+        };
+        observe(&record);
         let (usage, cost) = (Usage::default(), Nanos::ZERO);
         let denied = Some("denied");
         let refused =
             Record { outcome: Outcome::Refused, refused_by: denied, status: 65_000, usage, cost, ..record.clone() };
-        metrics.observe([&refused].into_iter(), &names);
+        observe(&refused);
         // What a revocation ended half way is a refusal that cost something.
         let revoked = Record { refused_by: Some("key_revoked"), usage: Usage { output: 4, ..usage }, ..refused };
-        metrics.observe([&revoked].into_iter(), &names);
+        observe(&revoked);
         let text = metrics.text();
         for line in [
             "weir_requests_total{format=\"anthropic\",operation=\"messages\",status=\"200\",outcome=\"completed\"} 1",

@@ -33,7 +33,7 @@ const LATER: u64 = 50;
 struct Silent;
 
 impl Sink for Silent {
-    fn flushed(&mut self, _closes: &[Arc<Record>], _as_of: UnixMs) {}
+    fn flushed(&mut self, _closes: &[Box<Record>], _as_of: UnixMs) {}
 }
 
 fn record(n: u64, names: &Names) -> Record {

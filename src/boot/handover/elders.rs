@@ -152,7 +152,7 @@ impl Elders {
     }
 
     /// Records of a predecessor have come over: what it has not reported itself is booked here.
-    fn inherited(&self, side: &str, closes: &[Arc<Record>], done: bool) {
+    fn inherited(&self, side: &str, closes: &[Box<Record>], done: bool) {
         let snapshot = self.door.latest();
         let mut known = self.known.lock();
         for record in closes {

@@ -74,7 +74,7 @@ impl JournalOptions {
 pub trait Sink: Send + 'static {
     /// These records are on disk, and so is everything that had been sent by `as_of`. Also called with no records, so that
     /// `as_of` moves on.
-    fn flushed(&mut self, closes: &[Arc<Record>], as_of: UnixMs);
+    fn flushed(&mut self, closes: &[Box<Record>], as_of: UnixMs);
 
     /// These changes are on disk.
     fn changed(&mut self, _changes: &[Change]) {}
@@ -87,7 +87,7 @@ pub trait Sink: Send + 'static {
 
     /// These records, of which `flushed` is told next, are of a process that this one has replaced, by the name of its side
     /// chain; `done`: its last.
-    fn inherited(&mut self, _side: &str, _closes: &[Arc<Record>], _done: bool) {}
+    fn inherited(&mut self, _side: &str, _closes: &[Box<Record>], _done: bool) {}
 
     /// Another process goes on with the journal; `back`: this one does again.
     fn retired(&mut self, _back: bool) {}

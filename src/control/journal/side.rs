@@ -129,9 +129,9 @@ pub(super) struct Joining {
 
 impl Joining {
     /// The requests that are over.
-    pub fn closes(&self) -> Vec<Arc<Record>> {
-        let close =
-            |entry: &Entry| if let Entry::Close(record) = entry { Some(Arc::new((**record).clone())) } else { None };
+    #[allow(clippy::vec_box, reason = "records come and go in boxes")]
+    pub fn closes(&self) -> Vec<Box<Record>> {
+        let close = |entry: &Entry| if let Entry::Close(record) = entry { Some(record.clone()) } else { None };
         self.entries.iter().filter_map(close).collect()
     }
 }

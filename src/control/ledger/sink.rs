@@ -23,7 +23,7 @@ pub struct LedgerSink {
 }
 
 /// Who is told of what a process before this one has spent: the name of its side chain, its records, and whether they are its last.
-pub type Inherit = Box<dyn FnMut(&str, &[Arc<Record>], bool) + Send>;
+pub type Inherit = Box<dyn FnMut(&str, &[Box<Record>], bool) + Send>;
 
 impl LedgerSink {
     /// A sink for `Journal::start`. Without a keeper no snapshots are written.
@@ -44,18 +44,24 @@ impl LedgerSink {
 }
 
 impl Sink for LedgerSink {
-    fn flushed(&mut self, closes: &[Arc<Record>], as_of: UnixMs) {
-        self.metrics.observe(closes.iter().map(AsRef::as_ref), &self.names);
-        if let Some(caches) = &self.caches {
-            let mut caches = caches.lock();
-            for loss in closes.iter().filter_map(|record| caches.apply(record)) {
+    fn flushed(&mut self, closes: &[Box<Record>], as_of: UnixMs) {
+        let mut caches = self.caches.as_ref().map(|caches| caches.lock());
+        let mut ledger = self.ledger.write();
+        let mut count = self.metrics.count(&self.names);
+        // One look at each record: a flush has more of them than fit in the processor's cache.
+        for record in closes {
+            count.add(record);
+            if let Some(loss) = caches.as_mut().and_then(|caches| caches.apply(record)) {
                 self.metrics.observe_cache_loss(loss.cause.as_str(), loss.tokens, loss.cost);
             }
+            ledger.apply(record);
+        }
+        count.end();
+        ledger.set_as_of(as_of);
+        drop(ledger);
+        if let Some(caches) = &mut caches {
             caches.say(as_of);
         }
-        let mut ledger = self.ledger.write();
-        closes.iter().for_each(|record| ledger.apply(record));
-        ledger.set_as_of(as_of);
     }
 
     fn changed(&mut self, changes: &[Change]) {
@@ -69,7 +75,7 @@ impl Sink for LedgerSink {
         }
     }
 
-    fn inherited(&mut self, side: &str, closes: &[Arc<Record>], done: bool) {
+    fn inherited(&mut self, side: &str, closes: &[Box<Record>], done: bool) {
         if let Some(inherit) = &mut self.inherit {
             inherit(side, closes, done);
         }

@@ -11,7 +11,7 @@ use std::{
 struct Counting(Arc<AtomicU64>);
 
 impl Sink for Counting {
-    fn flushed(&mut self, closes: &[Arc<Record>], _as_of: UnixMs) {
+    fn flushed(&mut self, closes: &[Box<Record>], _as_of: UnixMs) {
         self.0.fetch_add(closes.len() as u64, SeqCst);
     }
 }

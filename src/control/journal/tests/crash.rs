@@ -16,7 +16,7 @@ const IN_FLIGHT_MAX: u64 = 40;
 struct Telling(Arc<AtomicU64>);
 
 impl Sink for Telling {
-    fn flushed(&mut self, closes: &[Arc<Record>], _as_of: UnixMs) {
+    fn flushed(&mut self, closes: &[Box<Record>], _as_of: UnixMs) {
         let lines: String = closes.iter().map(|r| format!("\nflushed {}\n", r.request_id)).collect();
         std::io::stdout().write_all(lines.as_bytes()).unwrap();
         self.0.fetch_add(closes.len() as u64, SeqCst);
@@ -51,7 +51,7 @@ fn child(store: &str) -> ! {
 struct Counting(Arc<AtomicU64>);
 
 impl Sink for Counting {
-    fn flushed(&mut self, closes: &[Arc<Record>], _as_of: UnixMs) {
+    fn flushed(&mut self, closes: &[Box<Record>], _as_of: UnixMs) {
         self.0.fetch_add(closes.len() as u64, SeqCst);
     }
 }

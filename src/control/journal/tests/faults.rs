@@ -80,7 +80,7 @@ impl SegmentFile for FaultySegment {
 pub(super) struct Seen(Arc<Mutex<Vec<RequestId>>>);
 
 impl Sink for Seen {
-    fn flushed(&mut self, closes: &[Arc<Record>], _as_of: UnixMs) {
+    fn flushed(&mut self, closes: &[Box<Record>], _as_of: UnixMs) {
         self.0.lock().extend(closes.iter().map(|r| r.request_id));
     }
 }
