@@ -9,7 +9,7 @@ use super::{
     window::Window,
 };
 use std::{
-    hash::{BuildHasher, Hash, Hasher, RandomState},
+    hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState},
     sync::atomic::{AtomicI64, Ordering::Relaxed},
 };
 
@@ -27,6 +27,12 @@ impl Default for SessionSpend {
         let keyed = RandomState::new();
         Self { sums: papaya::HashMap::default(), seed: keyed.hash_one("seed"), keyed }
     }
+}
+
+/// Whose sessions: what each of their places has in common, so that it is hashed once for all of them.
+pub struct Owner {
+    keyed: DefaultHasher,
+    mixed: u64,
 }
 
 /// One session's. The one who writes adds in place: a new entry for each request would be memory to be freed behind the readers'
@@ -55,23 +61,38 @@ impl Sums {
     }
 }
 
-impl SessionSpend {
+impl Owner {
     /// A session's place. Its parts come from clients and providers, so that half of it is a hash that nobody can aim with without
     /// this process's key; the other half, which only chance has to be kept from, hangs on a secret of it, too.
-    fn place(&self, key: &str, user: &str, id: &str) -> u128 {
+    fn place(&self, id: &str) -> u128 {
+        let mut keyed = self.keyed.clone();
+        id.hash(&mut keyed);
+        u128::from(keyed.finish()) << 64 | u128::from(hash::bytes(self.mixed, id.as_bytes()))
+    }
+}
+
+impl SessionSpend {
+    /// Whoever has this key and this name.
+    fn owner_of(&self, key: &str, user: &str) -> Owner {
         let mut keyed = self.keyed.build_hasher();
         let mut mixed = self.seed;
-        for part in [key, user, id] {
+        for part in [key, user] {
             part.hash(&mut keyed);
             mixed = hash::bytes(mixed, part.as_bytes());
         }
-        u128::from(keyed.finish()) << 64 | u128::from(mixed)
+        Owner { keyed, mixed }
     }
 
-    /// Books what a session spent on a request, or on several, that began at this Unix second. By one thread.
-    pub fn add(&self, principal: &Principal, session: &str, began_seconds: i64, cost: Nanos) {
+    /// A principal, to `add` to its sessions.
+    pub fn owner(&self, principal: &Principal) -> Owner {
+        self.owner_of(&principal.key, &principal.user)
+    }
+
+    /// Books what a session spent on a request, or on several, that began at this Unix second. By one thread; the owner is of these
+    /// sums.
+    pub fn add(&self, owner: &Owner, session: &str, began_seconds: i64, cost: Nanos) {
         let sums = self.sums.pin();
-        let place = self.place(&principal.key, &principal.user, session);
+        let place = owner.place(session);
         let old = sums.get(&place);
         if old.is_some_and(|old| old.add(began_seconds, cost)) {
             return;
@@ -95,7 +116,9 @@ impl SessionSpend {
     /// What a session has spent on requests that began in a window. Lock-free.
     pub fn spent(&self, session: &Session, window: Window) -> Nanos {
         let sums = self.sums.pin();
-        let Some(sums) = sums.get(&self.place(&session.key, &session.user, &session.id)) else { return Nanos::ZERO };
+        let Some(sums) = sums.get(&self.owner_of(&session.key, &session.user).place(&session.id)) else {
+            return Nanos::ZERO;
+        };
         let days = sums.days.iter().filter(|(day, _)| window.contains(day * DAY_SECONDS));
         days.map(|(_, sum)| Nanos(sum.load(Relaxed))).sum()
     }
@@ -118,7 +141,7 @@ mod tests {
     fn a_session_is_booked_on_another_or_on_another_day() {
         let spend = SessionSpend::default();
         for (user, id, day, cost) in [("a", "s", 1, 5), ("a", "s", 1, 6), ("a", "s", 2, 7), ("b", "s", 2, 8)] {
-            spend.add(&principal(user), id, day * DAY_SECONDS + 9, Nanos(cost));
+            spend.add(&spend.owner(&principal(user)), id, day * DAY_SECONDS + 9, Nanos(cost));
         }
         let spent = |user: &str, window| spend.spent(&session(user, "s"), window).0;
         assert_eq!((spent("a", Window::ALWAYS), spent("b", Window::ALWAYS), spent("c", Window::ALWAYS)), (18, 8, 0));
@@ -130,8 +153,9 @@ mod tests {
     #[test]
     fn sessions_that_clients_invent_grow_the_table_without_bound() {
         let spend = SessionSpend::default();
+        let owner = spend.owner(&principal("a"));
         for n in 0..=SESSIONS_KEPT_MAX {
-            spend.add(&principal("a"), &n.to_string(), n as i64 / 1000, Nanos(1));
+            spend.add(&owner, &n.to_string(), n as i64 / 1000, Nanos(1));
         }
         assert_eq!(spend.sums.len(), SESSIONS_KEPT_MAX.div_ceil(2));
         let newest = session("a", &SESSIONS_KEPT_MAX.to_string());

@@ -30,20 +30,18 @@ pub(super) struct Encoder {
     names: Arc<Names>,
     principals: Vec<Option<(PrincipalId, Box<[u8]>)>>,
     upstreams: Vec<Option<Arc<str>>>,
-    message: Vec<u8>,
 }
 
 impl Encoder {
     /// An encoder that knows no name yet.
     pub fn new(names: Arc<Names>) -> Self {
-        Self { names, principals: vec![None; PRINCIPALS_KEPT], upstreams: Vec::new(), message: Vec::new() }
+        Self { names, principals: vec![None; PRINCIPALS_KEPT], upstreams: Vec::new() }
     }
 
     /// Appends an opening note as an `EntryV1`, its length in front.
     pub fn open(&mut self, open: &Open, out: &mut Vec<u8>) {
-        let mut message = std::mem::take(&mut self.message);
-        message.clear();
-        let m = &mut message;
+        let place = begin(out, OPEN);
+        let m = &mut *out;
         id(m, open.request_id);
         uint(m, 3, open.started_at.0);
         self.principal(m, 4, open.principal);
@@ -57,14 +55,13 @@ impl Encoder {
         usage(m, 12, &open.estimate);
         sint(m, 13, open.estimate_cost.0);
         present(m, 14, session_uuid.as_ref().map_or(&[], |uuid| uuid));
-        self.entry(OPEN, message, out);
+        end(out, place);
     }
 
     /// Appends a closed request as an `EntryV1`, its length in front.
     pub fn close(&mut self, record: &Record, out: &mut Vec<u8>) {
-        let mut message = std::mem::take(&mut self.message);
-        message.clear();
-        let m = &mut message;
+        let place = begin(out, CLOSE);
+        let m = &mut *out;
         id(m, record.request_id);
         text(m, 3, &record.upstream_request_id);
         uint(m, 4, record.started_at.0);
@@ -118,17 +115,7 @@ impl Encoder {
         present(m, 63, &other_request(record, |turn| turn.repeated_by));
         present(m, 64, session_uuid.as_ref().map_or(&[], |uuid| uuid));
         uint(m, 65, served_as_requested.into());
-        self.entry(CLOSE, message, out);
-    }
-
-    /// The message as one kind of entry.
-    fn entry(&mut self, kind: u32, message: Vec<u8>, out: &mut Vec<u8>) {
-        let place = out.len();
-        out.extend_from_slice(&[0; 4]);
-        bytes(out, kind, &message);
-        let length = (out.len() - place - 4) as u32;
-        out[place..place + 4].copy_from_slice(&length.to_le_bytes());
-        self.message = message;
+        end(out, place);
     }
 
     fn attempt(&mut self, out: &mut Vec<u8>, attempt: &Attempt, answered: Option<NameId>) {
@@ -170,6 +157,37 @@ impl Encoder {
             bytes(out, tag, message);
         }
     }
+}
+
+/// What comes before an entry's message: the entry's length, the kind, the message's length. Nearly all messages have from 128 to
+/// 16,383 bytes, so that their length takes two; else they move.
+const ENTRY_HEAD_BYTES: usize = 7;
+
+/// Begins an entry of a kind; its message comes behind.
+fn begin(out: &mut Vec<u8>, kind: u32) -> usize {
+    let place = out.len();
+    out.extend_from_slice(&[0; 4]);
+    key(out, kind, 2);
+    out.extend_from_slice(&[0; 2]);
+    debug_assert_eq!(out.len(), place + ENTRY_HEAD_BYTES, "kinds are small numbers");
+    place
+}
+
+/// Ends the entry that began at a place.
+fn end(out: &mut Vec<u8>, place: usize) {
+    let message = place + ENTRY_HEAD_BYTES;
+    let length = out.len() - message;
+    match length {
+        0x80..0x4000 => out[message - 2..message].copy_from_slice(&[length as u8 | 0x80, (length >> 7) as u8]),
+        _ => {
+            let moved = out.split_off(message);
+            out.truncate(message - 2);
+            varint(out, length as u64);
+            out.extend_from_slice(&moved);
+        }
+    }
+    let whole = (out.len() - place - 4) as u32;
+    out[place..place + 4].copy_from_slice(&whole.to_le_bytes());
 }
 
 // The wire types of protobuf. A field that has its default is left out, except where the message says it is optional.

@@ -8,6 +8,7 @@ use crate::kernel::{
     usage::{Usage, UsageSource},
 };
 use std::{
+    borrow::Borrow,
     collections::{BTreeMap, HashMap},
     hash::{Hash, Hasher},
     sync::Arc,
@@ -135,9 +136,77 @@ pub(super) struct CellKey {
     pub session: Arc<str>,
 }
 
+/// The same, its session only looked at: so cells are looked up, and nearly all are there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct CellRef<'a> {
+    pub principal: Option<PrincipalId>,
+    pub model: u32,
+    pub upstream: Option<NameId>,
+    pub class: Class,
+    pub session: &'a str,
+}
+
+impl CellKey {
+    pub fn as_ref(&self) -> CellRef<'_> {
+        let Self { principal, model, upstream, class, ref session } = *self;
+        CellRef { principal, model, upstream, class, session }
+    }
+}
+
+impl CellRef<'_> {
+    fn to_key(self) -> CellKey {
+        let Self { principal, model, upstream, class, session } = self;
+        CellKey { principal, model, upstream, class, session: session.into() }
+    }
+}
+
+/// Either, as a table looks for it.
+trait Wanted {
+    fn wanted(&self) -> CellRef<'_>;
+}
+
+impl Wanted for CellKey {
+    fn wanted(&self) -> CellRef<'_> {
+        self.as_ref()
+    }
+}
+
+impl Wanted for CellRef<'_> {
+    fn wanted(&self) -> CellRef<'_> {
+        *self
+    }
+}
+
+impl<'a> Borrow<dyn Wanted + 'a> for CellKey {
+    fn borrow(&self) -> &(dyn Wanted + 'a) {
+        self
+    }
+}
+
+impl Hash for dyn Wanted + '_ {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.wanted().hash(state);
+    }
+}
+
+impl PartialEq for dyn Wanted + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.wanted() == other.wanted()
+    }
+}
+
+impl Eq for dyn Wanted + '_ {}
+
+/// As the key that is looked for.
+impl Hash for CellKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_ref().hash(state);
+    }
+}
+
 /// Its numbers in one piece, and the session, which clients choose, where there is one: each piece costs the keyed hash a round
 /// of its own.
-impl Hash for CellKey {
+impl Hash for CellRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let number = |id: Option<u32>| u64::from(id.map_or(0, |id| id.wrapping_add(1)));
         let who = number(self.principal.map(|id| id.0)) << 32 | number(self.upstream.map(|id| id.0));
@@ -156,9 +225,12 @@ pub(super) type Cells = HashMap<CellKey, Sums>;
 pub(super) type Slots = BTreeMap<i64, Arc<Cells>>;
 
 /// Adds to a cell; true if it is a new one.
-pub(super) fn put(slots: &mut Slots, slot: i64, key: CellKey, sums: &Sums) -> bool {
+pub(super) fn put(slots: &mut Slots, slot: i64, cell: CellRef<'_>, sums: &Sums) -> bool {
     let cells = Arc::make_mut(slots.entry(slot).or_default());
-    let before = cells.len();
-    cells.entry(key).or_default().add(sums);
-    cells.len() > before
+    if let Some(known) = cells.get_mut(&cell as &dyn Wanted) {
+        known.add(sums);
+        return false;
+    }
+    cells.insert(cell.to_key(), *sums);
+    true
 }

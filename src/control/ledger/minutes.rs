@@ -3,9 +3,8 @@
 
 use super::{
     MINUTE_CELLS_MAX, MINUTES_MAX,
-    cells::{CellKey, Slots, Sums, put},
+    cells::{CellRef, Slots, Sums, put},
 };
-use std::sync::Arc;
 
 /// Seconds in a slot.
 pub(super) const MINUTE_SECONDS: i64 = 60;
@@ -25,13 +24,13 @@ impl Minutes {
         Self { cells: slots.values().map(|cells| cells.len()).sum(), slots, gone_before }
     }
 
-    pub fn add(&mut self, began_seconds: i64, key: CellKey, sums: &Sums) {
+    pub fn add(&mut self, began_seconds: i64, cell: CellRef<'_>, sums: &Sums) {
         let minute = began_seconds.div_euclid(MINUTE_SECONDS);
         // A request that ends long after it began must not come back as the only one of its minute.
         if minute < self.gone_before {
             return;
         }
-        self.cells += usize::from(put(&mut self.slots, minute, CellKey { session: Arc::default(), ..key }, sums));
+        self.cells += usize::from(put(&mut self.slots, minute, CellRef { session: "", ..cell }, sums));
         while self.slots.len() > MINUTES_MAX || (self.cells > MINUTE_CELLS_MAX && self.slots.len() > 1) {
             let Some((oldest, cells)) = self.slots.pop_first() else { break };
             self.cells -= cells.len();

@@ -50,7 +50,7 @@ use crate::kernel::{
     usage::Usage,
     window::Window,
 };
-use cells::{CellKey, Class};
+use cells::{CellRef, Class};
 use parking_lot::RwLock;
 use rollup::HOUR_SECONDS;
 use spend::{Spend, Spent};
@@ -125,17 +125,17 @@ impl Ledger {
         let (principal, began) = record.booked();
         // What a batch came to belongs to who made it, not to the session that asked for it.
         let session = if began == record.started_at { record.session.as_str() } else { "" };
-        let key = CellKey {
+        let cell = CellRef {
             principal,
             model: now.models.place(model),
             upstream: record.upstream,
             class: Class::of(&record.usage),
-            session: session.into(),
+            session,
         };
         let (began, sums, cost) = (began.seconds(), Sums::of(record), record.cost);
         self.spend.add(&Spent { principal, session, began_seconds: began, cost }, &now.names);
-        now.minutes.add(began, key.clone(), &sums);
-        now.rollup.add(began, key, &sums);
+        now.minutes.add(began, cell, &sums);
+        now.rollup.add(began, cell, &sums);
     }
 
     /// Takes note of a change that an administrator made. It books nothing.

@@ -1,8 +1,7 @@
 //! Cells by hour, principal, session, model, upstream and class. When there are more than `cells_max`, the oldest hours lose
 //! their sessions, and after that the oldest days their hours: sums over anything else stay exact.
 
-use super::cells::{CellKey, Slots, Sums, put};
-use std::sync::Arc;
+use super::cells::{CellRef, Slots, Sums, put};
 
 /// Seconds in a slot.
 pub(super) const HOUR_SECONDS: i64 = 3600;
@@ -39,8 +38,8 @@ impl Rollup {
         Self { cells: slots.values().map(|cells| cells.len()).sum(), slots, folds, cells_max }
     }
 
-    pub fn add(&mut self, began_seconds: i64, key: CellKey, sums: &Sums) {
-        self.cells += usize::from(put(&mut self.slots, began_seconds.div_euclid(HOUR_SECONDS), key, sums));
+    pub fn add(&mut self, began_seconds: i64, cell: CellRef<'_>, sums: &Sums) {
+        self.cells += usize::from(put(&mut self.slots, began_seconds.div_euclid(HOUR_SECONDS), cell, sums));
         if self.cells > self.folds.at {
             self.fold();
         }
@@ -75,8 +74,8 @@ impl Rollup {
         let cells = self.slots.remove(&from).unwrap_or_default();
         self.cells -= cells.len();
         for (key, sums) in cells.iter() {
-            let key = CellKey { session: Arc::default(), ..key.clone() };
-            self.cells += usize::from(put(&mut self.slots, to, key, sums));
+            let cell = CellRef { session: "", ..key.as_ref() };
+            self.cells += usize::from(put(&mut self.slots, to, cell, sums));
         }
     }
 

@@ -6,7 +6,7 @@ use crate::kernel::{
     keys::Principal,
     money::Nanos,
     names::Names,
-    sessions::SessionSpend,
+    sessions::{Owner, SessionSpend},
     window::Window,
 };
 use std::{
@@ -41,7 +41,8 @@ pub(super) struct Spend {
 
 /// A principal, and the places of its scopes.
 struct Booked {
-    principal: Option<Arc<Principal>>,
+    /// Of its sessions; none for a caller without a valid credential.
+    owner: Option<Owner>,
     places: Box<[usize]>,
 }
 
@@ -52,15 +53,16 @@ impl Spend {
             return;
         }
         let Self { scopes, days, booked, sessions } = self;
-        let Booked { principal, places } = booked.entry(spent.principal).or_insert_with(|| {
+        let Booked { owner, places } = booked.entry(spent.principal).or_insert_with(|| {
             let principal = spent.principal.map(|id| names.principal_of(id));
             let scopes_of = scopes_of(principal.as_deref()).into_iter();
-            Booked { places: scopes_of.map(|scope| place(scopes, days, scope)).collect(), principal }
+            let owner = principal.as_deref().map(|principal| sessions.owner(principal));
+            Booked { places: scopes_of.map(|scope| place(scopes, days, scope)).collect(), owner }
         });
-        if let Some(principal) = principal
+        if let Some(owner) = owner
             && !spent.session.is_empty()
         {
-            sessions.add(principal, spent.session, spent.began_seconds, spent.cost);
+            sessions.add(owner, spent.session, spent.began_seconds, spent.cost);
         }
         let day = spent.began_seconds.div_euclid(DAY_SECONDS);
         for place in places.iter() {

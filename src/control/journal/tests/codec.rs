@@ -165,6 +165,19 @@ proptest! {
     }
 }
 
+#[test]
+fn entries_of_some_length_differ_from_their_message() {
+    let names = Arc::new(Names::default());
+    let mut encoder = crate::control::journal::encoder::Encoder::new(names.clone());
+    for length in (0..200).chain(16_200..16_400) {
+        let record = Record { usage_raw: Some("x".repeat(length).into()), ..Record::default() };
+        let (mut straight, mut by_message) = (GroupBuilder::new(), GroupBuilder::new());
+        straight.push_encoded(|out| encoder.close(&record, out));
+        by_message.push(&crate::control::journal::codec::encode(&Entry::Close(record.into()), &names));
+        assert!(straight.seal(&[7; 32]).bytes == by_message.seal(&[7; 32]).bytes, "{length}");
+    }
+}
+
 /// The message as it was before anything in it was written shorter.
 fn as_before(close: CloseV1, record: &Record, names: &Names) -> CloseV1 {
     let named = |attempt: &Attempt| names.name_of(attempt.upstream).as_ref().into();
