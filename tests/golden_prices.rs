@@ -151,8 +151,8 @@ fn a_price_rule_is_forgotten_or_depends_on_where_the_answer_was_cut() {
 fn what_is_kept_of_an_answer_comes_to_another_cost() {
     for golden in TABLE {
         let bytes = transcript(golden.file);
-        let meter = metered(golden.file, [bytes.as_slice()]);
-        let raw = meter.tally().raw().expect("the usage is kept");
+        let mut meter = metered(golden.file, [bytes.as_slice()]);
+        let raw = meter.take_raw().expect("the usage is kept");
         let again = UsageTally::of_raw(&raw).expect("it can be read");
         assert_eq!(billed(golden, &again), billed(golden, meter.tally()), "{}: {raw}", golden.file);
         assert!(again.finished());

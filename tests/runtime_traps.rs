@@ -379,10 +379,10 @@ fn a_write_is_still_ended_after_the_time_for_reading_has_passed() {
     let (passed, read, failed) = on_a_shard(Driver::IoUring, |found| async move {
         let (socket, peer) = pair().await;
         let (mut reader, mut writer, kill) = socket.split();
-        let sweeper = Rc::new(Sweeper::new(MonoUs(0)));
+        let sweeper = Rc::new(Sweeper::new(MonoUs(0), 0));
         let deadlines = sweeper.watch(kill);
         deadlines.arm(Awaited::Read, MonoUs(1000));
-        sweeper.advance(MonoUs(2000));
+        sweeper.advance(MonoUs(2000), 0);
         sweeper.sweep();
         let (read, _) = reader.read(Buf::small()).await;
         let passed = deadlines.passed();
@@ -390,7 +390,7 @@ fn a_write_is_still_ended_after_the_time_for_reading_has_passed() {
         let later = sweeper.clone();
         spawn(async move {
             sleep(Duration::from_millis(50)).await;
-            later.advance(MonoUs(4000));
+            later.advance(MonoUs(4000), 0);
             later.sweep();
         });
         let failed = loop {

@@ -52,6 +52,8 @@ pub struct Spares {
     pub heads: RefCell<Spare<ResponseHead>>,
     /// Scanners of answers that are not streamed; each is to be reset before it is used.
     pub scanners: RefCell<Spare<Box<TopLevelScanner>>>,
+    /// Heads of answers on their way to the client.
+    pub lines: RefCell<Spare<Vec<u8>>>,
     /// Where a head is put together before its length is known.
     pub text: RefCell<Vec<u8>>,
 }

@@ -14,7 +14,10 @@ use super::{
     table::{Presence, Shared},
     window::{Period, Window},
 };
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicU64,
+    Ordering::{Release, SeqCst},
+};
 
 mod processes;
 
@@ -221,10 +224,11 @@ impl Account {
         }
     }
 
-    /// Publishes what a shard has reserved for running requests, for the operator's eyes.
+    /// Publishes what a shard has reserved for running requests, for the operator's eyes. Whoever decides by it may
+    /// be a moment late in any case, so that no request waits until all others can see it.
     pub fn publish_reserved(&self, shard: usize, reserved: Nanos) {
         if let Some(holding) = self.holding(shard) {
-            holding.reserved.store(reserved.0, SeqCst);
+            holding.reserved.store(reserved.0, Release);
         }
     }
 

@@ -28,7 +28,11 @@ pub struct SnapshotVersion(pub u64);
 
 /// Identity of one request, unique across shards, restarts and machines: 48 bits of Unix milliseconds, 16 bits of shard,
 /// 64 bits drawn at start and counted up. Sorts by time. It is the key that makes journal replay idempotent.
+///
+/// Aligned as a word is: a future or a record that holds one would have to be allocated at a multiple of 16, which takes the
+/// allocator longer and more memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(Rust, packed(8))]
 pub struct RequestId(pub u128);
 
 impl RequestId {
@@ -59,7 +63,7 @@ impl RequestId {
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "req_{:032x}", self.0)
+        write!(f, "req_{:032x}", { self.0 })
     }
 }
 

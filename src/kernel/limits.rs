@@ -274,6 +274,9 @@ impl Limits {
     }
 }
 
+/// The longest head that a connection keeps until its next one, which will begin alike.
+pub const LAST_HEAD_BYTES_MAX: usize = 2048;
+
 /// Things of a kind that a shard keeps for its next requests (`Spare`), at most: after a burst the rest goes back.
 pub const SPARE_MAX: usize = 64;
 
@@ -281,8 +284,8 @@ pub const SPARE_MAX: usize = 64;
 pub fn shard_bytes_max(limits: &Limits) -> u64 {
     let mut sum: u64 = 0;
     let running_max = limits.running_max();
-    // Every connection: the head, or the watch.
-    sum += limits.connections_max as u64 * SMALL_BUFFER_BYTES as u64;
+    // Every connection: the head, or the first bytes of the next one, and the last head.
+    sum += limits.connections_max as u64 * (SMALL_BUFFER_BYTES + LAST_HEAD_BYTES_MAX) as u64;
     // A head that outgrew its first buffer; such connections are few, but all could.
     sum += running_max as u64 * limits.head_bytes_max as u64;
     // Per running request: the pipe from client to upstream, one bulk buffer for the answer, our own head.
@@ -302,8 +305,9 @@ pub fn shard_bytes_max(limits: &Limits) -> u64 {
     sum += (TOKENS_KEPT_MAX * TOKEN_KEPT_BYTES) as u64;
     // Bodies kept for a retry.
     sum += REPLAY_BYTES_MAX as u64;
-    // What requests have done with: a scanner with what it captured, and the list of a head's lines.
+    // What requests have done with: a scanner with what it captured, a head, and the list of a head's lines.
     sum += (SPARE_MAX * (USAGE_CAPTURE_BYTES_MAX + MODEL_BYTES_MAX + STICKY_BYTES_MAX + 64 * HEADERS_MAX)) as u64;
+    sum += (SPARE_MAX * SMALL_BUFFER_BYTES) as u64;
     // Buffers waiting for their next use.
     sum += IDLE_BUFFER_BYTES_MAX as u64;
     sum

@@ -156,7 +156,12 @@ impl ModelTable {
     /// The targets of a model id, in the order of the configuration; of an id that is not listed, one for each format. `None` if
     /// nobody serves it.
     pub fn targets(&self, id: &str) -> Option<&[Target]> {
-        match self.get(id) {
+        self.targets_of(self.get(id))
+    }
+
+    /// The same, of an id that [`ModelTable::get`] has found this for.
+    pub fn targets_of<'a>(&'a self, known: Option<&'a Model>) -> Option<&'a [Target]> {
+        match known {
             Some(model) => Some(&model.targets),
             None => Some(&*self.passthrough).filter(|targets| !targets.is_empty()),
         }

@@ -334,7 +334,7 @@ pub struct Record {
     pub usage: Usage,
     /// Who says so.
     pub usage_source: UsageSource,
-    /// The usage objects as the provider sent them, JSON (`UsageTally::raw` says how); none where there were none, or where
+    /// The usage objects as the provider sent them, JSON (`UsageTally::take_raw` says how); none where there were none, or where
     /// they are larger than `USAGE_RAW_BYTES_MAX`.
     pub usage_raw: Option<Box<str>>,
     /// What it cost.

@@ -25,7 +25,13 @@ pub fn unix() -> UnixMs {
     UnixMs(now.tv_sec.max(0) as u64 * 1000 + now.tv_nsec as u64 / 1_000_000)
 }
 
-/// Straight from the kernel's page: a request asks some ten times, and the standard library would take its numbers apart each time.
+/// How far the wall clock is ahead of [`mono`]. Microseconds.
+pub fn ahead_us() -> u64 {
+    let now = read(libc::CLOCK_REALTIME);
+    (now.tv_sec.max(0) as u64 * 1_000_000 + now.tv_nsec as u64 / 1000).saturating_sub(mono().0)
+}
+
+/// Straight from the kernel's page: a request asks several times, and the standard library would take its numbers apart each time.
 fn read(clock: libc::clockid_t) -> libc::timespec {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is a valid timespec for the kernel to fill, and both clocks exist everywhere.

@@ -18,7 +18,7 @@ use crate::{
     kernel::{
         fault::{Fault, FaultKind, Room},
         identity::CertificateNames,
-        limits::{BULK_BUFFER_BYTES, HEADERS_MAX, SMALL_BUFFER_BYTES, TARGET_BYTES_MAX},
+        limits::{BULK_BUFFER_BYTES, HEADERS_MAX, LAST_HEAD_BYTES_MAX, SMALL_BUFFER_BYTES, TARGET_BYTES_MAX},
     },
     link::down::Phase,
     sys::{
@@ -88,6 +88,10 @@ struct Connection {
     link: Rc<ClientLink>,
     pipe: BodyPipe,
     head: RequestHead,
+    /// The head's bytes, in memory of its own size: the buffer that it came in goes with the first bytes of the body.
+    bytes: Vec<u8>,
+    /// The next head may follow this one.
+    plain: bool,
     peer: SocketAddr,
     certificate: Option<Box<CertificateNames>>,
     /// The intake and the walk.
@@ -107,7 +111,7 @@ impl Connection {
         shard.callers.watch(&link);
         let pipe = BodyPipe::new(shard.kept_bytes.clone());
         let (head, sides) = (RequestHead::default(), Rc::default());
-        Self { shard, reader, writer, link, pipe, head, peer, certificate, sides }
+        Self { shard, reader, writer, link, pipe, head, bytes: Vec::new(), plain: false, peer, certificate, sides }
     }
 
     async fn serve(&mut self) {
@@ -122,6 +126,9 @@ impl Connection {
             // Awaiting a head takes as long as the client likes: a key that is gone since must not open the door.
             let serving = self.shard.serving();
             next = self.exchange(buf, &serving, fault).await;
+            if self.bytes.capacity() > LAST_HEAD_BYTES_MAX {
+                (self.bytes, self.plain) = (Vec::new(), false);
+            }
             if self.link.closing.get() || self.link.gone.get() || self.link.broken.get() {
                 return;
             }
@@ -143,8 +150,14 @@ impl Connection {
         deadlines.arm(Awaited::Read, self.shard.sweeper.in_(patience));
         loop {
             if !buf.is_empty() {
+                if std::mem::take(&mut self.plain) {
+                    parser.follow(buf.filled(), &self.bytes, &mut self.head);
+                }
                 match parser.parse(buf.filled(), &mut self.head) {
-                    Ok(Progress::Complete) => return HeadRead::Whole(buf),
+                    Ok(Progress::Complete) => {
+                        self.plain = parser.was_plain();
+                        return HeadRead::Whole(buf);
+                    }
                     Ok(Progress::Partial) => {}
                     Err(error) => {
                         let kind = FaultKind::BadHead(error.status());
@@ -177,20 +190,21 @@ impl Connection {
         }
     }
 
-    /// The head's bytes, and what came behind them. The head is kept in memory of its own size as long as the request lasts; the
-    /// buffer goes with the first bytes of the body.
-    fn part(&self, buf: Buf, bad: bool) -> (Box<[u8]>, Part) {
-        let head_len = if bad { buf.len() } else { self.head.head_len };
+    /// Keeps the head's bytes, and returns what came behind them.
+    fn part(&mut self, buf: Buf, bad: bool) -> Part {
         let bytes = buf.filled();
-        let head = bytes[..head_len.min(bytes.len())].into();
         let all = bytes.len();
-        (head, Part::new(Rc::new(buf), head_len..all))
+        let head_len = if bad { all } else { self.head.head_len.min(all) };
+        self.bytes.clear();
+        self.bytes.reserve_exact(head_len);
+        self.bytes.extend_from_slice(&bytes[..head_len]);
+        Part::new(Rc::new(buf), head_len..all)
     }
 
     /// One request: the intake and the walk, side by side, both to their end.
     async fn exchange(&mut self, buf: Buf, serving: &Rc<Serving>, fault: Option<Box<Fault>>) -> NextBytes {
-        let (bytes, first) = self.part(buf, fault.is_some());
-        let Self { shard, reader, writer, link, pipe, head, peer, certificate, sides } = self;
+        let first = self.part(buf, fault.is_some());
+        let Self { shard, reader, writer, link, pipe, head, bytes, peer, certificate, sides, .. } = self;
         let bad = fault.is_some();
         if bad {
             // Nothing of it can be trusted; the walk only answers.
@@ -207,16 +221,16 @@ impl Connection {
             shard,
             serving,
             head,
-            bytes: &bytes,
+            bytes,
             pipe,
             link,
             peer: peer.ip(),
             certificate: certificate.as_deref(),
-            id: shard.next_request_id(),
+            id: shard.next_request_id(started),
             started,
         };
         let source =
-            Source { framing: head.body, first, bytes_max: body_bytes_max(head.path.of(&bytes), &serving.limits) };
+            Source { framing: head.body, first, bytes_max: body_bytes_max(head.path.of(bytes), &serving.limits) };
         let walked = pin!(async {
             walk::walk(&cx, writer, fault).await;
             if cx.body_is_in_the_way() {

@@ -7,6 +7,7 @@ use crate::kernel::{
     ids::{Mixing, PrincipalId},
     limits::EXPECTATIONS_MAX,
     money::Nanos,
+    routing::hash,
 };
 use std::{collections::HashMap, hash::BuildHasher, hash::RandomState};
 
@@ -24,7 +25,8 @@ const MARGIN: f32 = 1.25;
 /// The marks of a shard.
 pub struct Expectations {
     marks: HashMap<u64, Mark, Mixing>,
-    hasher: RandomState,
+    /// What nobody outside knows.
+    seed: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -39,14 +41,15 @@ pub struct Kind(u64);
 
 impl Default for Expectations {
     fn default() -> Self {
-        Self { marks: HashMap::default(), hasher: RandomState::new() }
+        Self { marks: HashMap::default(), seed: RandomState::new().hash_one(0u64) }
     }
 }
 
 impl Expectations {
-    /// The kind of a request.
+    /// The kind of a request. A client may choose names of models whose hashes are the same, and so share a mark between
+    /// kinds of its own; another's kind it cannot name, since the seed comes in before the principal does.
     pub fn kind(&self, principal: PrincipalId, model: &str) -> Kind {
-        Kind(self.hasher.hash_one((principal, model)))
+        Kind(hash::mix(self.seed ^ hash::bytes(self.seed, model.as_bytes()), u64::from(principal.0)))
     }
 
     /// What a request of this kind with this bound will cost, usually.

@@ -72,13 +72,13 @@ pub async fn route<'c>(cx: &Exchange<'c>, identified: Identified<'c>) -> Result<
         None => (asked, false),
     };
     let known = cx.serving.models.get(&model);
-    let listed = known.map_or(model.as_str(), |m| &m.id);
     let strategy = known.map_or(Strategy::Ordered, |m| m.strategy);
-    if !identified.caller.models.allows(&model) && !identified.caller.models.allows(listed) {
+    let allowed = &identified.caller.models;
+    if !allowed.allows(&model) && known.is_none_or(|listed| !allowed.allows(&listed.id)) {
         let text = format!("this key may not use model {model}");
         return Err(Fault::new(Room::Gate, FaultKind::Denied, text));
     }
-    let Some(targets) = cx.serving.models.targets(&model) else {
+    let Some(targets) = cx.serving.models.targets_of(known) else {
         let text = format!("model: {model} is not served by this gateway");
         return Err(Fault::new(Room::Gate, FaultKind::NotFound, text));
     };

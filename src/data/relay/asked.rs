@@ -20,7 +20,7 @@ use crate::{
         repairs::{self, Named},
         snapshot::Upstream,
     },
-    wire::h1::{Known, header, header_all},
+    wire::h1::{Kinds, Known, header, header_all},
 };
 use std::borrow::Cow;
 
@@ -30,8 +30,8 @@ pub struct Asked<'a> {
     pub model: Cow<'a, str>,
     /// What changes in the body.
     pub edits: Edits,
-    /// What was said anew, where the upstream speaks another format.
-    pub bridged: Option<Bridging>,
+    /// What was said anew, where the upstream speaks another format. Boxed, here and below: a stream has this for long.
+    pub bridged: Option<Box<Bridging>>,
     /// What was left out, where the upstream refuses it and speaks the client's format.
     pub repaired: Option<Box<Repaired>>,
 }
@@ -124,7 +124,7 @@ async fn bridged<'a>(
     let clean = |name: &String| name.bytes().all(|b| b.is_ascii_graphic());
     let dropped: Vec<String> = dropped.into_iter().filter(clean).collect();
     let bridging = Bridging { lines: said.lines, stream: said.stream, bytes, dropped: dropped.join(",") };
-    Ok(Asked { model, edits, bridged: Some(bridging), repaired: None })
+    Ok(Asked { model, edits, bridged: Some(bridging.into()), repaired: None })
 }
 
 /// The options that a client of Bedrock has put in headers, and that nobody else knows.
@@ -153,13 +153,17 @@ impl Asked<'_> {
         self.bridged.as_ref().map_or_else(|| routed.streams(cx), |bridging| bridging.stream)
     }
 
-    /// Does the upstream get this header of the client's? What was said anew is not said twice, and an answer that must be read
+    /// Those of the client's headers that the upstream gets. What was said anew is not said twice, and an answer that must be read
     /// between formats is not asked for in a client's own terms.
-    pub fn keeps(&self, known: Known) -> bool {
-        let anew = matches!(known, Known::AnthropicVersion | Known::AnthropicBeta | Known::ContentEncoding);
-        if known == Known::AnthropicBeta && self.repaired.as_ref().is_some_and(|repaired| repaired.line.is_some()) {
-            return false;
+    pub fn kept(&self, kinds: Kinds) -> Kinds {
+        const SAID_ANEW: [Known; 4] =
+            [Known::AnthropicVersion, Known::AnthropicBeta, Known::ContentEncoding, Known::XAmznAny];
+        if self.bridged.is_some() {
+            return SAID_ANEW.into_iter().fold(kinds, Kinds::without);
         }
-        self.bridged.is_none() || !(anew || known == Known::XAmznAny)
+        match self.repaired.as_ref().and_then(|repaired| repaired.line.as_ref()) {
+            Some(_) => kinds.without(Known::AnthropicBeta),
+            None => kinds,
+        }
     }
 }

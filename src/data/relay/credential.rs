@@ -57,7 +57,7 @@ pub fn ready(cx: &Exchange<'_>, upstream: &Upstream) -> Result<(), Fault> {
 
 fn in_hand<'a>(cx: &Exchange<'_>, upstream: &'a Upstream) -> Result<Option<(&'a Minted, Rc<Held>)>, Fault> {
     let Some(minted) = &upstream.credential.minted else { return Ok(None) };
-    let held = cx.shard.credentials.borrow().valid(&minted.slot, clock::unix().seconds());
+    let held = cx.shard.credentials.borrow().valid(&minted.slot, cx.shard.sweeper.unix().seconds());
     match held {
         Some(held) => Ok(Some((minted, held))),
         None => {

@@ -316,7 +316,8 @@ impl<'a> Download<'a> {
                         }
                         if interim::goes_on(head, self.cx.head.minor_version) {
                             let how = self.plain_head(ResponseBody::None);
-                            let bytes = client_head(head, buf.filled(), &how);
+                            let mut bytes = Vec::new();
+                            client_head(&mut bytes, head, buf.filled(), &how);
                             self.spoke = true;
                             if !Box::pin(interim::say(self.cx, client, &bytes)).await {
                                 self.cx.link.leave();
@@ -393,11 +394,11 @@ impl<'a> Download<'a> {
             dropped: self.dropped,
             ..self.plain_head(framing)
         };
-        let mut lines = Vec::new();
+        let mut lines = self.cx.shard.spares.lines.borrow_mut().list();
         if matches!(carry, Carry::Whole(_)) {
             passed_lines(&mut lines, head, bytes, &how);
         } else {
-            lines = client_head(head, bytes, &how);
+            client_head(&mut lines, head, bytes, &how);
         }
         if let Carry::Whole(whole) = &mut carry {
             whole.lines = std::mem::take(&mut lines);
@@ -425,7 +426,7 @@ impl<'a> Download<'a> {
 
     /// What the usage-limit headers say: of the caller's fullest budget, as of the last tick.
     fn usage_limits(&self) -> Option<UsageLimits> {
-        let now = clock::unix().seconds();
+        let now = self.cx.shard.sweeper.unix().seconds();
         let mut leases = self.cx.shard.leases.borrow_mut();
         let accounts = self.caller.budgets(self.cx.serving).filter_map(|b| b.account_at(now));
         let (used, account) =

@@ -11,7 +11,7 @@ use crate::{
     dialect::{
         anthropic::limits::UsageLimits,
         bedrock::errors::uuid,
-        headers::{goes_down, goes_up},
+        headers::{kinds_down, kinds_up},
     },
     kernel::{ids::RequestId, limits::SMALL_BUFFER_BYTES, record::Format, snapshot::Upstream},
     sys::buf::Buf,
@@ -50,13 +50,15 @@ pub fn upstream_head(
     out.extend_from_slice(upstream.authority.as_bytes());
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(credential.lines.expose());
-    let (hop, format) = (Hop::new(cx.bytes, &cx.head.headers), upstream.provider.format());
+    let (hop, kinds) = (Hop::new(cx.bytes, &cx.head.headers), asked.kept(kinds_up(upstream.provider.format())));
+    // Nearly always the credential stands in headers that do not pass by their kind.
+    let by_name = hop.any || credential.names.iter().any(|name| kinds.has(Known::of(name.as_bytes())));
     pass(out, cx.bytes, &cx.head.headers, |header| {
-        let known = header.known;
-        goes_up(format, known) && asked.keeps(known) && {
-            let name = header.name.of(cx.bytes);
-            !hop.ends_here(name) && !credential.replaces(name)
-        }
+        kinds.has(header.known)
+            && !(by_name && {
+                let name = header.name.of(cx.bytes);
+                hop.ends_here(name) || credential.replaces(name)
+            })
     });
     if let Some(bridging) = &asked.bridged {
         out.extend_from_slice(&bridging.lines);
@@ -120,8 +122,10 @@ fn pass(out: &mut Vec<u8>, bytes: &[u8], headers: &[Header], passes: impl Fn(&He
     let mut run = 0..0;
     for header in headers.iter().filter(|header| passes(header)) {
         let (start, end) = (header.name.start as usize, header.value.end as usize);
-        let usual = bytes.get(header.name.end as usize..header.value.start as usize) == Some(b": ")
-            && bytes.get(end..end + 2) == Some(b"\r\n");
+        let (colon, value) = (header.name.end as usize, header.value.start as usize);
+        let usual = value == colon + 2
+            && matches!(bytes.get(colon..), Some([b':', b' ', ..]))
+            && matches!(bytes.get(end..), Some([b'\r', b'\n', ..]));
         if usual && start == run.end {
             run.end = end + 2;
             continue;
@@ -179,10 +183,9 @@ pub struct BridgedHead<'a> {
 
 /// The lines of an upstream's head that a client gets, and those that stand in for others.
 pub fn passed_lines(out: &mut Vec<u8>, head: &ResponseHead, bytes: &[u8], how: &ClientHead<'_>) {
-    let hop = Hop::new(bytes, &head.headers);
+    let (hop, kinds) = (Hop::new(bytes, &head.headers), kinds_down(how.limits.is_some()));
     pass(out, bytes, &head.headers, |header| {
-        let known = header.known;
-        goes_down(known, how.limits.is_some()) && how.keeps(known) && !hop.ends_here(header.name.of(bytes))
+        kinds.has(header.known) && how.keeps(header.known) && !hop.ends_here(header.name.of(bytes))
     });
     if !how.dropped.is_empty() {
         line(out, b"x-weir-dropped", how.dropped.as_bytes());
@@ -225,16 +228,16 @@ impl ClientHead<'_> {
     }
 }
 
-/// Builds the head a client gets.
-pub fn client_head(head: &ResponseHead, bytes: &[u8], how: &ClientHead<'_>) -> Vec<u8> {
+/// Appends the head a client gets.
+pub fn client_head(out: &mut Vec<u8>, head: &ResponseHead, bytes: &[u8], how: &ClientHead<'_>) {
     let limits_bytes = how.limits.map_or(0, |_| UsageLimits::LINES_BYTES_MAX);
-    let mut out: Vec<u8> = Vec::with_capacity(head.head_len + limits_bytes + 256);
+    out.reserve(head.head_len + limits_bytes + 256);
     out.extend_from_slice(b"HTTP/1.1 ");
-    decimal(&mut out, head.status.into());
+    decimal(out, head.status.into());
     out.push(b' ');
     out.extend_from_slice(head.reason.of(bytes));
     out.extend_from_slice(b"\r\n");
-    passed_lines(&mut out, head, bytes, how);
+    passed_lines(out, head, bytes, how);
     let reframed = how.bridged.is_some_and(|bridged| !matches!(bridged.carry, Carry::AsIs));
     match (how.framing, head.content_length) {
         _ if reframed && how.unchunk => {}
@@ -242,16 +245,15 @@ pub fn client_head(head: &ResponseHead, bytes: &[u8], how: &ClientHead<'_>) -> V
         // RFC 9110 8.6: a 204 has no length, also where an upstream gives it one.
         (ResponseBody::None, Some(_)) if head.status == 204 => {}
         (ResponseBody::Length(bytes), _) | (ResponseBody::None, Some(bytes)) => {
-            content_length(&mut out, bytes);
+            content_length(out, bytes);
         }
         (ResponseBody::Chunked, _) if !how.unchunk => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         _ => {}
     }
     if let Some(limits) = how.limits {
-        limits.write(&mut out);
+        limits.write(out);
     }
     out.extend_from_slice(b"x-weir-request-id: ");
     out.extend_from_slice(&how.id.text());
     out.extend_from_slice(if how.close { b"\r\nconnection: close\r\n\r\n" } else { b"\r\n\r\n" });
-    out
 }

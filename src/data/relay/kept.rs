@@ -161,7 +161,8 @@ impl KeptAnswer {
         if let Some(anew) = &self.anew {
             return self.said_anew(anew, &head, body, how);
         }
-        let mut bytes = client_head(&head, &self.bytes, &how);
+        let mut bytes = Vec::with_capacity(self.bytes.len() + 256);
+        client_head(&mut bytes, &head, &self.bytes, &how);
         bytes.extend_from_slice(body);
         Some(ForClient { bytes, status: self.status, payload_len: self.payload_len })
     }

@@ -43,7 +43,8 @@ pub struct Meter {
     kind: Kind,
     reading: Reading,
     counts: bool,
-    head: HeadCounts,
+    /// Boxed, since only Bedrock's answers have them.
+    head: Option<Box<HeadCounts>>,
 }
 
 enum Kind {
@@ -84,7 +85,7 @@ pub struct Look<'a> {
 impl Meter {
     /// A meter for an answer not yet seen.
     pub fn new(billable: bool) -> Self {
-        Self { kind: Kind::Blind, reading: Reading::default(), counts: billable, head: HeadCounts::default() }
+        Self { kind: Kind::Blind, reading: Reading::default(), counts: billable, head: None }
     }
 
     /// Gives its scanner back, if it has one that fits other answers. Nothing may be asked afterwards of what only that knows.
@@ -150,7 +151,7 @@ impl Meter {
 
     /// What Bedrock says in the head of an answer, to be compared with its body.
     pub fn told_by_head(&mut self, counts: HeadCounts) {
-        self.head = counts;
+        self.head = Some(Box::new(counts));
     }
 
     /// Looks at payload.
@@ -184,7 +185,9 @@ impl Meter {
         match scanner.value(0) {
             Some(usage) if !usage.truncated => {
                 self.reading.odd |= !self.reading.tally.whole(usage.raw);
-                self.reading.compared = self.reading.tally.compared_with(&self.head);
+                if let Some(head) = &self.head {
+                    self.reading.compared = self.reading.tally.compared_with(head);
+                }
             }
             _ => self.reading.odd = true,
         }
@@ -222,6 +225,11 @@ impl Meter {
     /// What the provider told.
     pub fn tally(&self) -> &UsageTally {
         &self.reading.tally
+    }
+
+    /// Hands over the usage objects as they came.
+    pub fn take_raw(&mut self) -> Option<Box<str>> {
+        self.reading.tally.take_raw()
     }
 
     /// The model that answers, once told.

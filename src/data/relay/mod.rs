@@ -141,8 +141,8 @@ pub async fn exchange<'c>(
         return Ok(Relayed::Failed(lease.admitted, failure, shown));
     }
     fill(cx, open, &mut down);
-    // Found again rather than kept while a stream runs.
-    let own = cx.serving.rates(&upstream.name, &asked.model, &routed.model);
+    // They are kept where the money is: what costs nothing is not priced.
+    let own = open.rates().unwrap_or_else(|| cx.serving.rates(&upstream.name, &asked.model, &routed.model));
     let prices = Prices { book: &cx.serving.prices, upstream: &upstream.name, own };
     conclude(cx, &down, ended, uploaded, passed, &prices, open)
 }
@@ -197,7 +197,7 @@ fn fill(cx: &Exchange<'_>, open: &mut OpenRecord, down: &mut Download<'_>) {
     record.response_bytes = down.client_bytes;
     record.upstream_request_id = down.upstream_request_id;
     record.stream |= down.meter.is_stream();
-    record.usage_raw = down.meter.tally().raw();
+    record.usage_raw = down.meter.take_raw();
     record.status = if down.head_sent { down.told } else { 0 };
     record.ttfb_us = down.first_byte_at.map_or(0, |at| at.since(cx.started));
     record.model_served = match down.meter.model() {

@@ -10,7 +10,10 @@ use super::{
 use crate::{
     data::shard::deadlines::Awaited,
     dialect::errors,
-    kernel::fault::{Fault, FaultKind, Room},
+    kernel::{
+        fault::{Fault, FaultKind, Room},
+        limits::SMALL_BUFFER_BYTES,
+    },
     sys::{
         buf::Buf,
         socket::{Reader, Writer},
@@ -36,10 +39,15 @@ impl Download<'_> {
             };
             if !self.draining() {
                 // The head goes in front of the first bytes, where there is room.
-                let mut sent = match head.take() {
-                    Some(head) if !buf.prepend(&head) => Box::pin(self.write(client, &mut Buf::copy_of(&head))).await,
-                    _ => Ok(()),
-                };
+                let mut sent = Ok(());
+                if let Some(head) = head.take() {
+                    if !buf.prepend(&head) {
+                        sent = Box::pin(self.write(client, &mut Buf::copy_of(&head))).await;
+                    }
+                    if head.capacity() <= SMALL_BUFFER_BYTES {
+                        self.cx.shard.spares.lines.borrow_mut().keep(head);
+                    }
+                }
                 if sent.is_ok() && !buf.is_empty() {
                     sent = self.write(client, &mut buf).await;
                 }

@@ -47,7 +47,7 @@ pub(super) fn known(cx: &Exchange<'_>, routed: &Routed<'_>, upstream: &Upstream,
     if cx.serving.repair != RepairMode::Repair || repairs.is_empty() || !is_looked_at(routed) {
         return Vec::new();
     }
-    repairs.known(upstream.name_id, model, clock::unix())
+    repairs.known(upstream.name_id, model, cx.shard.sweeper.unix())
 }
 
 /// Bodies that weir can read: a count of Bedrock's has the request inside a string.

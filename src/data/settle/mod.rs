@@ -186,6 +186,11 @@ impl OpenRecord {
         }
     }
 
+    /// The prices it is settled at, where anything is held for it.
+    pub fn rates(&self) -> Option<Rates> {
+        self.held.as_ref().map(|held| held.rates)
+    }
+
     /// The most it could cost is known better now: the body is whole, and `max_tokens` comes last. What is usual is learnt as a
     /// share of this, since a nearly spent budget knows it before it decides.
     pub fn tighten(&mut self, bound: impl FnOnce(&Ceiling) -> Nanos) {
@@ -228,7 +233,7 @@ impl OpenRecord {
         if let Some(capture) = self.capture.take() {
             capture.close(&mut record, outcome == Outcome::Completed);
         }
-        record.ended_at = clock::unix();
+        record.ended_at = self.shard.sweeper.unix_at(now);
         record.duration_us = now.since(self.started);
         record.gateway_us = record.duration_us.saturating_sub(self.waited_us);
         self.shard.up.borrow_mut().close(ticket, record);

@@ -2,7 +2,10 @@
 //! looks at all of them a few times a second. A deadline that has passed shuts its socket down; the read or write in flight
 //! then comes back by itself, so nothing is ever taken from the kernel (law 10).
 
-use crate::{kernel::time::MonoUs, sys::socket::Kill};
+use crate::{
+    kernel::time::{MonoUs, UnixMs},
+    sys::socket::Kill,
+};
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
@@ -85,12 +88,14 @@ impl Deadlines {
 pub struct Sweeper {
     all: RefCell<Vec<Rc<Deadlines>>>,
     now: Cell<MonoUs>,
+    /// By how many microseconds the wall clock was ahead of the monotonic one at the last tick.
+    ahead: Cell<u64>,
 }
 
 impl Sweeper {
     /// A sweeper that watches nobody yet.
-    pub fn new(now: MonoUs) -> Self {
-        Self { all: RefCell::default(), now: Cell::new(now) }
+    pub fn new(now: MonoUs, ahead_us: u64) -> Self {
+        Self { all: RefCell::default(), now: Cell::new(now), ahead: Cell::new(ahead_us) }
     }
 
     /// Watches a connection for as long as somebody holds what this returns.
@@ -105,14 +110,26 @@ impl Sweeper {
         self.now.get()
     }
 
+    /// The wall clock as of the last tick.
+    pub fn unix(&self) -> UnixMs {
+        self.unix_at(self.now.get())
+    }
+
+    /// What the wall clock showed at a moment not long ago. Whoever has read one clock need not read the other; where somebody
+    /// sets the wall clock, that is seen with the next tick.
+    pub fn unix_at(&self, moment: MonoUs) -> UnixMs {
+        UnixMs(moment.0.saturating_add(self.ahead.get()) / 1000)
+    }
+
     /// A moment that far from now.
     pub fn in_(&self, duration: Duration) -> MonoUs {
         self.now.get().after(duration)
     }
 
     /// Moves the coarse clock.
-    pub fn advance(&self, now: MonoUs) {
+    pub fn advance(&self, now: MonoUs, ahead_us: u64) {
         self.now.set(now);
+        self.ahead.set(ahead_us);
     }
 
     /// Ends what is overdue, and forgets connections that are gone.
@@ -133,5 +150,19 @@ impl Sweeper {
             deadlines.passed.set(deadlines.passed.get().or(Some(Awaited::Whole)));
             deadlines.kill.end();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_dated_by_a_clock_that_somebody_has_set_since() {
+        let sweeper = Sweeper::new(MonoUs(1_000), 5_000_000);
+        assert_eq!((sweeper.unix(), sweeper.unix_at(MonoUs(2_999))), (UnixMs(5_001), UnixMs(5_002)));
+        // An hour ahead, since the last tick.
+        sweeper.advance(MonoUs(21_000), 3_605_000_000);
+        assert_eq!((sweeper.unix(), sweeper.unix_at(MonoUs(22_000))), (UnixMs(3_605_021), UnixMs(3_605_022)));
     }
 }

@@ -27,9 +27,10 @@ use crate::{
     kernel::{
         ids::{RequestId, ShardId},
         routing::{hash, sessions::Sessions},
+        time::MonoUs,
     },
     link::{bodies::BodySender, down::DownDoor, gauges::ShardGauges, up::UpSender},
-    sys::{clock, socket::Listener},
+    sys::socket::Listener,
 };
 pub use run::{Setup, run};
 use serving::Serving;
@@ -97,11 +98,11 @@ impl Shard {
         self.serving.borrow().clone()
     }
 
-    /// A new request's identity.
-    pub fn next_request_id(&self) -> RequestId {
+    /// The identity of a request that began at a moment.
+    pub fn next_request_id(&self, began: MonoUs) -> RequestId {
         let sequence = self.sequence.get();
         self.sequence.set(sequence.wrapping_add(1));
-        RequestId::new(clock::unix().0, self.id, sequence)
+        RequestId::new(self.sweeper.unix_at(began).0, self.id, sequence)
     }
 
     /// Chance, for choices that need not be secret.

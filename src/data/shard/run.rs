@@ -110,7 +110,7 @@ async fn live(setup: Setup) -> i32 {
         sessions: RefCell::default(),
         tokens: RefCell::default(),
         callers: Callers::default(),
-        sweeper: Sweeper::new(clock::mono()),
+        sweeper: Sweeper::new(clock::mono(), clock::ahead_us()),
         bodies: RefCell::new(setup.bodies),
         spares: Spares::default(),
         kept_bytes: Rc::default(),
@@ -190,7 +190,7 @@ async fn tick_on(shard: Rc<Shard>) {
     let mut draining: Option<Drain> = None;
     for count in 1u64.. {
         runtime::sleep(TICK).await;
-        shard.sweeper.advance(clock::mono());
+        shard.sweeper.advance(clock::mono(), clock::ahead_us());
         shard.gauges.ticks.set(count);
         take_snapshot(&shard);
         shard.credentials.borrow_mut().tick();

@@ -71,7 +71,7 @@ pub fn exception_frame(kind: &str, text: &str) -> Vec<u8> {
 
 /// A request id as AWS writes them.
 pub fn uuid(id: RequestId) -> String {
-    let hex = format!("{:032x}", id.0);
+    let hex = format!("{:032x}", { id.0 });
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 

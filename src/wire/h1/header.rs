@@ -68,6 +68,27 @@ impl Headers {
         }
     }
 
+    /// Forgets all lines behind the first `count`.
+    pub(super) fn keep_first(&mut self, count: usize) {
+        let gone = self.lines.drain(count.min(self.lines.len())..);
+        let mut kinds = 0_u64;
+        for (place, header) in (count + 1..).zip(gone) {
+            let kind = header.known as usize;
+            kinds |= 1 << kind;
+            if usize::from(self.first[kind]) == place {
+                self.first[kind] = 0;
+            }
+        }
+        let mut unsure = kinds & self.repeated;
+        while unsure != 0 {
+            let bit = unsure & unsure.wrapping_neg();
+            unsure ^= bit;
+            if self.lines.iter().filter(|header| 1 << header.known as usize == bit).count() < 2 {
+                self.repeated ^= bit;
+            }
+        }
+    }
+
     /// The lines of one kind, in order.
     #[inline]
     pub fn of(&self, known: Known) -> impl Iterator<Item = &Header> {

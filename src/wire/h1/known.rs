@@ -14,6 +14,11 @@ macro_rules! known {
             Other,
         }
 
+        impl Known {
+            /// Every kind, in the order of their numbers.
+            pub const ALL: [Self; Self::COUNT] = [$(Self::$variant,)+ $(Self::$any,)+ Self::Other];
+        }
+
         /// Every exact name with its variant.
         pub(super) const EXACT_NAMES: &[(&str, Known)] = &[$(($name, Known::$variant),)+];
     };
@@ -192,12 +197,40 @@ impl Known {
     }
 }
 
+/// A set of kinds of headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kinds(u64);
+
+impl Kinds {
+    /// None at all.
+    pub const NONE: Self = Self(0);
+
+    /// With another one.
+    #[must_use]
+    pub const fn and(self, known: Known) -> Self {
+        Self(self.0 | 1 << known as u32)
+    }
+
+    /// Without one of them.
+    #[must_use]
+    pub const fn without(self, known: Known) -> Self {
+        Self(self.0 & !(1 << known as u32))
+    }
+
+    /// Is this kind one of them?
+    #[inline]
+    pub const fn has(self, known: Known) -> bool {
+        self.0 >> known as u32 & 1 == 1
+    }
+}
+
 /// The bit that tells a small letter from a capital one.
 const LOWER: u8 = 0x20;
 
 /// Whether `name` is `known` in any case of letters. `known` holds small letters, digits and hyphens alone, of which only
-/// letters have the bit 0x40: where it stands, the case bit of `name` is set before the two are compared.
-#[inline]
+/// letters have the bit 0x40: where it stands, the case bit of `name` is set before the two are compared. Where `known` is a constant
+/// little is left of this.
+#[inline(always)]
 pub(super) fn is_name(name: &[u8], known: &[u8]) -> bool {
     if name.len() != known.len() {
         return false;

@@ -2,7 +2,7 @@
 //!
 //! It sees every line end once, however slowly the head arrives, and refuses what httparse would tolerate: bare LF and
 //! folded lines. It also keeps the size limits, so that an endless head is cut off before it is complete. Header lines that are
-//! written as nearly all are it takes apart on the way.
+//! written as nearly all are it takes apart on the way; those that a connection's last head began with it need not look at again.
 
 use super::block::{BLOCK_BYTES, Block, Blocks, look, name_len};
 use super::error::HeadError;
@@ -76,6 +76,14 @@ pub(super) struct Rules<'l> {
     pub(super) leading_crlf: bool,
 }
 
+/// An earlier head, whole.
+#[derive(Clone, Copy)]
+pub(super) struct Last<'b> {
+    pub(super) bytes: &'b [u8],
+    /// Where its start line starts.
+    pub(super) start: usize,
+}
+
 impl Default for LineWalk {
     fn default() -> Self {
         Self {
@@ -92,6 +100,31 @@ impl Default for LineWalk {
 }
 
 impl LineWalk {
+    /// Begins behind the lines that `buf` has in common with an earlier head, and keeps what they were taken apart into: a client
+    /// says nearly the same in front of each of its requests. `headers` must be what such a walk has made of `last`, with
+    /// nothing left to another parser.
+    pub(super) fn follow(&mut self, buf: &[u8], last: Last<'_>, headers_max: usize, headers: &mut Headers) {
+        if self.seen > 0 {
+            return;
+        }
+        let same = common_bytes(buf, last.bytes);
+        // All lines in front of one that begins within what is the same are the same.
+        let Some(place) = headers.iter().rposition(|header| header.name.start as usize <= same) else { return };
+        if place > HEADERS_MAX.min(headers_max) {
+            return;
+        }
+        let (begin, first) = (headers[place].name.start as usize, headers[0].name.start as usize);
+        headers.keep_first(place);
+        *self = Self {
+            seen: begin,
+            line_start: begin,
+            lines: place + 1,
+            message_start: last.start,
+            fields_start: first,
+            ..*self
+        };
+    }
+
     /// Looks at the new bytes of `buf`. Returns what was found once the empty line is there; until then `headers` must be the
     /// same every time, for it is filled on the way.
     pub(super) fn advance(
@@ -198,6 +231,14 @@ impl LineWalk {
     pub(super) fn is_stale(&self, buf: &[u8]) -> bool {
         buf.len() < self.seen
     }
+}
+
+/// How many bytes two texts begin with in common, in whole steps.
+fn common_bytes(one: &[u8], other: &[u8]) -> usize {
+    const STEP_BYTES: usize = 32;
+    let (one, _) = one.as_chunks::<STEP_BYTES>();
+    let (other, _) = other.as_chunks::<STEP_BYTES>();
+    STEP_BYTES * one.iter().zip(other).take_while(|(one, other)| one == other).count()
 }
 
 /// Whether `byte` may occur in a token (RFC 9110 5.6.2): methods, header names, transfer codings.

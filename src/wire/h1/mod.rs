@@ -21,7 +21,7 @@ pub use chunked::{ChunkError, ChunkEvent, ChunkLimits, ChunkedScanner};
 pub use decimal::decimal;
 pub use error::HeadError;
 pub use header::{Header, Headers, connection_names, header, header_all, names_headers};
-pub use known::Known;
+pub use known::{Kinds, Known};
 pub use lines::{HEADERS_MAX, HeadLimits, Progress};
 pub use request::{Method, RequestBody, RequestHead, RequestParser};
 pub use response::{ResponseBody, ResponseHead, ResponseParser};

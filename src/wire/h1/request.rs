@@ -7,7 +7,7 @@ use super::error::HeadError;
 use super::framing::{Framing, collect};
 use super::header::{Headers, header_all};
 use super::known::Known;
-use super::lines::{HEADERS_MAX, HeadLimits, LineWalk, Progress, Rules, Walked, is_token_byte};
+use super::lines::{HEADERS_MAX, HeadLimits, Last, LineWalk, Progress, Rules, Walked, is_token_byte};
 use super::span::Span;
 use super::start::{is_target_byte, request_line};
 
@@ -97,17 +97,30 @@ pub struct RequestHead {
 pub struct RequestParser {
     limits: HeadLimits,
     walk: LineWalk,
+    plain: bool,
 }
 
 impl RequestParser {
     /// A parser with these caps.
     pub fn new(limits: HeadLimits) -> Self {
-        Self { limits, walk: LineWalk::default() }
+        Self { limits, walk: LineWalk::default(), plain: false }
     }
 
     /// Forgets a head that was begun. A complete head does this by itself.
     pub fn reset(&mut self) {
         self.walk = LineWalk::default();
+    }
+
+    /// Makes ready for a head that may begin as the last one of this connection did: `head`, as a parser has filled it from `last`
+    /// that was [plain](Self::was_plain). The answers of `parse` are the same, only sooner. To be called before it.
+    pub fn follow(&mut self, buf: &[u8], last: &[u8], head: &mut RequestHead) {
+        let last = Last { bytes: last, start: head.method_name.start as usize };
+        self.walk.follow(buf, last, self.limits.headers_max, &mut head.headers);
+    }
+
+    /// Was the last head that got complete written as nearly all are, so that the next one can follow it?
+    pub fn was_plain(&self) -> bool {
+        self.plain
     }
 
     /// Looks for a head at the start of `buf`: everything received since the message began, whatever follows it.
@@ -124,6 +137,7 @@ impl RequestParser {
         check_start(self.walk.start_line(buf), &self.limits)?;
         let Some(walked) = walked? else { return Ok(Progress::Partial) };
         self.reset();
+        self.plain = walked.plain;
         fill(buf.get(..walked.end).unwrap_or_default(), walked, head)?;
         Ok(Progress::Complete)
     }

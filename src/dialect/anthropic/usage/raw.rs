@@ -68,16 +68,17 @@ impl Raw {
 }
 
 impl UsageTally {
-    /// The usage objects as the provider sent them; `None` without any, or where they are larger than a record keeps.
-    pub fn raw(&self) -> Option<Box<str>> {
-        let Raw { first, last, streamed } = &self.raw;
+    /// The usage objects as the provider sent them; `None` without any, or where they are larger than a record keeps. They are
+    /// not kept here any longer.
+    pub fn take_raw(&mut self) -> Option<Box<str>> {
+        let Raw { first, last, streamed } = std::mem::take(&mut self.raw);
         if !streamed {
-            return std::str::from_utf8(first).ok().filter(|text| !text.is_empty()).map(Into::into);
+            return String::from_utf8(first).ok().filter(|text| !text.is_empty()).map(Into::into);
         }
         let mut text = String::with_capacity(first.len() + last.len() + 40);
         for (name, raw) in [("message_start", first), ("message_delta", last)] {
             if !raw.is_empty() {
-                let value = std::str::from_utf8(raw).ok()?;
+                let value = std::str::from_utf8(&raw).ok()?;
                 for part in [if text.is_empty() { "{\"" } else { ",\"" }, name, "\":", value] {
                     text.push_str(part);
                 }
@@ -94,7 +95,7 @@ impl UsageTally {
         (text.len() <= USAGE_RAW_BYTES_MAX).then(|| text.into())
     }
 
-    /// Reads what [`UsageTally::raw`] gave; `None` where it cannot be read.
+    /// Reads what [`UsageTally::take_raw`] gave; `None` where it cannot be read.
     pub fn of_raw(raw: &str) -> Option<Self> {
         let raw = raw.as_bytes();
         let mut tally = Self::default();

@@ -91,7 +91,7 @@ fn a_takeover_whose_last_counts_never_came_is_billed_at_the_cheaper_model() {
         let block = format!(r#"{{"content_block":{{"type":"fallback","from":{{}},"to":{{"model":"{took_over}"}}}}}}"#);
         assert!(tally.block(block.as_bytes()));
         assert_eq!(cost(&tally, asked), 4_000_000 + 20_000);
-        let again = UsageTally::of_raw(&tally.raw().unwrap()).unwrap();
+        let again = UsageTally::of_raw(&tally.take_raw().unwrap()).unwrap();
         assert_eq!(cost(&again, asked), 4_020_000, "the takeover is kept with the counts");
     }
 }
@@ -99,22 +99,22 @@ fn a_takeover_whose_last_counts_never_came_is_billed_at_the_cheaper_model() {
 #[test]
 fn kept_usage_says_something_else_when_it_is_read_again_or_grows_without_bound() {
     let mut tally = UsageTally::default();
-    assert_eq!(tally.raw(), None);
+    assert_eq!(tally.take_raw(), None);
     let usage = r#"{"input_tokens":7,"unknown":{"usage":1},"output_tokens":3}"#;
     assert!(tally.whole(usage.as_bytes()));
-    assert_eq!(tally.raw().as_deref(), Some(usage), "byte for byte");
+    assert_eq!(tally.take_raw().as_deref(), Some(usage), "byte for byte");
     assert_eq!(UsageTally::of_raw(usage).unwrap().usage(), tally.usage());
     let mut stream = UsageTally::default();
     assert!(stream.start(br#"{"message":{"usage":{"input_tokens":7,"speed":"fast"}}}"#));
     assert!(stream.delta(br#"{"usage":{"output_tokens":2}}"#) && stream.delta(br#"{"usage":{"output_tokens":3}}"#));
-    let raw = stream.raw().unwrap();
+    let raw = stream.take_raw().unwrap();
     assert_eq!(&*raw, r#"{"message_start":{"input_tokens":7,"speed":"fast"},"message_delta":{"output_tokens":3}}"#);
     let again = UsageTally::of_raw(&raw).unwrap();
     assert!(again.finished());
     assert_eq!(again.usage(), stream.usage());
     let large = format!(r#"{{"input_tokens":7,"note":"{}"}}"#, "x".repeat(USAGE_RAW_BYTES_MAX));
     assert!(tally.whole(large.as_bytes()));
-    assert_eq!(tally.raw(), None);
+    assert_eq!(tally.take_raw(), None);
     assert!(UsageTally::of_raw("[]").is_none() && UsageTally::of_raw("").is_none());
 }
 

@@ -177,6 +177,52 @@ fn lines() -> impl Strategy<Value = Vec<u8>> {
     (start_lines(), lines).prop_map(|(start, lines)| format!("{start}{}\r\nbody", lines.concat()).into_bytes())
 }
 
+/// Heads as clients send them, some of them with what must be refused; long enough for a next one to begin alike.
+fn usual_heads() -> impl Strategy<Value = Vec<u8>> {
+    let line = prop_oneof![
+        6 => "X-Stainless-[a-z]{1,9}: [!-~]{1,30}",
+        1 => Just("Content-Length: 4".to_owned()),
+        1 => Just("Transfer-Encoding: chunked".to_owned()),
+        1 => Just("Connection: keep-alive".to_owned()),
+        1 => Just("anthropic-version: 2023-06-01".to_owned()),
+        1 => Just("x-empty:".to_owned()),
+        1 => Just("odd\u{e9}: x".to_owned()),
+    ];
+    let start = prop_oneof![Just(""), Just("\r\n")];
+    (start, proptest::collection::vec(line, 1..12)).prop_map(|(start, lines)| {
+        format!("{start}POST /v1/messages HTTP/1.1\r\nHost: h\r\n{}\r\n\r\nbody", lines.join("\r\n")).into_bytes()
+    })
+}
+
+/// A connection's second head, compared with the first, is what it is by itself: whole, and at every step of its arrival.
+fn followed_alike(first: &[u8], second: &[u8], ends: &[usize]) {
+    let (mut parser, mut head) = (RequestParser::new(LIMITS), RequestHead::default());
+    if parser.parse(first, &mut head) != Ok(Progress::Complete) || !parser.was_plain() {
+        return;
+    }
+    let last = first[..head.head_len].to_vec();
+    let (mut fresh, mut alone) = (RequestParser::new(LIMITS), RequestHead::default());
+    let mut follows = RequestParser::new(LIMITS);
+    let ends = ends.iter().copied().filter(|end| (1..second.len()).contains(end)).chain([second.len()]);
+    for (step, end) in ends.enumerate() {
+        let buf = &second[..end];
+        if step == 0 {
+            follows.follow(buf, &last, &mut head);
+        }
+        let (expected, answer) = (fresh.parse(buf, &mut alone), follows.parse(buf, &mut head));
+        assert_eq!(answer, expected, "{:?}", String::from_utf8_lossy(second));
+        match answer {
+            Ok(Progress::Complete) => {
+                assert_eq!(follows.was_plain(), fresh.was_plain());
+                assert_eq!(head, alone, "{:?}", String::from_utf8_lossy(second));
+                return;
+            }
+            Ok(Progress::Partial) => {}
+            Err(_) => return,
+        }
+    }
+}
+
 /// A head as a client of many headers sends it, longer than is looked at in one go.
 fn long_head() -> Vec<u8> {
     let lines: String = (0..90).map(|n| format!("X-Stainless-Part-{n}: {}\r\n", "v".repeat(n * 7 % 61))).collect();
@@ -209,6 +255,23 @@ proptest! {
     #[test]
     fn a_line_taken_apart_here_says_otherwise_than_httparse_does(input in prop_oneof![lines(), pieces()]) {
         judged_alike(&input);
+    }
+
+    #[test]
+    fn a_head_that_follows_another_says_otherwise_than_one_that_comes_first(
+        first in prop_oneof![usual_heads(), lines()],
+        edit in (0_usize..600, 0_usize..60, prop_oneof![pieces(), Just(Vec::new())]),
+        other in lines(),
+        mut ends in proptest::collection::vec(0_usize..600, 0..4),
+    ) {
+        ends.sort_unstable();
+        let (from, len, text) = edit;
+        let mut edited = first.clone();
+        let from = from.min(edited.len());
+        edited.splice(from..(from + len).min(edited.len()), text);
+        for second in [&edited, &other, &first] {
+            followed_alike(&first, second, &ends);
+        }
     }
 
     #[test]
