@@ -25,8 +25,9 @@ pub enum Duplicates {
     CancelFirst,
 }
 
-/// What makes two requests the same turn.
+/// What makes two requests the same turn. Aligned as a word is, as `RequestId`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(Rust, packed(8))]
 pub struct TurnKey(u128);
 
 impl TurnKey {

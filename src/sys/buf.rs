@@ -247,6 +247,13 @@ pub(super) enum Rested {
     Filled(Buf),
 }
 
+impl Default for Rested {
+    /// No memory at all, as a buffer's is.
+    fn default() -> Self {
+        Self::Filled(Buf::default())
+    }
+}
+
 impl Rested {
     /// The buffer, as large and as filled as it was.
     pub(super) fn taken_up(self) -> Buf {

@@ -12,7 +12,7 @@
 #![allow(unsafe_code, reason = "shutdown, peek, borrowed descriptors and a pinned operation")]
 
 use super::{
-    buf::{Buf, Part, Send, SendPart},
+    buf::{Buf, Part, Rested, Send, SendPart},
     tls::{Taken, TlsReader, TlsWriter},
 };
 use monoio::{
@@ -27,12 +27,14 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd},
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 pub(super) type RawRead = OwnedReadHalf<TcpStream>;
 pub(super) type RawWrite = OwnedWriteHalf<TcpStream>;
+/// What both halves share.
+pub(super) type RawStream = Rc<UnsafeCell<TcpStream>>;
 
 /// What is sent in a call of its own, at most. Bytes: heads, events and short answers are shorter, parts of a large body are not.
 const AT_ONCE_BYTES_MAX: usize = 16 * 1024;
@@ -109,7 +111,7 @@ impl Socket {
 
 /// Ends a connection's operations from outside, without taking anything from the kernel.
 #[derive(Clone)]
-pub struct Kill(pub(super) Rc<UnsafeCell<TcpStream>>);
+pub struct Kill(pub(super) RawStream);
 
 impl Kill {
     fn descriptor(&self) -> i32 {
@@ -208,24 +210,50 @@ impl RawReader {
     }
 
     /// Reads behind the filled part of a buffer; 0 is the end. An empty buffer is given back while there is nothing to be read.
-    pub(super) async fn read(&mut self, mut buf: Buf) -> (io::Result<usize>, Buf) {
+    pub(super) fn read(&mut self, buf: Buf) -> impl Future<Output = (io::Result<usize>, Buf)> {
         debug_assert!(buf.room() > 0, "a read without room would look like the end");
-        if std::mem::take(&mut self.more)
-            && let Some(result) = receive_now(&self.stream.0, &mut buf)
-        {
-            return (result, buf);
-        }
+        let looks = std::mem::take(&mut self.more);
+        Reading { stream: &self.stream.0, more: &mut self.more, looks, wait: readable, ready: None, rested: buf.rest() }
+    }
+}
+
+/// A read under way. By hand: an async function would keep the buffer three times, and there are two of these in each stream.
+struct Reading<'r, W, R> {
+    stream: &'r RawStream,
+    more: &'r mut bool,
+    /// Looks before it waits.
+    looks: bool,
+    wait: W,
+    ready: Option<R>,
+    rested: Rested,
+}
+
+impl<'r, W, R> Future for Reading<'r, W, R>
+where
+    W: Fn(&'r RawStream) -> R,
+    R: Future<Output = io::Result<()>>,
+{
+    type Output = (io::Result<usize>, Buf);
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // SAFETY: of its fields only `ready` must not be moved: it is polled and dropped where it lies.
+        let this = unsafe { self.get_unchecked_mut() };
         loop {
-            let rested = buf.rest();
-            let ready = readable(&self.stream.0).await;
-            buf = rested.taken_up();
-            if let Err(error) = ready {
-                return (Err(error), buf);
+            let waited = !std::mem::take(&mut this.looks);
+            let mut failed = None;
+            if waited {
+                let ready = this.ready.get_or_insert_with(|| (this.wait)(this.stream));
+                // SAFETY: as above.
+                failed = ready!(unsafe { Pin::new_unchecked(ready) }.poll(cx)).err();
+                this.ready = None;
             }
-            if let Some(result) = receive_now(&self.stream.0, &mut buf) {
-                self.more = buf.room() == 0;
-                return (result, buf);
+            let mut buf = std::mem::take(&mut this.rested).taken_up();
+            let received = failed.map(Err).or_else(|| receive_now(this.stream, &mut buf));
+            if let Some(result) = received {
+                *this.more = waited && buf.room() == 0;
+                return Poll::Ready((result, buf));
             }
+            this.rested = buf.rest();
         }
     }
 }
@@ -299,26 +327,26 @@ impl Writer {
 }
 
 /// Sends what is little, as far as the kernel takes it without waiting. `None` if it is to be sent through the ring.
-pub(super) fn send_little(stream: &Rc<UnsafeCell<TcpStream>>, bytes: &[u8]) -> Option<io::Result<usize>> {
+pub(super) fn send_little(stream: &RawStream, bytes: &[u8]) -> Option<io::Result<usize>> {
     if bytes.len() <= AT_ONCE_BYTES_MAX { send_now(stream, bytes) } else { None }
 }
 
 /// Sends as much as the kernel takes without waiting. `None` if that is nothing, and to be waited for.
-fn send_now(stream: &Rc<UnsafeCell<TcpStream>>, bytes: &[u8]) -> Option<io::Result<usize>> {
+fn send_now(stream: &RawStream, bytes: &[u8]) -> Option<io::Result<usize>> {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: `bytes` is valid for its length and outlives the call; the descriptor is open as long as `stream`.
     at_once(unsafe { libc::send(descriptor(stream), bytes.as_ptr().cast(), bytes.len(), flags) })
 }
 
 /// Waits until there is something to be read, or the end.
-async fn readable(stream: &Rc<UnsafeCell<TcpStream>>) -> io::Result<()> {
+fn readable(stream: &RawStream) -> impl Future<Output = io::Result<()>> {
     // SAFETY: the stream lives as long as `stream`, on this thread alone, and is never moved or replaced. What the halves do
     // with it meanwhile changes nothing in it: they read its descriptor, as this does.
-    unsafe { &*stream.get() }.readable(false).await
+    unsafe { &*stream.get() }.readable(false)
 }
 
 /// Receives what is there, behind the filled part. `None` if that is nothing, and to be waited for.
-fn receive_now(stream: &Rc<UnsafeCell<TcpStream>>, buf: &mut Buf) -> Option<io::Result<usize>> {
+fn receive_now(stream: &RawStream, buf: &mut Buf) -> Option<io::Result<usize>> {
     let room = buf.spare_mut();
     // SAFETY: `room` is valid for its length and outlives the call; the descriptor is open as long as `stream`.
     let received = unsafe { libc::recv(descriptor(stream), room.as_mut_ptr().cast(), room.len(), libc::MSG_DONTWAIT) };
@@ -329,7 +357,7 @@ fn receive_now(stream: &Rc<UnsafeCell<TcpStream>>, buf: &mut Buf) -> Option<io::
     Some(result)
 }
 
-fn descriptor(stream: &Rc<UnsafeCell<TcpStream>>) -> i32 {
+fn descriptor(stream: &RawStream) -> i32 {
     // SAFETY: only the descriptor's number is read, no reference outlives this expression, and all halves live on this thread.
     unsafe { (*stream.get()).as_raw_fd() }
 }

@@ -1,20 +1,17 @@
-//! TLS: our own glue between rustls and the socket halves. Both halves share one session; a raw buffer is held only while a
-//! read is posted; ciphertext leaves in one send per write.
+//! TLS: our own glue between rustls and the socket halves. Both halves share one session; a raw buffer is held only while
+//! there is something in it; ciphertext leaves in one send per write.
 //!
 //! The session is never borrowed across an await. A read that is shut down just ends: there is nothing to restore.
 
 use super::{
     buf::Buf,
-    socket::{Kill, RawReader, RawWrite, ReadSide, Reader, Socket, WriteSide, Writer, send_little},
+    socket::{Kill, RawReader, RawStream, RawWrite, ReadSide, Reader, Socket, WriteSide, Writer, send_little},
 };
 use crate::kernel::limits::{BULK_BUFFER_BYTES, SMALL_BUFFER_BYTES};
-use monoio::{
-    io::{AsyncWriteRentExt, Splitable},
-    net::TcpStream,
-};
+use monoio::io::{AsyncWriteRentExt, Splitable};
 use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection, pki_types::ServerName};
 use std::{
-    cell::{RefCell, UnsafeCell},
+    cell::RefCell,
     io::{self, Read, Write},
     rc::Rc,
     sync::Arc,
@@ -193,7 +190,7 @@ impl TlsReader {
 }
 
 impl TlsWriter {
-    pub(super) fn raw(&self) -> &Rc<UnsafeCell<TcpStream>> {
+    pub(super) fn raw(&self) -> &RawStream {
         &self.raw.0
     }
 

@@ -115,8 +115,8 @@ impl Connection {
     }
 
     async fn serve(&mut self) {
-        let mut next = NextBytes::Bytes(Buf::small());
-        while let NextBytes::Bytes(begun) = next {
+        let mut begun = Buf::small();
+        loop {
             // A connection that waits holds no snapshot: there may be many, and each may know many keys.
             let (buf, fault) = match self.read_head(begun).await {
                 HeadRead::Whole(buf) => (buf, None),
@@ -125,13 +125,16 @@ impl Connection {
             };
             // Awaiting a head takes as long as the client likes: a key that is gone since must not open the door.
             let serving = self.shard.serving();
-            next = self.exchange(buf, &serving, fault).await;
+            let first = self.part(buf, fault.is_some());
+            let next = self.exchange(first, &serving, fault).await;
             if self.bytes.capacity() > LAST_HEAD_BYTES_MAX {
                 (self.bytes, self.plain) = (Vec::new(), false);
             }
             if self.link.closing.get() || self.link.gone.get() || self.link.broken.get() {
                 return;
             }
+            let NextBytes::Bytes(bytes) = next else { return };
+            begun = bytes;
         }
     }
 
@@ -202,8 +205,7 @@ impl Connection {
     }
 
     /// One request: the intake and the walk, side by side, both to their end.
-    async fn exchange(&mut self, buf: Buf, serving: &Rc<Serving>, fault: Option<Box<Fault>>) -> NextBytes {
-        let first = self.part(buf, fault.is_some());
+    async fn exchange(&mut self, first: Part, serving: &Rc<Serving>, fault: Option<Box<Fault>>) -> NextBytes {
         let Self { shard, reader, writer, link, pipe, head, bytes, peer, certificate, sides, .. } = self;
         let bad = fault.is_some();
         if bad {

@@ -196,8 +196,10 @@ impl Rates {
     }
 }
 
-/// The most that tokens can cost, at one upstream's rates or at the dearest of several.
+/// The most that tokens can cost, at one upstream's rates or at the dearest of several. Aligned as a word is, as `RequestId`: futures
+/// hold it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(Rust, packed(8))]
 pub struct Ceiling {
     /// One input token, over `UNDER`.
     input: u128,
