@@ -1,6 +1,11 @@
 //! What a comparison leaves behind: one JSON line for the history, one HTML page for people.
 
-use std::{fs, io::Write as _, path::Path, process::Command};
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::Path,
+    process::Command,
+};
 
 use serde::Serialize;
 
@@ -77,6 +82,7 @@ impl Comparison {
     pub fn append_to(&self, history: &Path) -> Result<(), String> {
         let cannot = |error: &dyn std::fmt::Display| format!("cannot write {}: {error}", history.display());
         let line = serde_json::to_string(self).map_err(|error| cannot(&error))?;
+        make_directory_of(history).map_err(|error| cannot(&error))?;
         let mut file =
             fs::OpenOptions::new().append(true).create(true).open(history).map_err(|error| cannot(&error))?;
         writeln!(file, "{line}").map_err(|error| cannot(&error))
@@ -87,8 +93,15 @@ impl Comparison {
     /// # Errors
     /// When the file cannot be written.
     pub fn write_page(&self, path: &Path) -> Result<(), String> {
-        fs::write(path, page::html(self)).map_err(|error| format!("cannot write {}: {error}", path.display()))
+        make_directory_of(path)
+            .and_then(|()| fs::write(path, page::html(self)))
+            .map_err(|error| format!("cannot write {}: {error}", path.display()))
     }
+}
+
+/// Makes the directory that a file is to lie in: what half an hour was measured for is not lost for want of it.
+fn make_directory_of(file: &Path) -> io::Result<()> {
+    file.parent().map_or(Ok(()), fs::create_dir_all)
 }
 
 /// The command line, without where the program lies.
@@ -113,4 +126,23 @@ fn machine() -> String {
     let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!("{}, {cores} cores, Linux {}", model.trim_start_matches([' ', '\t', ':']), kernel.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_measurement_is_lost_for_want_of_a_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let (history, page) = (dir.path().join("new/history.jsonl"), dir.path().join("other/new/page.html"));
+        let measured = Comparison::new(Parts::default());
+        for lines in 1..3 {
+            measured.append_to(&history).unwrap();
+            assert_eq!(fs::read_to_string(&history).unwrap().lines().count(), lines);
+        }
+        measured.write_page(&page).unwrap();
+        assert!(page.is_file());
+        assert!(measured.append_to(dir.path()).unwrap_err().contains("cannot write"));
+    }
 }
