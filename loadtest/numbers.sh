@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures everything that README.md promises and writes the table there, between its markers.
 #
-# One command, about 25 minutes with its soak of ten: builds weir for release, runs the benchmarks of governance, then
+# One command, about half an hour with ten judged minutes of soak: builds weir for release, runs the benchmarks of governance, then
 # `weir-loadtest numbers`: start, CPU beside nginx with TLS and without, memory of 5,000 idle streams, cost of an event among few
 # streams and many, delay of events beside uploads, soak. Gateways on core 0, provider and generator on core 1: leave both alone.
 #

@@ -1,7 +1,7 @@
 //! Sockets, split into a reading and a writing half, plain or TLS, and the switch that ends both.
 //!
 //! Nothing here is ever dropped while the kernel works on it: to end a read or a write, its socket is shut down (`Kill`), and
-//! the operation comes back by itself with its buffer. Only a connect is dropped at its deadline; its socket closes with it.
+//! the operation comes back by itself. Only a connect is dropped at its deadline; its socket closes with it.
 //!
 //! Little that is written goes to the kernel at once, in a call of its own, and only what the kernel does not take then waits in the
 //! ring. A send through the ring costs an operation, a completion and one more round of the shard's tasks, and until that round has
@@ -378,8 +378,8 @@ fn emptied(mut buf: Buf) -> Buf {
     buf
 }
 
-/// A read or write under way. Over a plain socket it is the kernel's operation and nothing else; what TLS needs around it is much
-/// larger, and every connection would carry that room about if it did not stand apart.
+/// A read or write under way. Over a plain socket it is a wait for readiness, or the kernel's own operation; what TLS needs around it
+/// is much larger, and every connection would carry that room about if it did not stand apart.
 enum Transfer<P, T: Future> {
     /// Nothing had to be waited for; empty once it has been said.
     Over(Option<T::Output>),
