@@ -44,7 +44,7 @@ use crate::{
         metrics::Metrics,
         {ExportFigures, ExportSource, JournalFigures, Sources},
     },
-    sys::{affinity, open_files, probe, runtime},
+    sys::{affinity, heap, open_files, probe, runtime},
 };
 use admin_api::AdminApi;
 use handover::{Arrival, Coming, Elders, Leaving, Offer, same_addresses};
@@ -106,6 +106,9 @@ pub struct Addresses {
 /// Runs the gateway to its end. `ready` is told the addresses once every shard serves. With `replace` it takes over from the gateway
 /// that runs with the same store, if there is one.
 pub fn serve(source: Source, replace: bool, ready: impl FnOnce(Addresses)) -> ExitCode {
+    if let Err(error) = heap::small_pages() {
+        tracing::warn!(%error, "huge pages stay on: this process may keep more memory after a burst than it needs");
+    }
     match start(source, replace).and_then(|started| started.live(ready)) {
         Ok(code) => code,
         Err(error) => error.report(),

@@ -166,10 +166,16 @@ impl Newest {
     }
 
     pub fn push(&mut self, record: &Record) {
-        let last = self.pages.back();
-        if last.is_none_or(|page| page.len() >= PAGE_RECORDS) {
-            let next = last.map_or_else(Page::default, |last| last.like());
-            self.full_bytes += last.map_or(0, |last| last.bytes());
+        if self.pages.back().is_none_or(|page| page.len() >= PAGE_RECORDS) {
+            let next = self.pages.back_mut().map_or_else(Page::default, |last| {
+                self.full_bytes += last.bytes();
+                let next = last.like();
+                // One that an image has, too, keeps its room: a copy would be more.
+                if let Some(last) = Arc::get_mut(last) {
+                    last.close();
+                }
+                next
+            });
             self.pages.push_back(Arc::new(next));
         }
         let Some(last) = self.pages.back_mut() else { return };

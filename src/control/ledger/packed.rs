@@ -12,8 +12,9 @@ use crate::kernel::{
     usage::{Usage, UsageSource},
 };
 
-/// Records of a page.
-pub(super) const PAGE_RECORDS: usize = 256;
+/// Records of a page. A page that goes should leave memory that the next one can have: pages of 256 records took blocks of 128 or
+/// 256 KiB, as the clients' names happened to be long, half of them room that nobody needed.
+pub(super) const PAGE_RECORDS: usize = 64;
 /// Labels and model names of a record, and its price version: texts that are there, if only empty.
 const TEXTS: usize = 7;
 
@@ -74,10 +75,16 @@ struct Rest {
 }
 
 impl Page {
-    /// A page with room for rows and for as many bytes of texts as this one has.
+    /// A page with room for rows and for a little more text than this one has.
     pub fn like(&self) -> Self {
-        let texts = String::with_capacity(self.texts.len());
+        let texts = String::with_capacity(self.texts.len() + self.texts.len() / 8);
         Self { rows: Vec::with_capacity(PAGE_RECORDS), texts, rest: Vec::new() }
+    }
+
+    /// Nothing more comes: gives back the room that was left for it.
+    pub fn close(&mut self) {
+        self.texts.shrink_to_fit();
+        self.rest.shrink_to_fit();
     }
 
     /// Records in it.
