@@ -106,9 +106,6 @@ pub struct Addresses {
 /// Runs the gateway to its end. `ready` is told the addresses once every shard serves. With `replace` it takes over from the gateway
 /// that runs with the same store, if there is one.
 pub fn serve(source: Source, replace: bool, ready: impl FnOnce(Addresses)) -> ExitCode {
-    if let Err(error) = heap::small_pages() {
-        tracing::warn!(%error, "huge pages stay on: this process may keep more memory after a burst than it needs");
-    }
     match start(source, replace).and_then(|started| started.live(ready)) {
         Ok(code) => code,
         Err(error) => error.report(),
@@ -148,6 +145,10 @@ fn start(source: Source, replace: bool) -> Result<Started, BootError> {
     let desks = Desks { changes: desk.clone(), bodies: bodies.clone() };
     let plane = Plane::new(source, names.clone(), ledger.clone(), shards, keys, desks, config.clone());
     let plane = Arc::new(plane.map_err(BootError::Configuration)?);
+    // Not before: what a start reads comes and goes at once, and takes a tenth longer in small pages.
+    if let Err(error) = heap::small_pages() {
+        tracing::warn!(%error, "huge pages stay on: this process may keep more memory after a burst than it needs");
+    }
     let own = || Sockets::open(config.listen.clients, config.listen.admin, shards);
     let sockets = lent.map_or_else(own, Ok)?;
     let (clients, admin) = sockets.addresses()?;
