@@ -185,6 +185,59 @@ fn ending_the_reading_side_loses_no_bytes_and_leaves_the_writing_side_whole() {
     assert_eq!((total, &answer), (300_000, b"too late"));
 }
 
+/// Must not be deleted: what a large upload costs is decided by how many reads it takes, and what it holds by how large their
+/// buffers are. One read takes all that waits, into the smallest buffer that fits it, and while nothing waits it has none.
+#[test]
+fn a_large_body_is_read_in_pieces_or_holds_more_memory_than_it_has_bytes() {
+    const ROUNDS: usize = 40;
+    const ROUND_BYTES: usize = 100_000;
+    for driver in [Driver::IoUring, Driver::Epoll] {
+        let (held, reads) = on_a_shard(driver, |found| async move {
+            let (socket, mut peer) = pair().await;
+            let (mut reader, _writer, _kill) = socket.split();
+            let before = lent_bytes();
+            let (waits, whole) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
+            let (begun, over) = (waits.clone(), whole.clone());
+            spawn(async move {
+                let (mut reads, mut total) = (Vec::new(), 0);
+                while total < ROUNDS * ROUND_BYTES {
+                    if total % ROUND_BYTES == 0 {
+                        begun.set(total / ROUND_BYTES + 1);
+                    }
+                    let (result, buf) = reader.read_body(256 * 1024).await;
+                    let bytes = result.expect("bytes");
+                    total += bytes;
+                    reads.push((bytes, buf.capacity()));
+                }
+                over.set(true);
+                found.send((lent_bytes() - before, reads)).expect("the test waits");
+            });
+            for round in 1..=ROUNDS {
+                while waits.get() < round {
+                    sleep(Duration::from_millis(1)).await;
+                }
+                assert_eq!(lent_bytes(), before, "a read that waits has memory");
+                // What the kernel does not take at once it takes while the reader has its turns.
+                let mut rest = &[7; ROUND_BYTES][..];
+                peer.set_nonblocking(true).expect("a socket");
+                while !rest.is_empty() {
+                    match peer.write(rest) {
+                        Ok(bytes) => rest = &rest[bytes..],
+                        Err(_full) => sleep(Duration::from_millis(1)).await,
+                    }
+                }
+            }
+            while !whole.get() {
+                sleep(Duration::from_millis(1)).await;
+            }
+        });
+        let fitting = |bytes: usize| [4, 64, 128, 256].map(|kib| kib * 1024).into_iter().find(|size| bytes <= *size);
+        assert!(reads.iter().all(|(bytes, size)| fitting(*bytes) == Some(*size)), "{driver:?}: {reads:?}");
+        assert!(reads.iter().any(|(bytes, _)| *bytes > 64 * 1024), "{driver:?}: {reads:?}");
+        assert_eq!(held, 0, "{driver:?}");
+    }
+}
+
 /// Must not be deleted: a write to a peer that does not read is ended the same way; if it hung, a slow reader would hold its
 /// task, its buffer and its upstream for ever.
 #[test]

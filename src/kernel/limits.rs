@@ -10,6 +10,8 @@ pub const SMALL_BUFFER_BYTES: usize = 4096;
 pub const LITTLE_BUFFER_BYTES: usize = 1024;
 /// Reads of large bodies. Bytes.
 pub const BULK_BUFFER_BYTES: usize = 64 * 1024;
+/// One read of a request's body where so much of it waits already, at most. Bytes.
+pub const BODY_READ_BYTES_MAX: usize = 256 * 1024;
 /// Space kept free in front of an upstream's answer, so that our head can stand right before its body. Bytes.
 pub const HEAD_ROOM_BYTES: usize = 1024;
 /// A client's head, at most. Bytes (contract.md §1.5 needs less; nginx and node allow as much).
@@ -187,6 +189,7 @@ const _: () = assert!(FIRST_SIGHT_SESSIONS_MAX < FIRST_SIGHT_MAX && FIRST_SIGHT_
 const _: () = assert!(STANDINGS_MAX <= FIRST_SIGHT_SESSIONS_MAX);
 const _: () = assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(PIPE_BYTES_MAX >= 2 * BULK_BUFFER_BYTES && PIPE_BYTES_MAX <= REPLAY_BYTES_MAX);
+const _: () = assert!(BULK_BUFFER_BYTES < BODY_READ_BYTES_MAX && BODY_READ_BYTES_MAX <= PIPE_BYTES_MAX);
 const _: () = assert!(BODY_LANE_SPARE * 2 <= BODY_LANE_ENTRIES && BODY_CHUNK_BYTES < BULK_BUFFER_BYTES);
 const _: () = assert!(
     BODY_LANE_BYTES_MAX / BODY_CHUNK_BYTES <= BODY_LANE_ENTRIES - BODY_LANE_SPARE,

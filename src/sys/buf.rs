@@ -1,7 +1,9 @@
 //! Buffers that calls fill and the kernel is lent to send from: owned, pooled per shard, always initialised memory.
 #![allow(unsafe_code, reason = "the runtime's buffer traits are unsafe to implement")]
 
-use crate::kernel::limits::{BULK_BUFFER_BYTES, IDLE_BUFFER_BYTES_MAX, LITTLE_BUFFER_BYTES, SMALL_BUFFER_BYTES};
+use crate::kernel::limits::{
+    BODY_READ_BYTES_MAX, BULK_BUFFER_BYTES, IDLE_BUFFER_BYTES_MAX, LITTLE_BUFFER_BYTES, SMALL_BUFFER_BYTES,
+};
 use std::{cell::RefCell, ops::Range, rc::Rc};
 
 /// A buffer with a filled part, `start..end`. Its storage goes back to the shard's pool when it is dropped. The default one is no
@@ -14,7 +16,8 @@ pub struct Buf {
 }
 
 /// The sizes that are kept for the next use, smallest first.
-const CLASSES: [usize; 3] = [LITTLE_BUFFER_BYTES, SMALL_BUFFER_BYTES, BULK_BUFFER_BYTES];
+const CLASSES: [usize; 5] =
+    [LITTLE_BUFFER_BYTES, SMALL_BUFFER_BYTES, BULK_BUFFER_BYTES, BODY_READ_BYTES_MAX / 2, BODY_READ_BYTES_MAX];
 /// Of the buffers that nobody needed between two trims, one in so many goes.
 const TRIM_SHARE: usize = 2;
 /// What is kept of each size, needed or not: a shard that is hardly busy must not allocate for each event. Bytes.
@@ -82,6 +85,12 @@ impl Buf {
     /// A buffer for bulk.
     pub fn bulk() -> Self {
         Self::of(BULK_BUFFER_BYTES)
+    }
+
+    /// A buffer that so much fits in, of the sizes for small messages and up, as far as they go.
+    pub(super) fn fitting(bytes: usize) -> Self {
+        let fits = CLASSES[1..].iter().find(|size| bytes <= **size);
+        Self::of(*fits.unwrap_or(&BODY_READ_BYTES_MAX))
     }
 
     /// The size of buffer for the next read of a body, by what the last one brought into this: a read that fills its buffer had
@@ -241,6 +250,8 @@ impl Drop for Buf {
 
 /// A buffer that nothing is read into yet.
 pub(super) enum Rested {
+    /// There is none yet: what waits to be read says how large it will be, up to that many bytes.
+    Sized { bytes_max: usize },
     /// It had nothing in it, and has no memory.
     Empty { bytes: usize, head_room: usize },
     /// It holds something.
@@ -255,9 +266,20 @@ impl Default for Rested {
 }
 
 impl Rested {
-    /// The buffer, as large and as filled as it was.
-    pub(super) fn taken_up(self) -> Buf {
+    /// The same once more, if it is none yet.
+    pub(super) fn sized(&self) -> Option<Self> {
         match self {
+            Self::Sized { bytes_max } => Some(Self::Sized { bytes_max: *bytes_max }),
+            _ => None,
+        }
+    }
+
+    /// The buffer, as large and as filled as it was, or large enough for what waits.
+    pub(super) fn taken_up(self, waiting_bytes: impl FnOnce() -> usize) -> Buf {
+        match self {
+            // Up to 64 KiB there is nothing to choose, and nobody need be asked.
+            Self::Sized { bytes_max } if bytes_max <= BULK_BUFFER_BYTES => Buf::fitting(bytes_max),
+            Self::Sized { bytes_max } => Buf::fitting(waiting_bytes().min(bytes_max)),
             Self::Empty { bytes, head_room } => {
                 let mut buf = Buf::of(bytes);
                 buf.clear_with_head_room(head_room);
@@ -386,13 +408,13 @@ mod tests {
         buf.clear_with_head_room(100);
         let rested = buf.rest();
         assert_eq!(lent_bytes(), before);
-        let mut buf = rested.taken_up();
+        let mut buf = rested.taken_up(|| 0);
         assert_eq!(
             (buf.capacity(), buf.head_room(), lent_bytes()),
             (SMALL_BUFFER_BYTES, 100, before + SMALL_BUFFER_BYTES)
         );
         buf.append(b"half a head");
-        let kept = buf.rest().taken_up();
+        let kept = buf.rest().taken_up(|| 0);
         assert_eq!((kept.filled(), kept.head_room()), (&b"half a head"[..], 100));
         // A size that no pool has would have to be made anew each time.
         let odd = Buf::of(SMALL_BUFFER_BYTES + 1).rest();

@@ -15,6 +15,7 @@ use super::{
     buf::{Buf, Part, Rested, Send, SendPart},
     tls::{Taken, TlsReader, TlsWriter},
 };
+use crate::kernel::limits::BULK_BUFFER_BYTES;
 use monoio::{
     io::{AsyncWriteRent, Canceller, OwnedReadHalf, OwnedWriteHalf, Splitable},
     net::{TcpListener, TcpStream},
@@ -182,6 +183,16 @@ impl Reader {
         }
     }
 
+    /// Reads what waits of a large body into a buffer of fitting size, with room for `bytes_max` at most or little more. 0 is the end.
+    pub fn read_body(&mut self, bytes_max: usize) -> impl Future<Output = (io::Result<usize>, Buf)> {
+        match &mut self.0 {
+            ReadSide::Plain(raw) => Transfer::Plain(raw.read_into(Rested::Sized { bytes_max })),
+            ReadSide::Tls(stream) => {
+                Transfer::Tls(Box::pin(stream.read(Buf::fitting(bytes_max.min(BULK_BUFFER_BYTES)))))
+            }
+        }
+    }
+
     /// Has everything been read that was taken from the socket? A TLS session may hold more than one read asked for.
     pub fn is_drained(&self) -> bool {
         match &self.0 {
@@ -212,8 +223,12 @@ impl RawReader {
     /// Reads behind the filled part of a buffer; 0 is the end. An empty buffer is given back while there is nothing to be read.
     pub(super) fn read(&mut self, buf: Buf) -> impl Future<Output = (io::Result<usize>, Buf)> {
         debug_assert!(buf.room() > 0, "a read without room would look like the end");
+        self.read_into(buf.rest())
+    }
+
+    fn read_into(&mut self, rested: Rested) -> impl Future<Output = (io::Result<usize>, Buf)> {
         let looks = std::mem::take(&mut self.more);
-        Reading { stream: &self.stream.0, more: &mut self.more, looks, wait: readable, ready: None, rested: buf.rest() }
+        Reading { stream: &self.stream.0, more: &mut self.more, looks, wait: readable, ready: None, rested }
     }
 }
 
@@ -247,13 +262,14 @@ where
                 failed = ready!(unsafe { Pin::new_unchecked(ready) }.poll(cx)).err();
                 this.ready = None;
             }
-            let mut buf = std::mem::take(&mut this.rested).taken_up();
+            let sized = this.rested.sized();
+            let mut buf = std::mem::take(&mut this.rested).taken_up(|| waiting_bytes(this.stream));
             let received = failed.map(Err).or_else(|| receive_now(this.stream, &mut buf));
             if let Some(result) = received {
                 *this.more = waited && buf.room() == 0;
                 return Poll::Ready((result, buf));
             }
-            this.rested = buf.rest();
+            this.rested = sized.unwrap_or_else(|| buf.rest());
         }
     }
 }
@@ -343,6 +359,14 @@ fn readable(stream: &RawStream) -> impl Future<Output = io::Result<()>> {
     // SAFETY: the stream lives as long as `stream`, on this thread alone, and is never moved or replaced. What the halves do
     // with it meanwhile changes nothing in it: they read its descriptor, as this does.
     unsafe { &*stream.get() }.readable(false)
+}
+
+/// How much there is to be read; 0 if nobody knows.
+fn waiting_bytes(stream: &RawStream) -> usize {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: this request writes one `int`, which `bytes` is, and it outlives the call; the descriptor is open as long as `stream`.
+    let known = unsafe { libc::ioctl(descriptor(stream), libc::FIONREAD, &raw mut bytes) } == 0;
+    if known { bytes.unsigned_abs() as usize } else { 0 }
 }
 
 /// Receives what is there, behind the filled part. `None` if that is nothing, and to be waited for.

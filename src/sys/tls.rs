@@ -149,7 +149,7 @@ impl TlsReader {
             }
             let rested = buf.rest();
             let taken = self.take_in(raw_bytes).await;
-            buf = rested.taken_up();
+            buf = rested.taken_up(|| raw_bytes);
             if let Err(error) = taken {
                 return (Err(error), buf);
             }

@@ -22,11 +22,16 @@ pub fn pid(weir: &Weir) -> u32 {
     pids.into_iter().find(is_it).expect("weir runs")
 }
 
+/// What the kernel says of a process.
+fn status(pid: u32, what: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+    let mut lines = status.lines().filter_map(|line| line.split_once(':'));
+    lines.find_map(|(name, value)| (name == what).then(|| value.trim().to_owned())).expect("a line of that name")
+}
+
 /// Memory the process has in use. Bytes.
 fn resident(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of VmRSS");
-    line.trim().trim_end_matches(" kB").trim().parse::<u64>().expect("a number") * 1024
+    status(pid, "VmRSS").trim_end_matches(" kB").trim().parse::<u64>().expect("a number") * 1024
 }
 
 /// The most the process has in use over a while.
@@ -37,6 +42,13 @@ fn most_resident(pid: u32) -> u64 {
         resident(pid)
     });
     looks.max().unwrap_or_default()
+}
+
+#[test]
+fn what_a_burst_took_comes_back_in_huge_pages_after_it_was_given_back() {
+    let bench = bench("");
+    bench.still_serves();
+    assert_eq!(status(pid(&bench.weir), "THP_enabled"), "0", "a process that serves takes small pages alone");
 }
 
 #[test]

@@ -307,6 +307,24 @@ mod tests {
     }
 
     #[test]
+    fn a_full_page_keeps_room_that_nobody_needs() {
+        let texts: Vec<String> = (0..8).map(|_| "0123456789".to_owned()).collect();
+        let filled = |mut page: Page| {
+            (0..PAGE_RECORDS as u64).for_each(|n| page.push(&record(n, &texts, 3, 0b1111_1111)));
+            page.close();
+            page
+        };
+        let first = filled(Page::default());
+        let second = filled(first.like());
+        for page in [&first, &second] {
+            assert_eq!((page.texts.capacity(), page.rest.capacity()), (page.texts.len(), page.rest.len()));
+            assert_eq!(page.len(), PAGE_RECORDS);
+        }
+        assert_eq!(second.rows.capacity(), PAGE_RECORDS, "rows are made room for once");
+        assert_eq!(format!("{:?}", first.get(7)), format!("{:?}", second.get(7)));
+    }
+
+    #[test]
     fn a_packed_record_takes_as_much_as_a_whole_one() {
         let mut page = Page::default();
         let texts: Vec<String> = (0..8).map(|_| "0123456789".to_owned()).collect();

@@ -8,7 +8,9 @@ use super::{
 };
 use crate::{
     data::shard::deadlines::Awaited,
-    kernel::limits::{BULK_BUFFER_BYTES, CHUNK_EXTENSION_BYTES_MAX, SMALL_BUFFER_BYTES, TRAILER_BYTES_MAX},
+    kernel::limits::{
+        BODY_READ_BYTES_MAX, BULK_BUFFER_BYTES, CHUNK_EXTENSION_BYTES_MAX, SMALL_BUFFER_BYTES, TRAILER_BYTES_MAX,
+    },
     sys::{
         buf::{Buf, Part},
         clock, runtime,
@@ -123,7 +125,7 @@ impl Intake<'_> {
                 self.pipe.fail(BodyFailure::TooLarge);
                 return Err(Box::pin(self.linger()).await);
             }
-            match self.read_more(BULK_BUFFER_BYTES as u64).await {
+            match self.read_more(BODY_READ_BYTES_MAX as u64).await {
                 Some(more) => part = more,
                 None => return Err(NextBytes::Gone),
             }
@@ -140,12 +142,14 @@ impl Intake<'_> {
     /// One read of body bytes; none if the body will not be whole.
     async fn read_more(&mut self, expected: u64) -> Option<Part> {
         self.room().await;
-        let bulk = expected > SMALL_BUFFER_BYTES as u64;
-        let (result, buf) = self.reader.read(if bulk { Buf::bulk() } else { Buf::small() }).await;
+        // Few large reads cost less than many of 64 KiB; the pipe's bound holds all the same.
+        let room = self.pipe.room_bytes().clamp(BULK_BUFFER_BYTES, BODY_READ_BYTES_MAX);
+        let (result, buf) = self.reader.read_body(expected.min(room as u64) as usize).await;
         match result {
             Ok(bytes) if bytes > 0 => {
-                // A nearly empty bulk buffer that may be kept for a retry would waste more than a copy costs.
-                let buf = if bulk && bytes * 4 < BULK_BUFFER_BYTES { Buf::copy_of(buf.filled()) } else { buf };
+                // A nearly empty buffer that may be kept for a retry would waste more than a copy costs.
+                let nearly_empty = buf.capacity() > SMALL_BUFFER_BYTES && bytes * 4 < buf.capacity();
+                let buf = if nearly_empty { Buf::copy_of(buf.filled()) } else { buf };
                 let len = buf.len();
                 Some(Part::new(Rc::new(buf), 0..len))
             }

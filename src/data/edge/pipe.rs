@@ -282,6 +282,11 @@ impl BodyPipe {
         room || state.stopped || state.failure.is_some()
     }
 
+    /// Memory that may still wait unsent. Bytes.
+    pub fn room_bytes(&self) -> usize {
+        PIPE_BYTES_MAX.saturating_sub(self.state.borrow().unsent_footprint)
+    }
+
     /// Lets the gate see further into the body than uploads would need, until `look_no_further`. False if the shard keeps too
     /// much already; once it does, the body fails as `Crowded`.
     pub fn look_further(&self) -> bool {
