@@ -34,12 +34,9 @@ impl KeyDigest {
             return None;
         }
         let mut out = [0; 32];
+        let digit = |byte: u8| char::from(byte).to_digit(16);
         for (byte, pair) in out.iter_mut().zip(text.chunks_exact(2)) {
-            let digits = std::str::from_utf8(pair).ok()?;
-            if !pair.iter().all(u8::is_ascii_hexdigit) {
-                return None;
-            }
-            *byte = u8::from_str_radix(digits, 16).ok()?;
+            *byte = (digit(pair[0])? * 16 + digit(pair[1])?) as u8;
         }
         Some(Self(out))
     }

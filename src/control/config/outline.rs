@@ -4,12 +4,12 @@
 //! A secret stands for itself as a keyed hash, whose key is drawn at start and kept nowhere: it tells that a secret has changed
 //! behind the same `"${…}"`, and nothing else. What a field with a secret's name holds is not shown either.
 
-use super::reader::Context;
+use super::Env;
 use crate::control::changes::NAMED_MAX;
 use aws_lc_rs::{digest, hmac, rand::SystemRandom};
 use serde::Deserialize as _;
 use serde_json::{Map, Value as Json, json};
-use std::{collections::BTreeMap, sync::OnceLock};
+use std::{collections::BTreeMap, path::Path, sync::OnceLock};
 use toml::{
     Spanned, Value,
     de::{DeTable, DeValue, ValueDeserializer},
@@ -43,8 +43,9 @@ pub struct Outline {
 }
 
 impl Outline {
-    /// Takes down what a file says.
-    pub(super) fn of(text: &str, table: &DeTable<'_>, context: &Context<'_>) -> Self {
+    /// Takes down what a file says. References to files are relative to `base_dir`.
+    pub(super) fn of(text: &str, table: &DeTable<'_>, base_dir: &Path, env: Env<'_>) -> Self {
+        let context = &References { base_dir, env };
         let mut sections: BTreeMap<String, BTreeMap<String, Fields>> = BTreeMap::new();
         for (section, value) in table {
             let items = sections.entry(section.get_ref().to_string()).or_default();
@@ -85,7 +86,13 @@ impl Outline {
     }
 }
 
-fn add_item(items: &mut BTreeMap<String, Fields>, item: &Spanned<DeValue<'_>>, context: &Context<'_>) {
+/// What `"${…}"` refers to.
+struct References<'a> {
+    base_dir: &'a Path,
+    env: Env<'a>,
+}
+
+fn add_item(items: &mut BTreeMap<String, Fields>, item: &Spanned<DeValue<'_>>, context: &References<'_>) {
     let text = |key: &&str| item.get_ref().get(*key).and_then(|value| value.get_ref().as_str());
     let name = NAMES.iter().find_map(text).map(str::to_owned);
     let name = name.unwrap_or_else(|| PARTS.iter().filter_map(text).collect::<Vec<_>>().join(" "));
@@ -97,21 +104,20 @@ fn add_item(items: &mut BTreeMap<String, Fields>, item: &Spanned<DeValue<'_>>, c
 }
 
 /// Writes down every field below a value, with the path to it.
-fn take_down(fields: &mut Fields, path: &str, value: &Spanned<DeValue<'_>>, context: &Context<'_>) {
+fn take_down(fields: &mut Fields, path: &str, value: &Spanned<DeValue<'_>>, context: &References<'_>) {
     if let DeValue::Table(table) = value.get_ref() {
         for (key, value) in table {
             let key = key.get_ref();
-            let path = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
-            take_down(fields, &path, value, context);
+            let below = if path.is_empty() { key.as_ref() } else { &format!("{path}.{key}") };
+            take_down(fields, below, value, context);
         }
         return;
     }
-    let text = written(value);
     let hidden = path.split(['.', '_']).any(|word| HIDDEN.contains(&word));
     let said = match referred_to(value.get_ref(), context) {
         Some(secret) => Said::Hidden(keyed_hash(secret.as_bytes())),
-        None if hidden => Said::Hidden(keyed_hash(text.as_bytes())),
-        None => Said::Plain(text),
+        None if hidden => Said::Hidden(keyed_hash(written(value).as_bytes())),
+        None => Said::Plain(written(value)),
     };
     fields.insert(path.to_owned(), said);
 }
@@ -129,12 +135,12 @@ fn written(value: &Spanned<DeValue<'_>>) -> String {
 }
 
 /// What stands behind every reference in a value; none if there is no reference.
-fn referred_to(value: &DeValue<'_>, context: &Context<'_>) -> Option<String> {
+fn referred_to(value: &DeValue<'_>, context: &References<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => {
             let reference = text.strip_prefix("${")?.strip_suffix('}')?;
             let behind = match reference.strip_prefix("file:") {
-                Some(path) => std::fs::read_to_string(context.resolve(path)).ok(),
+                Some(path) => std::fs::read_to_string(context.base_dir.join(path)).ok(),
                 None => (context.env)(reference),
             };
             // The reference itself belongs to it: another name for the same secret is a change too.
@@ -245,12 +251,10 @@ fn shown(said: Option<&Said>) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     fn outline(text: &str, secret: &str) -> Outline {
         let env = |_: &str| Some(secret.to_owned());
-        let context = Context::new(Path::new("."), &env);
-        Outline::of(text, DeTable::parse(text).unwrap().get_ref(), &context)
+        Outline::of(text, DeTable::parse(text).unwrap().get_ref(), Path::new("."), &env)
     }
 
     const BEFORE: &str = r#"

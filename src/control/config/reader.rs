@@ -1,7 +1,7 @@
 //! Takes typed values out of a TOML table. It notes everything that is wrong instead of stopping at the first error, and it
 //! remembers which keys were asked for, so that any other key is an error too.
 
-use super::{error::ConfigError, units};
+use super::{Env, error::ConfigError, units};
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeSet,
@@ -17,13 +17,13 @@ use toml::{
 /// What a whole configuration is read against.
 pub(super) struct Context<'a> {
     base_dir: &'a Path,
-    pub(super) env: &'a dyn Fn(&str) -> Option<String>,
+    pub(super) env: Env<'a>,
     errors: RefCell<Vec<ConfigError>>,
     named: RefCell<BTreeSet<PathBuf>>,
 }
 
 impl<'a> Context<'a> {
-    pub(super) fn new(base_dir: &'a Path, env: &'a dyn Fn(&str) -> Option<String>) -> Self {
+    pub(super) fn new(base_dir: &'a Path, env: Env<'a>) -> Self {
         Self { base_dir, env, errors: RefCell::default(), named: RefCell::default() }
     }
 
