@@ -80,7 +80,8 @@ fn a_failing_token_endpoint_ends_what_is_still_good_or_is_never_asked_again() {
     assert_eq!(sent, 0, "what is known to have ended is not shown to the provider");
     gateway.issuer("PUT", "/sim/issuer?fail=0");
     eventually(DEADLINE, "service resumes", || (gateway.ask().status == 200).then_some(()));
-    assert!(gateway.credential()["last_error"].is_null());
+    // A shard may have the new token a moment before the desk has written down that all is well.
+    eventually(DEADLINE, "the failure is over", || gateway.credential()["last_error"].is_null().then_some(()));
 }
 
 #[test]
