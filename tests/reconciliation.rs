@@ -65,7 +65,7 @@ fn wave(fleet: &mut Fleet, plans: &[Plan], kill_at: Option<u64>) -> (Vec<Got>, O
                 let ended = fleet.provider.books().totals.requests - before;
                 (ended >= more || callers.is_finished()).then_some(())
             });
-            let covered = fleet.as_of();
+            let covered = fleet.weir.as_of();
             fleet.weir.kill9();
             covered
         });
@@ -75,9 +75,7 @@ fn wave(fleet: &mut Fleet, plans: &[Plan], kill_at: Option<u64>) -> (Vec<Got>, O
 
 /// All records, from the journal's files, once nothing runs and everything is on disk.
 fn records_on_disk(fleet: &Fleet) -> Vec<Value> {
-    eventually(DEADLINE, "nothing runs any more", || (fleet.running() == 0).then_some(()));
-    let now = Timestamp::now();
-    eventually(DEADLINE, "everything is on disk", || (fleet.as_of() > now).then_some(()));
+    fleet.weir.all_booked();
     let lines = audit(fleet, &["query", "--format", "jsonl"]);
     lines.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
 }

@@ -248,7 +248,7 @@ fn a_write_ended_by_shutdown_comes_back() {
             let (_reader, mut writer, kill) = socket.split();
             spawn(async move {
                 loop {
-                    let mut buf = Buf::bulk();
+                    let mut buf = Buf::of(64 * 1024);
                     buf.advance(64 * 1024);
                     if let Err(error) = writer.write_all(buf).await {
                         found.send(error.kind()).expect("the test waits");
@@ -447,7 +447,7 @@ fn a_write_is_still_ended_after_the_time_for_reading_has_passed() {
             later.sweep();
         });
         let failed = loop {
-            let mut buf = Buf::bulk();
+            let mut buf = Buf::of(64 * 1024);
             buf.advance(64 * 1024);
             if let Err(error) = writer.write_all(buf).await {
                 break error.kind();

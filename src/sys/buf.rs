@@ -82,11 +82,6 @@ impl Buf {
         Self::of(SMALL_BUFFER_BYTES)
     }
 
-    /// A buffer for bulk.
-    pub fn bulk() -> Self {
-        Self::of(BULK_BUFFER_BYTES)
-    }
-
     /// A buffer that so much fits in, of the sizes for small messages and up, as far as they go.
     pub(super) fn fitting(bytes: usize) -> Self {
         let fits = CLASSES[1..].iter().find(|size| bytes <= **size);
@@ -379,12 +374,12 @@ mod tests {
     #[test]
     fn memory_returns_to_the_pool_and_is_counted() {
         let before = lent_bytes();
-        let buf = Buf::bulk();
+        let buf = Buf::of(BULK_BUFFER_BYTES);
         let place = buf.storage.as_ptr();
         assert_eq!(lent_bytes(), before + BULK_BUFFER_BYTES);
         drop(buf);
         assert_eq!(lent_bytes(), before);
-        assert_eq!(Buf::bulk().storage.as_ptr(), place);
+        assert_eq!(Buf::of(BULK_BUFFER_BYTES).storage.as_ptr(), place);
     }
 
     #[test]

@@ -93,6 +93,7 @@ fn claude_code_asks_its_helper_again_when_a_token_has_expired() {
         assert_eq!(provider.books()["totals"]["requests"], 1, "only the good token reaches the provider");
         let row = usage_row(&weir, "user,team,session", |row| row["session"] == said["session_id"]);
         assert_eq!((&row["user"], &row["team"]), (&json!("carol@example.com"), &json!("tokens")), "{row}");
+        weir.all_booked();
         assert!(
             weir.metric("weir_requests_total", &["status=\"401\""]) >= 1.0,
             "the stale token was shown and refused"
@@ -125,6 +126,7 @@ fn claude_code_shows_the_budget_message_once() {
         assert_eq!(shown.matches(BLOCKED_MESSAGE).count(), 1, "{shown:?}");
         assert!(shown.contains("spend limit reached (daily; resets "), "{shown:?}");
         assert_eq!(provider.books()["totals"]["requests"], 1, "no call upstream without money");
+        weir.all_booked();
         assert_eq!(weir.metric("weir_requests_total", &["status=\"429\""]), 1.0, "Claude Code does not try again");
     });
 }
@@ -136,6 +138,7 @@ fn claude_code_with_an_unknown_key_stops_at_the_first_answer() {
         let said = claude(&weir, "Reply with one word", &[("ANTHROPIC_AUTH_TOKEN", "weir-key-of-nobody")]);
         assert_eq!((&said["is_error"], &said["api_error_status"]), (&json!(true), &json!(401)), "{said}");
         assert_eq!(provider.books()["totals"]["requests"], 0, "a stranger reaches no provider");
+        weir.all_booked();
         assert_eq!(weir.metric("weir_requests_total", &["status=\"401\""]), 1.0, "Claude Code does not try again");
     });
 }

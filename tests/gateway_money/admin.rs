@@ -157,7 +157,7 @@ fn the_ledger_falls_behind_or_says_that_it_knows_what_it_does_not() {
         let requests = |fleet: &Fleet| fleet.usage("")[0]["requests"].as_u64().unwrap_or_default();
         let known = requests(&fleet);
         let after = Timestamp::now();
-        eventually(DEADLINE, "the ledger knows this moment", || (fleet.as_of() > after).then_some(()));
+        eventually(DEADLINE, "the ledger knows this moment", || (fleet.weir.as_of() > after).then_some(()));
         assert!(before < after && requests(&fleet) >= known);
         let lag = metric(&fleet, "weir_ledger_lag_seconds", &[]);
         assert!((0.0..10.0).contains(&lag), "{lag}");

@@ -115,7 +115,7 @@ fn stalled_streams(fleet: &Fleet, count: usize) -> Vec<Connection> {
         streams.push(connection);
     }
     let now = Timestamp::now();
-    eventually(DEADLINE, "everything sent so far is on disk", || (fleet.as_of() > now).then_some(()));
+    eventually(DEADLINE, "everything sent so far is on disk", || (fleet.weir.as_of() > now).then_some(()));
     streams
 }
 

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use jiff::Timestamp;
 use serde_json::Value;
 use weir::loadtest::provider::{self, BilledUsage, Books, ProviderHandle, ProviderOptions};
 
@@ -271,12 +270,6 @@ impl Fleet {
     /// Rows of `GET /admin/v1/usage`.
     pub fn usage(&self, query: &str) -> Vec<Value> {
         self.weir.admin_get(&format!("/admin/v1/usage?{query}"))["data"].as_array().expect("rows").clone()
-    }
-
-    /// Up to when the ledger knows everything.
-    pub fn as_of(&self) -> Timestamp {
-        let answer = self.weir.admin_get("/admin/v1/usage");
-        answer["as_of"].as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no time: {answer}"))
     }
 
     /// The budget of a scope.

@@ -111,9 +111,7 @@ fn budgets_or_models_stay_as_they_were() {
 }
 
 fn fleet_cost(fleet: &Fleet) -> i64 {
-    eventually(DEADLINE, "nothing runs", || (fleet.running() == 0).then_some(()));
-    let now = jiff::Timestamp::now();
-    eventually(DEADLINE, "all is booked", || (fleet.as_of() > now).then_some(()));
+    fleet.weir.all_booked();
     fleet.usage("").first().map_or(0, |total| nanos(&total["cost_usd"]))
 }
 

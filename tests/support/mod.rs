@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -172,6 +173,24 @@ impl Weir {
         let bearer = format!("Bearer {ADMIN_TOKEN}");
         let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
         http::request(self.admin, method, path, &headers, body)
+    }
+
+    /// Waits until nothing runs and all that has ended is on disk: from then on what the ledger and the metrics of requests say
+    /// is whole.
+    pub fn all_booked(&self) {
+        eventually(DEADLINE, "nothing runs", || {
+            let shards = self.admin_get("/admin/v1/shards");
+            let shards = shards["data"].as_array().expect("shards");
+            shards.iter().all(|shard| shard["requests_running"] == 0).then_some(())
+        });
+        let now = Timestamp::now();
+        eventually(DEADLINE, "all is booked", || (self.as_of() > now).then_some(()));
+    }
+
+    /// Up to when the ledger knows everything.
+    pub fn as_of(&self) -> Timestamp {
+        let answer = self.admin_get("/admin/v1/usage");
+        answer["as_of"].as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no time: {answer}"))
     }
 
     /// The sum of a metric's samples whose labels contain all the given `label="value"` texts.

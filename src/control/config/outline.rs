@@ -4,12 +4,12 @@
 //! A secret stands for itself as a keyed hash, whose key is drawn at start and kept nowhere: it tells that a secret has changed
 //! behind the same `"${…}"`, and nothing else. What a field with a secret's name holds is not shown either.
 
-use super::Env;
+use super::{Env, secrets::SECRET_BYTES_MAX};
 use crate::control::changes::NAMED_MAX;
 use aws_lc_rs::{digest, hmac, rand::SystemRandom};
 use serde::Deserialize as _;
 use serde_json::{Map, Value as Json, json};
-use std::{collections::BTreeMap, path::Path, sync::OnceLock};
+use std::{collections::BTreeMap, fs, path::Path, sync::OnceLock};
 use toml::{
     Spanned, Value,
     de::{DeTable, DeValue, ValueDeserializer},
@@ -45,13 +45,13 @@ pub struct Outline {
 impl Outline {
     /// Takes down what a file says. References to files are relative to `base_dir`.
     pub(super) fn of(text: &str, table: &DeTable<'_>, base_dir: &Path, env: Env<'_>) -> Self {
-        let context = &References { base_dir, env };
+        let references = &References { base_dir, env };
         let mut sections: BTreeMap<String, BTreeMap<String, Fields>> = BTreeMap::new();
         for (section, value) in table {
             let items = sections.entry(section.get_ref().to_string()).or_default();
             match value.get_ref() {
-                DeValue::Array(list) => list.iter().for_each(|item| add_item(items, item, context)),
-                _ => take_down(items.entry(String::new()).or_default(), "", value, context),
+                DeValue::Array(list) => list.iter().for_each(|item| add_item(items, item, references)),
+                _ => take_down(items.entry(String::new()).or_default(), "", value, references),
             }
         }
         let digest = digest::digest(&digest::SHA256, text.as_bytes());
@@ -92,7 +92,16 @@ struct References<'a> {
     env: Env<'a>,
 }
 
-fn add_item(items: &mut BTreeMap<String, Fields>, item: &Spanned<DeValue<'_>>, context: &References<'_>) {
+impl References<'_> {
+    /// The content of a small file. A pipe gives what it has once, and the reader of the configuration needs it.
+    fn file(&self, path: &str) -> Option<String> {
+        let path = self.base_dir.join(path);
+        let about = fs::metadata(&path).ok()?;
+        (about.is_file() && about.len() <= SECRET_BYTES_MAX).then(|| fs::read_to_string(path).ok()).flatten()
+    }
+}
+
+fn add_item(items: &mut BTreeMap<String, Fields>, item: &Spanned<DeValue<'_>>, references: &References<'_>) {
     let text = |key: &&str| item.get_ref().get(*key).and_then(|value| value.get_ref().as_str());
     let name = NAMES.iter().find_map(text).map(str::to_owned);
     let name = name.unwrap_or_else(|| PARTS.iter().filter_map(text).collect::<Vec<_>>().join(" "));
@@ -100,21 +109,21 @@ fn add_item(items: &mut BTreeMap<String, Fields>, item: &Spanned<DeValue<'_>>, c
     if items.contains_key(&unique) {
         unique = format!("{unique} #{}", items.len() + 1);
     }
-    take_down(items.entry(unique).or_default(), "", item, context);
+    take_down(items.entry(unique).or_default(), "", item, references);
 }
 
 /// Writes down every field below a value, with the path to it.
-fn take_down(fields: &mut Fields, path: &str, value: &Spanned<DeValue<'_>>, context: &References<'_>) {
+fn take_down(fields: &mut Fields, path: &str, value: &Spanned<DeValue<'_>>, references: &References<'_>) {
     if let DeValue::Table(table) = value.get_ref() {
         for (key, value) in table {
             let key = key.get_ref();
             let below = if path.is_empty() { key.as_ref() } else { &format!("{path}.{key}") };
-            take_down(fields, below, value, context);
+            take_down(fields, below, value, references);
         }
         return;
     }
     let hidden = path.split(['.', '_']).any(|word| HIDDEN.contains(&word));
-    let said = match referred_to(value.get_ref(), context) {
+    let said = match referred_to(value.get_ref(), references) {
         Some(secret) => Said::Hidden(keyed_hash(secret.as_bytes())),
         None if hidden => Said::Hidden(keyed_hash(written(value).as_bytes())),
         None => Said::Plain(written(value)),
@@ -135,22 +144,23 @@ fn written(value: &Spanned<DeValue<'_>>) -> String {
 }
 
 /// What stands behind every reference in a value; none if there is no reference.
-fn referred_to(value: &DeValue<'_>, context: &References<'_>) -> Option<String> {
+fn referred_to(value: &DeValue<'_>, references: &References<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => {
             let reference = text.strip_prefix("${")?.strip_suffix('}')?;
             let behind = match reference.strip_prefix("file:") {
-                Some(path) => std::fs::read_to_string(context.base_dir.join(path)).ok(),
-                None => (context.env)(reference),
+                Some(path) => references.file(path),
+                None => (references.env)(reference),
             };
             // The reference itself belongs to it: another name for the same secret is a change too.
             Some(format!("{text}\0{}", behind.unwrap_or_default()))
         }
         DeValue::Array(values) => {
-            let found: Vec<String> = values.iter().filter_map(|value| referred_to(value.get_ref(), context)).collect();
+            let found: Vec<String> =
+                values.iter().filter_map(|value| referred_to(value.get_ref(), references)).collect();
             (!found.is_empty()).then(|| format!("{}\0{}", values.len(), found.join("\0")))
         }
-        DeValue::Table(table) => table.values().find_map(|value| referred_to(value.get_ref(), context)),
+        DeValue::Table(table) => table.values().find_map(|value| referred_to(value.get_ref(), references)),
         _ => None,
     }
 }
@@ -300,6 +310,28 @@ mod tests {
         assert_eq!(
             told,
             json!({"key": {"changed_count": 1, "changed": {"alice": {"secret": ["(hidden)", "(hidden)"]}}}})
+        );
+    }
+
+    #[test]
+    fn a_secret_in_a_pipe_is_taken_from_whoever_needs_it() {
+        use std::{io::Read as _, io::Write as _, os::fd::AsRawFd as _};
+        let (mut pipe, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(b"hush").unwrap();
+        drop(writer);
+        let reference = |path: &str| format!("[admin]\ntoken = \"${{file:{path}}}\"\n");
+        outline(&reference(&format!("/proc/self/fd/{}", pipe.as_raw_fd())), "");
+        let mut left = String::new();
+        pipe.read_to_string(&mut left).unwrap();
+        assert_eq!(left, "hush");
+        // What stands in a file is looked at: another content is a change.
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = reference(file.path().to_str().unwrap());
+        let before = outline(&text, "");
+        std::fs::write(file.path(), "hush").unwrap();
+        assert_eq!(
+            before.changes_to(&outline(&text, "")),
+            json!({"admin": {"fields": {"token": ["(hidden)", "(hidden)"]}}})
         );
     }
 

@@ -4,7 +4,7 @@ use super::reader::Reader;
 use crate::kernel::secret::Secret;
 
 /// A secret file is small; anything larger is the wrong file. Bytes.
-const SECRET_BYTES_MAX: u64 = 64 * 1024;
+pub(super) const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
 impl Reader<'_> {
     /// Reads a secret that must be there. It must be one line of visible ASCII, since it travels in a header.

@@ -54,10 +54,14 @@ fn a_stuck_upstream_stops_the_client_at_the_cap() {
     while poll(pipe.room()).is_some() {
         pipe.push(part(&big));
         pushed += big.len();
+        assert_eq!(pipe.room_bytes(), PIPE_BYTES_MAX - pushed);
         assert!(pushed <= PIPE_BYTES_MAX + big.len(), "no backpressure");
     }
+    assert_eq!(pipe.room_bytes(), 0, "a large read would go beyond the cap");
     assert!(pipe.look_further());
     assert!(poll(pipe.room()).is_some(), "the gate may look further");
+    pipe.push(part(&big));
+    assert_eq!(pipe.room_bytes(), 0, "less than none");
 }
 
 #[test]
