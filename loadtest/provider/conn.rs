@@ -1,6 +1,7 @@
 //! One TCP connection: buffered reads, writes that notice a client leaving, and the rude ways to end.
 
 use std::io;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
@@ -12,6 +13,10 @@ const READ_BYTES: usize = 8 << 10;
 /// Bytes of early (pipelined or still uploading) input kept while an answer is being sent; beyond it the socket is
 /// left alone and a disconnect shows in the next write.
 const AHEAD_BYTES_MAX: usize = 256 << 10;
+
+/// How long a reset waits for what was sent to arrive, and how often it looks.
+const ARRIVAL_WAIT: Duration = Duration::from_secs(1);
+const ARRIVAL_LOOK: Duration = Duration::from_millis(1);
 
 /// The client closed or reset the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,10 +148,31 @@ impl Conn {
         self.unread().len() >= AHEAD_BYTES_MAX
     }
 
-    /// Ends with RST instead of FIN.
-    pub(super) fn reset(self) {
+    /// Ends with RST instead of FIN, once everything sent has arrived: a reset takes along what is still on its way, and an answer
+    /// that is to be whole would not be. A client that does not take it does not get it.
+    pub(super) async fn reset(self) {
+        let until = Instant::now() + ARRIVAL_WAIT;
+        while !self.has_arrived() && Instant::now() < until {
+            tokio::time::sleep(ARRIVAL_LOOK).await;
+        }
         // A socket that refuses the option is already dead, and closing it is all that is left to do.
         let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+
+    /// Has the client's system acknowledged every byte? Told by the fifth word of the connection's line in `/proc/net/tcp` (proc(5):
+    /// `tx_queue:rx_queue`); where there is no such line, nothing is left to wait for.
+    fn has_arrived(&self) -> bool {
+        let (Ok(SocketAddr::V4(ours)), Ok(SocketAddr::V4(theirs))) =
+            (self.stream.local_addr(), self.stream.peer_addr())
+        else {
+            return true;
+        };
+        let written = |a: SocketAddrV4| format!("{:08X}:{:04X}", u32::from_ne_bytes(a.ip().octets()), a.port());
+        let (ours, theirs) = (written(ours), written(theirs));
+        let connections = std::fs::read_to_string("/proc/self/net/tcp").unwrap_or_default();
+        let mut lines = connections.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let line = lines.find(|words| words.get(1..3) == Some(&[ours.as_str(), theirs.as_str()]));
+        line.is_none_or(|words| words.get(4).is_none_or(|queues| queues.starts_with("00000000:")))
     }
 
     /// Ends with FIN even when input lies unread, which the kernel would turn into RST; what still arrives within

@@ -64,7 +64,7 @@ pub(super) async fn serve(stream: TcpStream, state: Arc<State>) {
     state.ledger.connected();
     let mut conn = Conn::new(stream);
     match exchanges(&mut conn, &state).await {
-        After::Reset => conn.reset(),
+        After::Reset => conn.reset().await,
         After::KeepAlive | After::Close => conn.close().await,
     }
     state.ledger.disconnected();

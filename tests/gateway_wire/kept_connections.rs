@@ -26,6 +26,7 @@ fn an_upstream_that_breaks_its_promise_to_keep_connections_is_never_noticed() {
             connection.send(&message(bench.weir.clients(), script, &body));
             let answer = connection.read_response();
             assert_eq!(answer.status, 200, "{script}, turn {turn}: {}", answer.text());
+            assert!(!answer.text().contains("event: error"), "{script}, turn {turn}: {}", answer.text());
         }
     }
     let books = bench.books(60);

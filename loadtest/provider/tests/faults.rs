@@ -227,6 +227,16 @@ fn kept_connection_outlives_its_broken_promise() {
 }
 
 #[test]
+fn a_reset_takes_along_the_end_of_the_answer_before_it() {
+    // More writes than a new connection has in flight, so that the last ones wait for an acknowledgement.
+    let provider = provider();
+    for turn in 0..300 {
+        let answer = ask(&provider, "after=reset,events=120", true);
+        assert_eq!(answer.end, End::Whole, "turn {turn}");
+    }
+}
+
+#[test]
 fn early_answer_is_followed_by_an_interim_one() {
     let provider = provider();
     let mut client = Client::connect(&provider);
