@@ -3,7 +3,8 @@
 use std::net::TcpListener;
 
 use crate::fixture::{
-    Fleet, MODEL, ask, ask_with, attempts, gateway, message, model, name, prompt, prompt_of, records, target, upstream,
+    Fleet, MODEL, account, ask, ask_with, attempts, gateway, message, model, name, prompt, prompt_of, records, target,
+    upstream,
 };
 use crate::raw_upstream::{MESSAGE, RawUpstream, ok};
 use crate::support::http::Connection;
@@ -27,6 +28,31 @@ fn a_failure_of_one_account_reaches_the_client() {
         let answered = format!("result=\"answered\",upstream=\"{}\"", name(0));
         let counted = fleet.weir.metric("weir_upstream_attempts_total", &[&format!("upstream=\"{}\"", name(0))]);
         assert_eq!(counted, 2.0, "{answered}");
+    }
+}
+
+#[test]
+fn an_aws_account_without_room_passes_for_a_bad_request() {
+    for (exception, status, elsewhere) in [
+        ("ServiceQuotaExceededException", 400, true),
+        ("ModelTimeoutException", 408, true),
+        ("ModelErrorException", 424, true),
+        ("ValidationException", 400, false),
+    ] {
+        let accounts = [account(&format!("exception={exception}")), account("")];
+        let bedrock = |place: usize| {
+            upstream(&name(place), accounts[place].addr())
+                .replace("\"anthropic\"", "\"bedrock\"\nregion = \"us-east-1\"")
+                .replace("api_key", "bearer")
+        };
+        let targets = model("ordered", &[target(&name(0)), target(&name(1))]);
+        let weir = gateway(1, &[bedrock(0), bedrock(1), targets].concat());
+        let fleet = Fleet { weir, accounts: accounts.into() };
+        let answer = ask(&fleet.weir, "", "");
+        assert_eq!(answer.status, if elsewhere { 200 } else { 400 }, "{exception}: {}", answer.text());
+        assert_eq!((fleet.asked(0), fleet.asked(1)), (1, u64::from(elsewhere)), "{exception}");
+        let record = &fleet.records(1)[0];
+        assert_eq!(attempts(record)[0], (name(0), status, "answered".to_owned()), "{record}");
     }
 }
 

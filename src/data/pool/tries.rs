@@ -280,10 +280,10 @@ pub struct Second<'a> {
 }
 
 impl Second<'_> {
-    /// The upstream has answered with a status, and perhaps named a wait.
-    pub fn heard(&self, status: u16, wait: Option<Duration>) {
+    /// The upstream has answered with a status, which may be a failure, and perhaps named a wait.
+    pub fn heard(&self, status: u16, failure: Option<Failure>, wait: Option<Duration>) {
         let now = self.cx.shard.sweeper.now();
-        match Failure::of_status(status) {
+        match failure {
             // An object that is not there says nothing about the account.
             Some(Failure::NoModel) if self.routed.sought.is_some() => self.visit.answered(now),
             Some(failure) => self.visit.failed(self.cx.shard, self.upstream, failure, status),
@@ -295,7 +295,7 @@ impl Second<'_> {
         }
         if let Some(wait) = wait
             && messages
-            && Failure::of_status(status).is_some()
+            && failure.is_some()
             && let Some(target) = self.cx.serving.wait(self.target.place)
         {
             target.wait(now, wait);

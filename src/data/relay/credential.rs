@@ -4,7 +4,7 @@
 //! A signature covers the body, and Bedrock takes no unsigned payload (contract.md §5.2), so a body that is signed is hashed
 //! as its parts arrive and goes up when it is whole. It waits in the pipe, within the shard's cap for kept bodies.
 
-use super::edits::Edits;
+use super::{download::error_type, edits::Edits};
 use crate::{
     data::{
         edge::{
@@ -108,10 +108,7 @@ impl<'a> Shows<'a> {
     pub fn is_refused(&self, head: &ResponseHead, bytes: &[u8]) -> bool {
         let meant = match head.status {
             401 => Some(Refusal::Credential),
-            403 if self.upstream.provider.signing_service().is_some() => {
-                let named = |h: &&crate::wire::h1::Header| h.name.of(bytes).eq_ignore_ascii_case(b"x-amzn-errortype");
-                head.headers.iter().find(named).and_then(|h| refusal(h.value.of(bytes)))
-            }
+            403 if self.upstream.provider.signing_service().is_some() => refusal(error_type(head, bytes)),
             _ => None,
         };
         if let (Some(meant), Some((minted, held))) = (meant, &self.minted) {

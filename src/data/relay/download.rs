@@ -29,6 +29,7 @@ use crate::{
             limits::UsageLimits,
             usage::{Compared, HeadCounts},
         },
+        aws::refusal,
         retry_after,
     },
     kernel::{
@@ -226,14 +227,16 @@ impl<'a> Download<'a> {
         self.deadlines.disarm(Awaited::Read);
         (self.status, self.told) = (head.status, head.status);
         let refused = self.shows.is_refused(&head, buf.filled());
+        let failure = failure_of(&head, buf.filled());
         if !refused || !self.shows.is_outdated(self.cx) {
             let named = header(buf.filled(), &head.headers, Known::RetryAfter);
-            self.second.heard(head.status, named.and_then(|value| retry_after::wait(value, clock::unix())));
+            let wait = named.and_then(|value| retry_after::wait(value, clock::unix()));
+            self.second.heard(head.status, failure, wait);
         }
         if refused {
             return Err(Ended::Credential);
         }
-        if let Some(failure) = Failure::of_status(head.status)
+        if let Some(failure) = failure
             && !self.spoke
             && self.second.hides(failure)
         {
@@ -402,7 +405,7 @@ impl<'a> Download<'a> {
         }
         if let Carry::Whole(whole) = &mut carry {
             whole.lines = std::mem::take(&mut lines);
-            whole.error_type = error_type(head, bytes);
+            whole.error_type = error_type(head, bytes).to_vec();
         }
         let body = Body { framing: BodyFraming::new(framing), unchunk, keep_alive: head.keep_alive, carry, way };
         (lines, body)
@@ -463,9 +466,15 @@ fn upstream_request_id(head: &ResponseHead, bytes: &[u8]) -> Label {
 }
 
 /// The name that AWS gives an error, where it does.
-pub(super) fn error_type(head: &ResponseHead, bytes: &[u8]) -> Vec<u8> {
+pub(super) fn error_type<'b>(head: &ResponseHead, bytes: &'b [u8]) -> &'b [u8] {
     let named = |h: &&Header| h.name.of(bytes).eq_ignore_ascii_case(b"x-amzn-errortype");
-    head.headers.iter().find(named).map(|h| h.value.of(bytes).to_vec()).unwrap_or_default()
+    head.headers.iter().find(named).map(|h| h.value.of(bytes)).unwrap_or_default()
+}
+
+/// Does an answer call for another target? Most say so by their status; AWS says some of it by the name of a 4xx.
+fn failure_of(head: &ResponseHead, bytes: &[u8]) -> Option<Failure> {
+    let named = || (400..500).contains(&head.status).then(|| refusal::failure(error_type(head, bytes))).flatten();
+    Failure::of_status(head.status).or_else(named)
 }
 
 /// What Bedrock counted, by the head of its answer.

@@ -168,7 +168,7 @@ impl KeptAnswer {
     }
 
     fn said_anew(&self, anew: &Anew, head: &ResponseHead, body: &[u8], how: ClientHead<'_>) -> Option<ForClient> {
-        let mut whole = Whole { error_type: error_type(head, &self.bytes), ..Whole::default() };
+        let mut whole = Whole { error_type: error_type(head, &self.bytes).to_vec(), ..Whole::default() };
         let payload = |range| whole.body.extend_from_slice(body.get(range).unwrap_or_default());
         // It was found whole when it was kept.
         let _whole = BodyFraming::new(how.framing).scan(body, payload);

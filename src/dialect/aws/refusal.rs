@@ -1,4 +1,7 @@
-//! Which of AWS's refusals are about the credential rather than the request (contract.md §2.5: AWS says 403, not 401).
+//! Which of AWS's refusals are about the credential, the account or the model rather than the request (contract.md §2.5: AWS says
+//! 403 where others say 401, and 400, 408 and 424 where others say 429, 504 and 500).
+
+use crate::kernel::routing::Failure;
 
 /// What a refusal says of our signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,10 +12,9 @@ pub enum Refusal {
     Signature,
 }
 
-/// Reads `x-amzn-errortype`, `Name` with `:` and an address behind it at times. `None`: it is about the request.
+/// Reads `x-amzn-errortype`. `None`: it is not about the credential.
 pub fn refusal(error_type: &[u8]) -> Option<Refusal> {
-    let name = error_type.split(|b| *b == b':').next().unwrap_or_default().trim_ascii();
-    match name {
+    match name(error_type) {
         b"ExpiredTokenException"
         | b"ExpiredToken"
         | b"UnrecognizedClientException"
@@ -25,6 +27,20 @@ pub fn refusal(error_type: &[u8]) -> Option<Refusal> {
         }
         _ => None,
     }
+}
+
+/// Reads `x-amzn-errortype` of an answer whose status alone would say that the request is at fault. `None`: it is.
+pub fn failure(error_type: &[u8]) -> Option<Failure> {
+    match name(error_type) {
+        b"ServiceQuotaExceededException" => Some(Failure::NoRoom),
+        b"ModelTimeoutException" | b"ModelErrorException" | b"ModelStreamErrorException" => Some(Failure::Error),
+        _ => None,
+    }
+}
+
+/// The name alone: it has `:` and an address behind it at times.
+fn name(error_type: &[u8]) -> &[u8] {
+    error_type.split(|b| *b == b':').next().unwrap_or_default().trim_ascii()
 }
 
 /// By how many seconds the clock that wrote a `Date` header is ahead of ours.
@@ -49,6 +65,20 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(refusal(name.as_bytes()), meant, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_account_without_room_is_taken_for_a_bad_request() {
+        for (name, meant) in [
+            ("ServiceQuotaExceededException:http://internal.amazon.com/", Some(Failure::NoRoom)),
+            ("ModelTimeoutException", Some(Failure::Error)),
+            ("ModelErrorException", Some(Failure::Error)),
+            ("ModelStreamErrorException", Some(Failure::Error)),
+            ("ValidationException", None),
+            ("", None),
+        ] {
+            assert_eq!(failure(name.as_bytes()), meant, "{name}");
         }
     }
 

@@ -18,7 +18,7 @@ mod tests;
 /// the error finally shown is chosen, the most telling first (contract.md §2.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Failure {
-    /// 429: the account has no room.
+    /// 429, and 400 where AWS names a quota: the account has no room.
     NoRoom,
     /// 401 or 403: our own credential is refused, or may not do this.
     Credential,
@@ -26,7 +26,7 @@ pub enum Failure {
     NoModel,
     /// 501: the upstream cannot do this.
     NotDone,
-    /// Any other 5xx, 529 among them.
+    /// Any other 5xx, 529 among them, and 408 and 424 where AWS says that the model failed.
     Error,
     /// No answer: closed, reset, not HTTP.
     Broken,
@@ -37,7 +37,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Does this status call for another target? Other 4xx never do: the request itself is at fault, everywhere.
+    /// Does this status call for another target? Other 4xx never do by themselves: the request is at fault, everywhere.
     pub fn of_status(status: u16) -> Option<Self> {
         match status {
             429 => Some(Self::NoRoom),
