@@ -160,7 +160,7 @@ impl Conn {
     }
 
     /// Has the client's system acknowledged every byte? Told by the fifth word of the connection's line in `/proc/net/tcp` (proc(5):
-    /// `tx_queue:rx_queue`); where there is no such line, nothing is left to wait for.
+    /// `tx_queue:rx_queue`); where there is no such line, or the connection is one of IPv6, nobody waits.
     fn has_arrived(&self) -> bool {
         let (Ok(SocketAddr::V4(ours)), Ok(SocketAddr::V4(theirs))) =
             (self.stream.local_addr(), self.stream.peer_addr())

@@ -227,7 +227,7 @@ impl<'a> Download<'a> {
         self.deadlines.disarm(Awaited::Read);
         (self.status, self.told) = (head.status, head.status);
         let refused = self.shows.is_refused(&head, buf.filled());
-        let failure = failure_of(&head, buf.filled());
+        let failure = failure_said(&head, buf.filled());
         if !refused || !self.shows.is_outdated(self.cx) {
             let named = header(buf.filled(), &head.headers, Known::RetryAfter);
             let wait = named.and_then(|value| retry_after::wait(value, clock::unix()));
@@ -472,7 +472,7 @@ pub(super) fn error_type<'b>(head: &ResponseHead, bytes: &'b [u8]) -> &'b [u8] {
 }
 
 /// Does an answer call for another target? Most say so by their status; AWS says some of it by the name of a 4xx.
-fn failure_of(head: &ResponseHead, bytes: &[u8]) -> Option<Failure> {
+fn failure_said(head: &ResponseHead, bytes: &[u8]) -> Option<Failure> {
     let named = || (400..500).contains(&head.status).then(|| refusal::failure(error_type(head, bytes))).flatten();
     Failure::of_status(head.status).or_else(named)
 }
